@@ -1,0 +1,37 @@
+"""The output heads of PyTorch models: losses, predictions, metrics and exports, as one module."""
+
+from torch_heads.functional.reductions import Reduction
+from torch_heads.heads.base import Head
+from torch_heads.heads.binary import BinaryClassHead
+from torch_heads.heads.logistic import LogisticRegressionHead
+from torch_heads.heads.multi import MultiHead
+from torch_heads.heads.multi_class import MultiClassHead
+from torch_heads.heads.multi_label import MultiLabelHead
+from torch_heads.heads.poisson import PoissonRegressionHead
+from torch_heads.heads.regression import RegressionHead
+from torch_heads.heads.sequential import SequentialHeadWrapper
+from torch_heads.heads.spec import (
+    ClassificationOutput,
+    EstimatorSpec,
+    ModeKeys,
+    PredictOutput,
+    RegressionOutput,
+)
+
+__all__ = [
+    "BinaryClassHead",
+    "ClassificationOutput",
+    "EstimatorSpec",
+    "Head",
+    "LogisticRegressionHead",
+    "ModeKeys",
+    "MultiClassHead",
+    "MultiHead",
+    "MultiLabelHead",
+    "PoissonRegressionHead",
+    "PredictOutput",
+    "Reduction",
+    "RegressionHead",
+    "RegressionOutput",
+    "SequentialHeadWrapper",
+]

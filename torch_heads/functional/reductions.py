@@ -1,0 +1,54 @@
+"""From one loss per element to one loss per head."""
+
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import preview, unexpected
+
+
+class Reduction(StrEnum):
+    """How a head's losses become one number.
+
+    With an example's loss ``l`` and weight ``w`` (1 where none is given):
+
+    ======================= ==================================================================
+    ``sum_over_batch_size`` ``sum(w * l) / N``, ``N`` the number of loss elements; the default
+    ``auto``                an alias of ``sum_over_batch_size``
+    ``sum``                 ``sum(w * l)``
+    ``weighted_mean``       ``sum(w * l) / sum(w)``
+    ======================= ==================================================================
+    """
+
+    SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
+    AUTO = "auto"
+    SUM = "sum"
+    WEIGHTED_MEAN = "weighted_mean"
+
+    @classmethod
+    def parse(cls, who: str, value: str) -> "Reduction":
+        """Return the member of that name, with the alias resolved.
+
+        Raises:
+            ValueError: if ``value`` names no reduction.
+        """
+        try:
+            reduction = cls(value)
+        except ValueError:
+            allowed = preview(str(member) for member in cls)
+            raise ValueError(
+                unexpected(who, "loss_reduction", f"among {allowed}", repr(value))
+            ) from None
+        return cls.SUM_OVER_BATCH_SIZE if reduction is cls.AUTO else reduction
+
+
+def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Return the quotient, and 0 where the denominator is 0, without a NaN in the gradient.
+
+    >>> safe_divide(torch.tensor([1.0, 1.0]), torch.tensor([2.0, 0.0]))
+    tensor([0.5000, 0.0000])
+    """
+    empty = denominator == 0
+    quotient = numerator / torch.where(empty, torch.ones_like(denominator), denominator)
+    return torch.where(empty, torch.zeros_like(quotient), quotient)

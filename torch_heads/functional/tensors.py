@@ -1,0 +1,149 @@
+"""What users may pass where a tensor is due, and the checks of its shape and type.
+
+Every check names who refuses, which argument, what came and what is allowed. Shapes are never
+broadcast here.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import shape, unexpected
+
+SAME_BATCH = "Labels and logits must come from the same batch."
+SWAPPED = "Labels come first, then logits: the two may be swapped."
+
+
+def is_text(values: Any) -> bool:
+    """Return whether the values are strings: a NumPy array or (nested) list of them, or one.
+
+    >>> is_text([["zero"], ["one"]]), is_text([[], [3]])
+    (True, False)
+    """
+    if isinstance(values, np.ndarray):
+        return values.dtype.kind in "SU" or (
+            values.dtype.kind == "O" and is_text(values.ravel().tolist())
+        )
+    if isinstance(values, (list, tuple)):
+        return any(is_text(value) for value in values[:1]) or (
+            len(values) > 1 and any(is_text(value) for value in values)
+        )
+    return isinstance(values, (str, bytes))
+
+
+def to_tensor(who: str, argument: str, values: Any, device: torch.device | None = None) -> Tensor:
+    """Return numbers as a tensor; NumPy arrays and nested lists go to ``device``.
+
+    A tensor is returned as it is. Python floats get torch's default dtype.
+
+    Raises:
+        ValueError: if the values are missing, ragged, not numeric, or on another device.
+    """
+    if isinstance(values, Tensor):
+        if device is not None and values.device != device:
+            raise ValueError(
+                unexpected(who, argument, f"on the logits' device {device}", values.device)
+            )
+        return values
+    if values is None:
+        raise ValueError(unexpected(who, argument, "to be given", None))
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(
+            unexpected(who, argument, "to be rectangular", "rows of different lengths")
+        ) from None
+    if array.dtype.kind not in "biuf":
+        kind = "strings" if array.dtype.kind in "SU" else f"{array.dtype} values"
+        raise ValueError(unexpected(who, argument, "to be numeric", kind))
+    if array.dtype.kind == "u":
+        array = array.astype(np.int64)
+    if array.dtype.kind == "f" and not isinstance(values, np.ndarray):
+        return torch.tensor(array, dtype=torch.get_default_dtype(), device=device)
+    # a copy, since the caller's array may be read-only or change under us
+    return torch.tensor(array, device=device)
+
+
+def check_logits(who: str, logits: Any, width: int) -> Tensor:
+    """Return logits ``[D*, width]`` in at least float32.
+
+    Raises:
+        ValueError: if they are not floating, of rank below 2, or of another last size.
+    """
+    logits = to_tensor(who, "logits", logits)
+    if not logits.is_floating_point():
+        raise ValueError(unexpected(who, "floating logits", "", logits.dtype, SWAPPED))
+    if logits.dim() < 2 or logits.shape[-1] != width:
+        raise ValueError(
+            unexpected(
+                who,
+                "logits",
+                f"of shape [D0, ..., DN, {width}]",
+                list(logits.shape),
+                f"logits_dimension is {width}.",
+            )
+        )
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def check_columns(
+    who: str, argument: str, values: Tensor, leading: Sequence[int], width: int
+) -> Tensor:
+    """Return values of shape ``[D*, width]``; ``[D*]`` is allowed where the width is 1.
+
+    Raises:
+        ValueError: if the shape is another one.
+    """
+    full = (*leading, width)
+    if values.shape == full:
+        return values
+    if width == 1 and values.shape == tuple(leading):
+        return values.unsqueeze(-1)
+    allowed = shape(leading, full) if width == 1 else shape(full)
+    raise ValueError(
+        unexpected(who, argument, f"of shape {allowed}", list(values.shape), SAME_BATCH)
+    )
+
+
+def check_weights(who: str, argument: str, values: Any, logits: Tensor, per_logit: bool) -> Tensor:
+    """Return weights ``[D*, 1]``, or ``[D*, L]`` where a weight per logit is allowed.
+
+    Raises:
+        ValueError: if they are not real numbers or of another shape.
+    """
+    weights = to_tensor(who, argument, values, logits.device)
+    leading, full = logits.shape[:-1], logits.shape
+    if weights.is_complex():
+        raise ValueError(unexpected(who, argument, "to be real", weights.dtype))
+    if weights.shape == leading:
+        weights = weights.unsqueeze(-1)
+    elif weights.shape != (*leading, 1) and not (per_logit and weights.shape == full):
+        allowed = [leading, (*leading, 1), *([full] if per_logit and full[-1] > 1 else [])]
+        raise ValueError(
+            unexpected(who, argument, f"of shape {shape(*allowed)}", list(weights.shape))
+        )
+    return weights.to(logits.dtype)
+
+
+def sum_scalars(who: str, losses: Any) -> Tensor | float:
+    """Return the sum of a list of regularization losses, 0 where it is empty or None.
+
+    Raises:
+        TypeError: if it is not a list or tuple.
+        ValueError: if an entry is not a scalar.
+    """
+    argument = "regularization_losses"
+    if losses is None:
+        return 0.0
+    if not isinstance(losses, (list, tuple)):
+        raise TypeError(unexpected(who, argument, "as a list of scalars", type(losses).__name__))
+    total: Tensor | float = 0.0
+    for loss in losses:
+        if np.ndim(loss.detach() if isinstance(loss, Tensor) else loss) != 0 or is_text(loss):
+            given = list(loss.shape) if isinstance(loss, Tensor) else repr(loss)
+            raise ValueError(unexpected(who, argument, "as a list of scalars", f"an entry {given}"))
+        total = total + loss
+    return total

@@ -1,0 +1,150 @@
+"""The head of one yes-or-no target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import unexpected
+from torch_heads.functional.families import Bernoulli
+from torch_heads.functional.labels import class_ids
+from torch_heads.functional.reductions import Reduction
+from torch_heads.functional.scores import ScoreBins
+from torch_heads.functional.tensors import check_columns, is_text, to_tensor
+from torch_heads.heads.base import Labels
+from torch_heads.heads.spec import (
+    ClassificationOutput,
+    ExportOutput,
+    PredictOutput,
+    RegressionOutput,
+)
+from torch_heads.heads.tensor_head import LossFn, TensorHead, WeightColumn, check_thresholds
+from torch_heads.metrics.readings import (
+    AUC,
+    Accuracy,
+    AccuracyBaseline,
+    AUCPrecisionRecall,
+    AverageLoss,
+    Mean,
+    Precision,
+    Reading,
+    Recall,
+)
+from torch_heads.metrics.tally import Total
+
+
+class BinaryClassHead(TensorHead):
+    """Two exclusive classes from one logit, by the sigmoid cross entropy.
+
+    Shapes: logits ``[D0, ..., DN, 1]``; labels the same, or without the last dimension. Labels are
+    numbers in [0, 1] (soft ones too), or class names with a ``label_vocabulary``.
+
+    Predictions: ``logits``, ``logistic`` and ``class_ids`` ``[D*, 1]``, ``probabilities`` and
+    ``all_class_ids`` ``[D*, 2]``, and the strings ``classes`` and ``all_classes``.
+
+    Args:
+        weight_column: the key of the example weights in ``features``, or a callable of them.
+        thresholds: scores in (0, 1) at which to keep accuracy, precision and recall.
+        label_vocabulary: the names of class 0 and class 1.
+        loss_reduction: see `Reduction`.
+        loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
+        name: the suffix of the metric keys; required under a `MultiHead`.
+
+    Raises:
+        ValueError: if an argument's value is not allowed.
+        TypeError: if its type is not.
+
+    >>> head = BinaryClassHead()
+    >>> head.loss(labels=[[1], [1]], logits=[[45.0], [-41.0]])
+    tensor(20.5000)
+    """
+
+    family = Bernoulli()
+    logits_dimension = 1
+    labels_dimension = 1
+    string_keys: ClassVar[tuple[str, ...]] = ("classes", "all_classes")
+
+    def __init__(
+        self,
+        weight_column: WeightColumn = None,
+        thresholds: Sequence[float] | None = None,
+        label_vocabulary: Sequence[str] | None = None,
+        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_fn: LossFn | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name, weight_column, loss_reduction, loss_fn, label_vocabulary)
+        if self.label_vocabulary is not None and len(self.label_vocabulary) != 2:
+            given = list(self.label_vocabulary)
+            raise ValueError(unexpected(self.title, "label_vocabulary", "of 2 names", given))
+        self.thresholds = check_thresholds(self.title, thresholds)
+        self.bins = ScoreBins(tuple(sorted(self.thresholds)))
+
+    def label_columns(
+        self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return labels ``[D*, 1]``, class names as ids."""
+        if is_text(labels):
+            labels = class_ids(self.title, labels, self.label_vocabulary, mask)
+        elif self.label_vocabulary is not None and labels is not None:
+            raise ValueError(
+                unexpected(self.title, "labels", "as names of the label_vocabulary", "numbers")
+            )
+        labels = to_tensor(self.title, "labels", labels, device)
+        return check_columns(self.title, "labels", labels, leading, 1)
+
+    @property
+    def takes_names(self) -> bool:
+        """Whether labels are class names."""
+        return self.label_vocabulary is not None
+
+    def readings(self) -> Iterator[tuple[str, Reading]]:
+        """Yield the metrics by key."""
+        yield "average_loss", AverageLoss()
+        yield "accuracy", Accuracy()
+        yield "precision", Precision()
+        yield "recall", Recall()
+        yield "prediction/mean", Mean(of=Total.PREDICTION)
+        yield "label/mean", Mean(of=Total.LABEL)
+        yield "accuracy_baseline", AccuracyBaseline()
+        yield "auc", AUC()
+        yield "auc_precision_recall", AUCPrecisionRecall()
+        for threshold in self.thresholds:
+            yield f"accuracy/positive_threshold_{threshold:g}", Accuracy(threshold=threshold)
+            yield f"precision/positive_threshold_{threshold:g}", Precision(threshold=threshold)
+            yield f"recall/positive_threshold_{threshold:g}", Recall(threshold=threshold)
+
+    def tensor_predictions(self, logits: Tensor) -> dict[str, Tensor]:
+        """Return the predictions that are tensors, by key."""
+        logits = self.check_logits(logits)
+        ids = torch.arange(2, device=logits.device).expand(*logits.shape[:-1], 2)
+        return {
+            "logits": logits,
+            "logistic": torch.sigmoid(logits),
+            "probabilities": torch.sigmoid(torch.cat([-logits, logits], dim=-1)),
+            "class_ids": (logits > 0).to(torch.int64),
+            "all_class_ids": ids,
+        }
+
+    def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the class of each row, and all classes."""
+        names = np.array(self.class_names(2))
+        ids = (logits > 0).to(torch.int64).cpu().numpy()
+        return {
+            "classes": names[ids],
+            "all_classes": np.broadcast_to(names, (*logits.shape[:-1], 2)),
+        }
+
+    def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
+        """Return the classification, the probability as a regression, and all predictions."""
+        classes = ClassificationOutput(predictions["probabilities"], predictions["all_classes"])
+        return {
+            "serving_default": classes,
+            "classification": classes,
+            "regression": RegressionOutput(predictions["logistic"]),
+            "predict": PredictOutput(predictions),
+        }

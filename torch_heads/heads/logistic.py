@@ -1,0 +1,41 @@
+"""The head of probabilities as labels."""
+
+from __future__ import annotations
+
+from torch_heads.functional.families import Bernoulli
+from torch_heads.functional.reductions import Reduction
+from torch_heads.heads.number_head import NumberHead
+from torch_heads.heads.tensor_head import WeightColumn
+
+
+class LogisticRegressionHead(NumberHead):
+    """A probability, by the sigmoid cross entropy; the metrics are a regression's.
+
+    Shapes: logits ``[D0, ..., DN, 1]``; labels, numbers in [0, 1], the same or without the last
+    dimension.
+
+    Predictions: ``predictions``, the probability ``sigmoid(logits)``, and ``logits``.
+
+    Args:
+        weight_column: the key of the weights in ``features``, or a callable of them.
+        loss_reduction: see `Reduction`.
+        name: the suffix of the metric keys; required under a `MultiHead`.
+
+    Raises:
+        ValueError: if an argument's value is not allowed.
+        TypeError: if its type is not.
+
+    >>> head = LogisticRegressionHead()
+    >>> head.loss(labels=[1, 0, 1], logits=[[2.0], [-1.0], [0.0]])
+    tensor(0.3778)
+    """
+
+    family = Bernoulli()
+
+    def __init__(
+        self,
+        weight_column: WeightColumn = None,
+        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name, weight_column, loss_reduction)

@@ -1,0 +1,133 @@
+"""The head of one class out of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import unexpected
+from torch_heads.functional.families import Categorical
+from torch_heads.functional.labels import class_ids, whole_numbers
+from torch_heads.functional.reductions import Reduction
+from torch_heads.functional.tensors import SWAPPED, check_columns, is_text, to_tensor
+from torch_heads.heads.base import Labels
+from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
+from torch_heads.heads.tensor_head import LossFn, TensorHead, WeightColumn, check_count
+from torch_heads.metrics.readings import AverageLoss, CorrectShare, Reading
+
+
+class MultiClassHead(TensorHead):
+    """More than two exclusive classes, one logit each, by the softmax cross entropy.
+
+    Shapes: logits ``[D0, ..., DN, n_classes]``; labels ``[D0, ..., DN]`` or ``[D0, ..., DN, 1]``:
+    integer class ids, or class names with a ``label_vocabulary``.
+
+    Predictions: ``logits``, ``probabilities`` and ``all_class_ids`` ``[D*, n_classes]``,
+    ``class_ids`` ``[D*, 1]`` (the first of equals), and the strings ``classes`` and
+    ``all_classes``.
+
+    Args:
+        n_classes: how many classes, more than 2.
+        weight_column: the key of the example weights in ``features``, or a callable of them.
+        label_vocabulary: the names of the classes.
+        loss_reduction: see `Reduction`.
+        loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
+        name: the suffix of the metric keys; required under a `MultiHead`.
+
+    Raises:
+        ValueError: if an argument's value is not allowed.
+        TypeError: if its type is not.
+
+    >>> head = MultiClassHead(n_classes=3)
+    >>> head.loss(labels=[1, 1], logits=[[10.0, 0.0, 0.0], [0.0, 10.0, 0.0]])
+    tensor(5.0001)
+    """
+
+    family = Categorical()
+    labels_dimension = 1
+    string_keys: ClassVar[tuple[str, ...]] = ("classes", "all_classes")
+
+    def __init__(
+        self,
+        n_classes: int,
+        weight_column: WeightColumn = None,
+        label_vocabulary: Sequence[str] | None = None,
+        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_fn: LossFn | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name, weight_column, loss_reduction, loss_fn, label_vocabulary)
+        self.n_classes = check_count(self.title, "n_classes", n_classes, 3)
+        self.check_vocabulary_size()
+
+    @property
+    def logits_dimension(self) -> int:
+        """The number of classes."""
+        return self.n_classes
+
+    def label_columns(
+        self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return class ids ``[D*, 1]``."""
+        if is_text(labels):
+            labels = class_ids(self.title, labels, self.label_vocabulary, mask)
+        elif self.label_vocabulary is not None and labels is not None:
+            raise ValueError(
+                unexpected(self.title, "labels", "as names of the label_vocabulary", "numbers")
+            )
+        labels = to_tensor(self.title, "labels", labels, device)
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise ValueError(
+                unexpected(self.title, "labels", "to be integer class ids", labels.dtype, SWAPPED)
+            )
+        return check_columns(self.title, "labels", labels, leading, 1)
+
+    @property
+    def label_range(self) -> tuple[float, float]:
+        """The lowest and the highest class id."""
+        return 0.0, self.n_classes - 1.0
+
+    def stacked_labels(self, columns: Tensor) -> Tensor:
+        """Return class ids out of a stacked tensor, where they may stand among floats."""
+        return whole_numbers(self.title, "labels", columns)
+
+    @property
+    def takes_names(self) -> bool:
+        """Whether labels are class names."""
+        return self.label_vocabulary is not None
+
+    def readings(self) -> Iterator[tuple[str, Reading]]:
+        """Yield the metrics by key."""
+        yield "average_loss", AverageLoss()
+        yield "accuracy", CorrectShare()
+
+    def tensor_predictions(self, logits: Tensor) -> dict[str, Tensor]:
+        """Return the predictions that are tensors, by key."""
+        logits = self.check_logits(logits)
+        return {
+            "logits": logits,
+            "probabilities": self.family.mean(logits),
+            "class_ids": logits.argmax(-1, keepdim=True),
+            "all_class_ids": torch.arange(self.n_classes, device=logits.device).expand(
+                logits.shape
+            ),
+        }
+
+    def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the class of each row, and all classes."""
+        names = np.array(self.class_names(self.n_classes))
+        ids = logits.argmax(-1, keepdim=True).cpu().numpy()
+        return {"classes": names[ids], "all_classes": np.broadcast_to(names, logits.shape)}
+
+    def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
+        """Return the classification, and all predictions."""
+        classes = ClassificationOutput(predictions["probabilities"], predictions["all_classes"])
+        return {
+            "serving_default": classes,
+            "classification": classes,
+            "predict": PredictOutput(predictions),
+        }

@@ -1,0 +1,70 @@
+"""What the heads of real numbers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_heads.functional.tensors import check_columns, to_tensor
+from torch_heads.heads.base import Labels
+from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
+from torch_heads.heads.tensor_head import TensorHead
+from torch_heads.metrics.readings import AverageLoss, Mean, Reading
+from torch_heads.metrics.tally import Total
+
+
+class NumberHead(TensorHead):
+    """What the heads of real numbers share: float labels, means as metrics, one kind of export."""
+
+    label_dimension: int = 1
+
+    @property
+    def logits_dimension(self) -> int:
+        """The number of label columns."""
+        return self.label_dimension
+
+    @property
+    def labels_dimension(self) -> int:
+        """The number of label columns."""
+        return self.label_dimension
+
+    @property
+    def loss_dimension(self) -> int:
+        """The number of loss elements per example: every column counts."""
+        return self.label_dimension
+
+    @property
+    def links(self) -> bool:
+        """Whether predictions differ from logits."""
+        return True
+
+    def label_columns(
+        self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return labels ``[D*, label_dimension]``."""
+        labels = to_tensor(self.title, "labels", labels, device)
+        return check_columns(self.title, "labels", labels, leading, self.label_dimension)
+
+    def readings(self) -> Iterator[tuple[str, Reading]]:
+        """Yield the metrics by key."""
+        yield "average_loss", AverageLoss()
+        yield "prediction/mean", Mean(of=Total.PREDICTION)
+        yield "label/mean", Mean(of=Total.LABEL)
+
+    def tensor_predictions(self, logits: Tensor) -> dict[str, Tensor]:
+        """Return the predictions, and the logits where they differ."""
+        logits = self.check_logits(logits)
+        mean = (self.inverse_link_fn or self.family.mean)(logits)
+        return {"predictions": mean, "logits": logits} if self.links else {"predictions": mean}
+
+    def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
+        """Return the regression, and all predictions."""
+        value = RegressionOutput(predictions["predictions"])
+        return {
+            "serving_default": value,
+            "regression": value,
+            "predict": PredictOutput(predictions),
+        }

@@ -1,0 +1,46 @@
+"""The head of counts."""
+
+from __future__ import annotations
+
+from torch_heads.functional.families import Poisson
+from torch_heads.functional.reductions import Reduction
+from torch_heads.heads.number_head import NumberHead
+from torch_heads.heads.tensor_head import WeightColumn, check_count
+
+
+class PoissonRegressionHead(NumberHead):
+    """Counts, by the Poisson negative log-likelihood of the log rate.
+
+    Shapes: logits and labels ``[D0, ..., DN, label_dimension]``; labels, which must not be
+    negative, may lack the last dimension where it is 1. Weights may also be given per column.
+
+    Predictions: ``predictions``, the rate ``exp(logits)``, and ``logits``.
+
+    Args:
+        label_dimension: how many counts per example.
+        weight_column: the key of the weights in ``features``, or a callable of them.
+        loss_reduction: see `Reduction`.
+        compute_full_loss: whether to add Stirling's approximation of ``log(label!)`` for labels
+            above 1, on which the gradient does not depend.
+        name: the suffix of the metric keys; required under a `MultiHead`.
+
+    Raises:
+        ValueError: if an argument's value is not allowed.
+        TypeError: if its type is not.
+
+    >>> head = PoissonRegressionHead()
+    >>> head.loss(labels=[0, 1, 2, 5], logits=[[0.0], [-1.0], [1.0], [0.5]])
+    tensor(1.9144)
+    """
+
+    def __init__(
+        self,
+        label_dimension: int = 1,
+        weight_column: WeightColumn = None,
+        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        compute_full_loss: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name, weight_column, loss_reduction)
+        self.label_dimension = check_count(self.title, "label_dimension", label_dimension, 1)
+        self.family = Poisson(full=bool(compute_full_loss))

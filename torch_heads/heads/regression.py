@@ -1,0 +1,65 @@
+"""The head of real numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from torch_heads.functional.errors import unexpected
+from torch_heads.functional.families import Normal
+from torch_heads.functional.reductions import Reduction
+from torch_heads.heads.number_head import NumberHead
+from torch_heads.heads.tensor_head import LossFn, WeightColumn, check_count
+
+
+class RegressionHead(NumberHead):
+    """Real numbers, by the squared error.
+
+    Shapes: logits and labels ``[D0, ..., DN, label_dimension]``; labels may lack the last
+    dimension where it is 1. Weights may also be given per column.
+
+    Predictions: ``predictions``, and with an ``inverse_link_fn`` also ``logits``, both of the
+    logits' shape. The loss is on the logits, without the inverse link.
+
+    Args:
+        label_dimension: how many numbers per example.
+        weight_column: the key of the weights in ``features``, or a callable of them.
+        loss_reduction: see `Reduction`.
+        loss_fn: a loss ``[D*, label_dimension]`` of ``labels``, ``logits`` and, if wanted,
+            ``features``.
+        inverse_link_fn: from logits to predictions.
+        name: the suffix of the metric keys; required under a `MultiHead`.
+
+    Raises:
+        ValueError: if an argument's value is not allowed.
+        TypeError: if its type is not.
+
+    >>> head = RegressionHead()
+    >>> head.loss(labels=[43, 44], logits=[[45.0], [41.0]])
+    tensor(6.5000)
+    """
+
+    family = Normal()
+
+    def __init__(
+        self,
+        label_dimension: int = 1,
+        weight_column: WeightColumn = None,
+        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_fn: LossFn | None = None,
+        inverse_link_fn: Callable[[Tensor], Tensor] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name, weight_column, loss_reduction, loss_fn)
+        self.label_dimension = check_count(self.title, "label_dimension", label_dimension, 1)
+        if inverse_link_fn is not None and not callable(inverse_link_fn):
+            raise TypeError(
+                unexpected(self.title, "inverse_link_fn", "to be callable", repr(inverse_link_fn))
+            )
+        self.inverse_link_fn = inverse_link_fn
+
+    @property
+    def links(self) -> bool:
+        """Whether predictions differ from logits."""
+        return self.inverse_link_fn is not None

@@ -1,0 +1,131 @@
+"""What a head hands to an estimator or a server, per mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import preview, unexpected
+
+
+class ModeKeys(StrEnum):
+    """What a model is run for; the values are the originals'."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+    PREDICT = "infer"
+
+    @classmethod
+    def parse(cls, who: str, value: str) -> ModeKeys:
+        """Return the mode of that value.
+
+        Raises:
+            ValueError: if there is no such mode.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            allowed = preview(str(mode) for mode in cls)
+            raise ValueError(unexpected(who, "mode", f"among {allowed}", repr(value))) from None
+
+
+@dataclass(frozen=True)
+class ClassificationOutput:
+    """Scores ``[D*, K]``, and the class names of the same shape, as an array of strings."""
+
+    scores: Tensor
+    classes: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class RegressionOutput:
+    """Values ``[D*, L]``."""
+
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class PredictOutput:
+    """All predictions by name."""
+
+    outputs: Mapping[str, Any]
+
+
+ExportOutput = ClassificationOutput | RegressionOutput | PredictOutput
+
+
+@dataclass(frozen=True)
+class EstimatorSpec:
+    """One step of an estimator.
+
+    Attributes:
+        mode: what the step is for.
+        predictions: the head's predictions.
+        loss: the scalar loss, with regularization; None for PREDICT.
+        train_op: in TRAIN, a callable that runs one optimisation step and returns the loss, or
+            what ``train_op_fn`` returned.
+        eval_metric_ops: in EVAL, a metric collection that has seen this batch.
+        export_outputs: in PREDICT, what a server answers, by signature name.
+    """
+
+    mode: ModeKeys
+    predictions: Mapping[Any, Any]
+    loss: Tensor | None = None
+    train_op: Any = None
+    eval_metric_ops: Mapping[str, Any] | Any = field(default_factory=dict)
+    export_outputs: Mapping[str, ExportOutput] | None = None
+
+
+def make_train_op(
+    who: str,
+    loss: Tensor,
+    optimizer: torch.optim.Optimizer | None,
+    trainable_variables: Sequence[Tensor] | None,
+    train_op_fn: Callable[[Tensor], Any] | None,
+    update_ops: Iterable[Callable[[], Any]] | None,
+) -> Any:
+    """Return the step of an optimizer as a callable, or what ``train_op_fn`` returns.
+
+    Raises:
+        ValueError: if not exactly one of ``optimizer`` and ``train_op_fn`` is given, or
+            ``train_op_fn`` returns None.
+        TypeError: if an argument is of another type than documented.
+    """
+    if (optimizer is None) == (train_op_fn is None):
+        given = "neither" if optimizer is None else "both"
+        raise ValueError(unexpected(who, "one of optimizer and train_op_fn", "to be given", given))
+    for argument, value in [
+        ("update_ops", update_ops),
+        ("trainable_variables", trainable_variables),
+    ]:
+        if value is not None and not isinstance(value, (list, tuple)):
+            raise TypeError(unexpected(who, argument, "as a list or tuple", type(value).__name__))
+    if train_op_fn is not None:
+        train_op = train_op_fn(loss)
+        if train_op is None:
+            raise ValueError(unexpected(who, "train_op_fn", "to return a train op", None))
+        return train_op
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(
+            unexpected(who, "optimizer", "as a torch.optim.Optimizer", type(optimizer).__name__)
+        )
+    if not loss.requires_grad:
+        raise ValueError(
+            unexpected(who, "logits", "with a gradient to train", "logits that need none")
+        )
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss.backward(inputs=trainable_variables and list(trainable_variables))
+        for update in update_ops or ():
+            update()
+        optimizer.step()
+        return loss
+
+    return step

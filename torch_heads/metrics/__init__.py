@@ -1,0 +1,1 @@
+"""Tallies, the readings of them, and the collection."""

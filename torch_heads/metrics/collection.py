@@ -1,0 +1,221 @@
+"""The collection that a head wraps: readings on the outside, a few tallies on the inside."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.utilities.plot import plot_single_or_multi_val
+
+from torch_heads.functional.errors import preview
+from torch_heads.functional.scores import ScoreBins
+from torch_heads.metrics.readings import Reading
+from torch_heads.metrics.tally import Sums, Tally
+
+UPDATE_BY_HEAD = "Update it by head.update_metrics(metrics, features, logits, labels)."
+
+
+Layout = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]  # keys, and shapes of the tallies
+
+
+class Bound(NamedTuple):
+    """A reading, the tally that it reads, and the columns and bins that it reads there."""
+
+    reading: Reading
+    tally: str
+    columns: slice
+    bins: ScoreBins
+
+    def value(self, state: Tensor) -> Tensor:
+        """Return the metric from a tally's state, in torch's default dtype."""
+        rows = state[self.columns]
+        if self.reading.column is not None:
+            rows = rows[self.reading.column, None]
+        return self.reading.read(Sums.of(rows), self.bins).to(torch.get_default_dtype())
+
+
+class ReadingMetric(Metric):
+    """One reading as a `torchmetrics.Metric`. Its states are its tally's, shared with the others.
+
+    To reset it resets the tally, and with it every reading of that tally.
+    """
+
+    full_state_update = False
+
+    def __init__(self, name: str, bound: Bound, tally: Tally) -> None:
+        # the tally syncs and caches
+        super().__init__(sync_on_compute=False, compute_with_cache=False)
+        self.name = name
+        self.bound = bound
+        self.tally = tally
+
+    @property
+    def higher_is_better(self) -> bool | None:  # type: ignore[override]
+        """Whether more is better, None where neither is."""
+        return self.bound.reading.higher_is_better
+
+    @property
+    def update_count(self) -> int:
+        """How many batches the tally has seen since the last reset."""
+        return self.tally.update_count
+
+    @property
+    def update_called(self) -> bool:
+        """Whether the tally has seen a batch since the last reset."""
+        return self.tally.update_called
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the tally."""
+        return self.tally.device
+
+    def update(self, *_: Any, **__: Any) -> None:
+        """Refuse: only a head can update its metrics."""
+        raise TypeError(f"{self.name!r} is read from a tally. {UPDATE_BY_HEAD}")
+
+    def compute(self) -> Tensor:
+        """Return the metric over all batches since the last reset."""
+        return self.bound.value(self.tally.compute())
+
+    def reset(self) -> None:
+        """Reset the tally."""
+        self.tally.reset()
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Plot one or several values of this metric, as torchmetrics does."""
+        return plot_single_or_multi_val(
+            self.compute() if val is None else val,
+            ax=ax,
+            higher_is_better=self.higher_is_better,
+            name=self.name,
+        )
+
+
+class ReadingCollection(MetricCollection):
+    """A `torchmetrics.MetricCollection` of readings, keyed by the originals' metric keys.
+
+    Only a few tallies hold state: `reset`, `to`, `state_dict` and the sync between processes act
+    on each of them once. A head updates it (`Head.update_metrics`); keys with a dot are keys.
+
+    Args:
+        tallies: the tallies by name.
+        readings: the readings by metric key.
+        layout: what a head compares to tell its own collections from others'.
+    """
+
+    def __init__(
+        self, tallies: Mapping[str, Tally], readings: Mapping[str, Bound], layout: Layout
+    ) -> None:
+        super().__init__({}, compute_groups=False)
+        self.layout = layout
+        for name, tally in tallies.items():
+            self.add_module(name, tally)
+        self._readings = dict(readings)
+        self._views: dict[str, ReadingMetric] = {}
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """The tallies by name."""
+        return dict(self._modules)  # type: ignore[arg-type]
+
+    @property
+    def readings(self) -> dict[str, Bound]:
+        """The readings by key, without prefix and postfix."""
+        return self._readings
+
+    def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:
+        """Refuse metrics of another kind; put both collections beside each other instead."""
+        if metrics or additional_metrics:
+            raise TypeError("The metrics of a head are read from its tallies; none can be added.")
+
+    def update(self, *_: Any, **__: Any) -> None:
+        """Refuse: only the head can update its metrics."""
+        raise TypeError(f"The metrics of a head need its labels and logits. {UPDATE_BY_HEAD}")
+
+    def forward(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Refuse: only the head can update its metrics."""
+        raise TypeError(f"The metrics of a head need its labels and logits. {UPDATE_BY_HEAD}")
+
+    def compute(self) -> dict[str, Any]:
+        """Return every metric, synced over processes once per tally."""
+        states = {name: tally.compute() for name, tally in self.tallies.items()}
+        return {
+            self._set_name(key): bound.value(states[bound.tally])
+            for key, bound in self._readings.items()
+        }
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        for tally in self.tallies.values():
+            tally.reset()
+
+    def persistent(self, mode: bool = True) -> None:
+        """Choose whether `state_dict` holds the tallies."""
+        for tally in self.tallies.values():
+            tally.persistent(mode)
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> "ReadingCollection":
+        """Cast the tallies; below float64, counts stop growing at some point."""
+        for tally in self.tallies.values():
+            tally.set_dtype(dst_type)
+        return self
+
+    def keys(self, keep_base: bool = False) -> Iterable[str]:  # type: ignore[override]
+        """Return the metric keys."""
+        return [key if keep_base else self._set_name(key) for key in self._readings]
+
+    def items(  # type: ignore[override]
+        self, keep_base: bool = False, copy_state: bool = True
+    ) -> Iterable[tuple[str, Metric]]:
+        """Return each key with its metric."""
+        return [
+            (key if keep_base else self._set_name(key), self._view(key)) for key in self._readings
+        ]
+
+    def values(self, copy_state: bool = True) -> Iterable[Metric]:  # type: ignore[override]
+        """Return the metrics."""
+        return [self._view(key) for key in self._readings]
+
+    def __getitem__(self, key: str, copy_state: bool = True) -> Metric:
+        """Return one metric by its key, with prefix and postfix or without."""
+        base = key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")
+        if base not in self._readings:
+            raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}.")
+        return self._view(base)
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether there is a metric of that key."""
+        return key in set(self.keys())
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        """Iterate over the metric keys."""
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        """Return the number of metrics."""
+        return len(self._readings)
+
+    def _to_renamed_dict(self) -> Mapping[str, Metric]:
+        return dict(self.items())
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the readings too: Lightning logs a metric only where it finds it here."""
+        memo = set() if memo is None else memo
+        yield from super().named_modules(memo, prefix, remove_duplicate)
+        for key, metric in self.items(keep_base=True):
+            if metric not in memo or not remove_duplicate:
+                memo.add(metric)
+                yield f"{prefix}.{key}" if prefix else key, metric
+
+    def _view(self, key: str) -> ReadingMetric:
+        if key not in self._views:
+            bound = self._readings[key]
+            self._views[key] = ReadingMetric(key, bound, self.tallies[bound.tally])
+        return self._views[key]
+
+    def __repr__(self) -> str:
+        """Return the metric keys."""
+        return f"{type(self).__name__}({preview(self.keys(), 40)})"

@@ -1,0 +1,160 @@
+"""Readings: the named metrics, each a formula over what a tally summed.
+
+A reading is a declaration without state. A head lists its own; the collection binds each to the
+columns of a tally. Empty sums read as 0, as in the originals.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.scores import (
+    HARD_NEGATIVE,
+    HARD_POSITIVE,
+    ScoreBins,
+    precision_recall_auc,
+    roc_auc,
+)
+from torch_heads.metrics.tally import Sums, Total
+
+
+@dataclass(frozen=True)
+class Reading(ABC):
+    """A metric read from the sums of a head's columns, or of one of them (``column``)."""
+
+    column: int | None = None
+    higher_is_better: ClassVar[bool | None] = None
+
+    @abstractmethod
+    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+        """Return the metric of these columns together, a float64 scalar."""
+
+
+@dataclass(frozen=True)
+class Mean(Reading):
+    """A weighted mean over all columns: of the predictions, or of the labels."""
+
+    of: int = Total.PREDICTION
+    by: int = Total.WEIGHT
+
+    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+        """Return the weighted sum over the weights."""
+        return safe_divide(sums.totals[:, self.of].sum(), sums.totals[:, self.by].sum())
+
+
+@dataclass(frozen=True)
+class AverageLoss(Mean):
+    """The loss over the sum of the weights: unlike the training loss, and never regularized."""
+
+    higher_is_better = False
+    of: int = Total.LOSS
+    by: int = Total.LOSS_WEIGHT
+
+
+@dataclass(frozen=True)
+class CorrectShare(Mean):
+    """The share of class ids predicted right."""
+
+    higher_is_better = True
+
+
+@dataclass(frozen=True)
+class AccuracyBaseline(Reading):
+    """The accuracy of always answering the more frequent class."""
+
+    higher_is_better = True
+
+    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+        """Return ``max(m, 1 - m)`` of the label mean ``m``."""
+        label, weight = sums.totals[:, Total.LABEL].sum(), sums.totals[:, Total.WEIGHT].sum()
+        return safe_divide(torch.maximum(label, weight - label), weight)
+
+
+@dataclass(frozen=True)
+class ThresholdReading(Reading):
+    """A metric at one threshold on the score; None is the decision, logit 0.
+
+    A soft label counts as positive, and as wrong for the accuracy, as in the originals.
+    """
+
+    higher_is_better = True
+    threshold: float | None = None
+
+    def outcomes(self, sums: Sums, bins: ScoreBins) -> tuple[Tensor, Tensor]:
+        """Return the counts ``[3]`` by label kind, above the threshold and in all."""
+        counts = sums.counts.sum(0)
+        return counts[:, bins.positions[self.threshold] :].sum(-1), counts.sum(-1)
+
+
+@dataclass(frozen=True)
+class Accuracy(ThresholdReading):
+    """The share of labels equal to the prediction."""
+
+    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+        """Return ``(TP + TN) / all``."""
+        above, total = self.outcomes(sums, bins)
+        true_negatives = total[HARD_NEGATIVE] - above[HARD_NEGATIVE]
+        return safe_divide(above[HARD_POSITIVE] + true_negatives, total.sum())
+
+
+@dataclass(frozen=True)
+class Precision(ThresholdReading):
+    """The share of predicted positives that are positive."""
+
+    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+        """Return ``TP / (TP + FP)``."""
+        above, _ = self.outcomes(sums, bins)
+        return safe_divide(above[HARD_POSITIVE:].sum(), above.sum())
+
+
+@dataclass(frozen=True)
+class Recall(ThresholdReading):
+    """The share of positives that are predicted positive."""
+
+    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+        """Return ``TP / (TP + FN)``."""
+        above, total = self.outcomes(sums, bins)
+        return safe_divide(above[HARD_POSITIVE:].sum(), total[HARD_POSITIVE:].sum())
+
+
+@dataclass(frozen=True)
+class AUC(Reading):
+    """The area under the ROC curve over the originals' grid of 200 thresholds."""
+
+    higher_is_better = True
+
+    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+        """Return the area; 0 where a class is absent, as in the originals."""
+        return roc_auc(*grid_counts(sums, bins))
+
+
+@dataclass(frozen=True)
+class AUCPrecisionRecall(Reading):
+    """The interpolated area under the precision-recall curve over the same grid."""
+
+    higher_is_better = True
+
+    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+        """Return the area; 1 where all labels are positive, 0 where none is."""
+        return precision_recall_auc(*grid_counts(sums, bins))
+
+
+@dataclass(frozen=True)
+class CallMean(Mean):
+    """The plain mean over update calls, in which a small last batch counts as a full one."""
+
+    of: int = 0
+    by: int = 1
+
+
+def grid_counts(sums: Sums, bins: ScoreBins) -> tuple[Tensor, Tensor]:
+    """Return the true and the false positives above each of the 200 grid thresholds."""
+    counts = sums.counts[..., : bins.size].sum(0)
+    above = counts.flip(-1).cumsum(-1).flip(-1)
+    above = torch.nn.functional.pad(above, (0, 1))  # nothing lies above the last threshold
+    above = above[:, torch.tensor(bins.grid, device=above.device)]
+    return above[HARD_POSITIVE:].sum(0), above[HARD_NEGATIVE]
