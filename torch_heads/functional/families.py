@@ -1,18 +1,33 @@
 """Families of distributions: an inverse link, and the loss of one element.
 
-A family is a pure declaration. It knows nothing of weights, reductions or batches; losses come
-out one per label column, in the floating dtype of the logits.
+A family is a pure declaration. It knows nothing of example weights, reductions or batches; losses
+come out one per label column, in the floating dtype of the logits.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from torch_heads.functional.groups import Groups
+
+
+class Balance(NamedTuple):
+    """Corrections of class imbalance, with the meaning they have in `torch.nn.functional`.
+
+    Attributes:
+        class_weight: ``[C]``, a factor of the loss per class.
+        pos_weight: ``[C]``, a factor of the positive labels' loss.
+        label_smoothing: ``[U]`` or one number in [0, 1), how far labels move to uniform.
+    """
+
+    class_weight: Tensor | None = None
+    pos_weight: Tensor | None = None
+    label_smoothing: Tensor | float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,16 +46,23 @@ class Family(ABC):
         """Return the inverse link of each logit, of the logits' shape."""
 
     @abstractmethod
-    def loss(self, logits: Tensor, labels: Tensor, widths: Sequence[int]) -> Tensor:
-        """Return the negative log-likelihood of each label column.
+    def loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        groups: Groups | None = None,
+        balance: Balance | None = None,
+    ) -> Tensor:
+        """Return the negative log-likelihood of each label column, ``[D*, U]``.
 
         Args:
             logits: ``[D*, C]``, floating.
             labels: ``[D*, U]``, of the logits' dtype, or int64 class ids.
-            widths: how many logits belong to each class-id column; only class ids need it.
+            groups: which logits belong to each column of class ids; by default all to one.
+            balance: corrections of class imbalance, where the family has classes.
         """
 
-    def observed(self, logits: Tensor, labels: Tensor, widths: Sequence[int]) -> Tensor:
+    def observed(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
         """Return what metrics average of each label column: the mean, unless said otherwise."""
         return self.mean(logits)
 
@@ -56,14 +78,25 @@ class Bernoulli(Family):
         """Return the probability of yes."""
         return torch.sigmoid(logits)
 
-    def loss(self, logits: Tensor, labels: Tensor, widths: Sequence[int] = ()) -> Tensor:
+    def loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        groups: Groups | None = None,
+        balance: Balance | None = None,
+    ) -> Tensor:
         """Return ``max(z, 0) - z * y + log(1 + exp(-|z|))``, the stable sigmoid cross entropy.
 
-        >>> Bernoulli().loss(torch.tensor([[45.0], [-41.0]]), torch.ones(2, 1))
-        tensor([[ 0.],
-                [41.]])
+        >>> Bernoulli().loss(torch.tensor([[0.0], [-41.0]]), torch.ones(2, 1))
+        tensor([[ 0.6931],
+                [41.0000]])
         """
-        return F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        class_weight, pos_weight, smoothing = balance or Balance()
+        if smoothing is not None:
+            labels = labels * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(
+            logits, labels, class_weight, reduction="none", pos_weight=pos_weight
+        )
 
 
 @dataclass(frozen=True)
@@ -80,23 +113,51 @@ class Categorical(Family):
         """Return the probability of each class of one group, over the last axis."""
         return torch.softmax(logits, dim=-1)
 
-    def loss(self, logits: Tensor, labels: Tensor, widths: Sequence[int]) -> Tensor:
-        """Return ``logsumexp(z) - z[y]`` of each group of logits, groups side by side.
+    def loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        groups: Groups | None = None,
+        balance: Balance | None = None,
+    ) -> Tensor:
+        """Return ``logsumexp(z) - z[y]`` of each group of logits.
 
         >>> z = torch.tensor([[10.0, 0.0, 0.0], [0.0, 10.0, 0.0]])
-        >>> Categorical().loss(z, torch.tensor([[1], [1]]), widths=[3]).round(decimals=3)
-        tensor([[1.0000e+01],
-                [0.0000e+00]])
+        >>> Categorical().loss(z, torch.tensor([[1], [1]])).round(decimals=2)
+        tensor([[10.],
+                [ 0.]])
         """
-        losses = [
-            F.cross_entropy(group.flatten(0, -2), ids.flatten(), reduction="none")
-            for group, ids in zip(logits.split(list(widths), -1), labels.unbind(-1), strict=True)
-        ]
-        return torch.stack(losses, dim=-1).view(labels.shape)
+        if groups is None and balance is None:
+            # one head: the library's kernel, which takes its classes on the second axis
+            flat = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
+            return flat.view(labels.shape)
+        groups = groups or Groups([logits.shape[-1]])
+        class_weight, _, smoothing = balance or Balance()
+        log_probabilities = [torch.log_softmax(part, -1) for part in groups.spread(logits, -inf)]
+        losses = groups.gather(
+            [
+                -part.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+                for part, ids in zip(log_probabilities, groups.pick(labels), strict=True)
+            ]
+        )
+        if class_weight is not None:
+            losses = losses * class_weights(labels, groups, class_weight)
+        if smoothing is None:
+            return losses
+        weights = torch.ones_like(logits[0]) if class_weight is None else class_weight
+        uniform = groups.gather(
+            [
+                # the padding's weight is 0, its log-probability -inf: 0 * -inf would be NaN
+                -(part.clamp(min=torch.finfo(part.dtype).min) * own).sum(-1) / own.count_nonzero(-1)
+                for part, own in zip(log_probabilities, groups.spread(weights, 0.0), strict=True)
+            ]
+        )
+        return losses * (1 - smoothing) + uniform * smoothing
 
-    def observed(self, logits: Tensor, labels: Tensor, widths: Sequence[int]) -> Tensor:
+    def observed(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
         """Return 1 where the likeliest class (the first of equals) is the label, else 0."""
-        ids = torch.stack([group.argmax(-1) for group in logits.split(list(widths), -1)], dim=-1)
+        groups = groups or Groups([logits.shape[-1]])
+        ids = groups.gather([part.argmax(-1) for part in groups.spread(logits, -inf)])
         return (ids == labels).to(logits.dtype)
 
 
@@ -108,7 +169,13 @@ class Normal(Family):
         """Return the logits themselves."""
         return logits
 
-    def loss(self, logits: Tensor, labels: Tensor, widths: Sequence[int] = ()) -> Tensor:
+    def loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        groups: Groups | None = None,
+        balance: Balance | None = None,
+    ) -> Tensor:
         """Return ``(y - z) ** 2``."""
         return torch.square(labels - logits)
 
@@ -124,10 +191,25 @@ class Poisson(Family):
         """Return the rate, ``exp(z)``."""
         return torch.exp(logits)
 
-    def loss(self, logits: Tensor, labels: Tensor, widths: Sequence[int] = ()) -> Tensor:
+    def loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        groups: Groups | None = None,
+        balance: Balance | None = None,
+    ) -> Tensor:
         """Return ``exp(z) - z * y``, with Stirling's ``log(y!)`` for ``y > 1`` where ``full``.
 
         >>> Poisson().loss(torch.tensor([0.5]), torch.tensor([5.0]))
         tensor([3.9196])
         """
         return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full, reduction="none")
+
+
+def class_weights(labels: Tensor, groups: Groups, class_weight: Tensor) -> Tensor:
+    """Return the weight of each label's class, of the labels' shape."""
+    picked = [
+        own.expand(*ids.shape, own.shape[-1]).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+        for own, ids in zip(groups.spread(class_weight, 0.0), groups.pick(labels), strict=True)
+    ]
+    return groups.gather(picked)

@@ -4,9 +4,9 @@ Class names become ids by a vocabulary; sparse sets of ids or names become multi
 every value is checked before it is used.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from math import inf
-from typing import Any
+from collections.abc import Callable, Sequence
+from math import inf, nan, prod
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,40 +15,40 @@ from torch import Tensor
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import check_columns, is_text, to_tensor
 
+Blame = str | Callable[[Tensor], str]  # who refuses, or who does given the mask of bad values
+
 
 def class_ids(
-    who: str, names: Any, vocabulary: Sequence[str] | None, mask: Tensor | None = None
+    who: str,
+    names: Any,
+    vocabulary: Sequence[str] | None,
+    missing: object = None,
+    mask: Tensor | None = None,
 ) -> np.ndarray[Any, Any]:
     """Return the int64 index of each class name in the vocabulary, in the names' shape.
 
-    Where ``mask`` is False (padding), any name will do.
+    The name that means "not labelled" becomes -1; where ``mask`` is False (padding), any does.
 
     Raises:
         ValueError: if there is no vocabulary, or a name is not in it.
     """
     if vocabulary is None:
-        raise ValueError(
-            unexpected(
-                who,
-                "labels",
-                "to be numeric",
-                "strings",
-                "Class names need a label_vocabulary.",
-            )
-        )
+        hint = "Class names need a label_vocabulary."
+        raise ValueError(unexpected(who, "labels", "to be numeric", "strings", hint))
     array = np.asarray(names)
     index = {name: i for i, name in enumerate(vocabulary)}
     flat = [name.decode() if isinstance(name, bytes) else name for name in array.ravel().tolist()]
-    ids = np.array([index.get(name, -1) for name in flat], dtype=np.int64).reshape(array.shape)
+    ids = np.array([index.get(name, -1) for name in flat], dtype=np.int64)
     known = ids >= 0
+    if missing is not None:
+        known |= np.array([name == missing for name in flat], dtype=bool)
     if mask is not None and mask.numel() == known.size:
-        known |= ~mask.cpu().numpy().reshape(known.shape)
+        known |= ~mask.cpu().numpy().ravel()
     if not known.all():
-        unknown = flat[int(np.flatnonzero(~known)[0])]
-        raise ValueError(
-            unexpected(who, "labels", f"from label_vocabulary {preview(vocabulary)}", repr(unknown))
-        )
-    return ids
+        unknown = repr(flat[int(np.flatnonzero(~known)[0])])
+        expected = f"from label_vocabulary {preview(vocabulary)}"
+        raise ValueError(unexpected(who, "labels", expected, unknown))
+    return ids.reshape(array.shape)
 
 
 def multi_hot(
@@ -58,59 +58,103 @@ def multi_hot(
     leading: Sequence[int],
     n_classes: int,
     device: torch.device,
+    missing: float | str | None = None,
 ) -> Tensor:
     """Return labels as ``[D*, n_classes]``, one entry per class.
 
     Multi-hot labels are taken as they are. Sets of classes may be given row-wise as
     ``torch.sparse_coo_tensor`` of ids (``[D*, ?]``), as a (jagged) nested tensor of ids, or as
-    nested lists of ids or names, in which rows of length ``n_classes`` are read as multi-hot.
+    nested lists of ids or names, in which rows of length ``n_classes`` are read as multi-hot. A
+    set of nothing but ``missing`` is a row without a label.
 
     Raises:
         ValueError: if an id is out of range, a name unknown, or the batch of another shape.
     """
+    sparse = isinstance(labels, Tensor) and (labels.layout == torch.sparse_coo or labels.is_nested)
+    if sparse and labels.device != device:
+        expected = f"on the logits' device {device}"
+        raise ValueError(unexpected(who, "sparse labels", expected, labels.device))
     if isinstance(labels, Tensor) and labels.layout == torch.sparse_coo:
-        # not coalesced: that would add the ids of equal positions
-        places, ids = labels._indices()[:-1], labels._values()
-        given = labels.shape[:-1]
-        rows = torch.zeros_like(ids, dtype=torch.int64)
-        for place, size in zip(places, given, strict=True):
-            rows = rows * size + place
+        sets = _sets_of_sparse(labels)
     elif isinstance(labels, Tensor) and labels.is_nested:
-        parts = labels.unbind()
-        given = torch.Size([len(parts)])
-        ids = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
-        lengths = torch.tensor([len(part) for part in parts], device=ids.device)
-        rows = torch.arange(len(parts), device=ids.device).repeat_interleave(
-            lengths, output_size=len(ids)
-        )
+        sets = _sets_of_nested(labels)
     elif is_text(labels) or _is_ragged(labels, len(leading), n_classes):
-        pairs = list(_rows_of_sets(labels, len(leading)))
-        given = torch.Size(_sizes(labels, len(leading)))
-        flat = [entry for _, entries in pairs for entry in entries]
-        if is_text(flat):
-            ids = torch.from_numpy(class_ids(who, flat, vocabulary)).to(device)
-        else:
-            ids = to_tensor(who, "labels", flat, device) if flat else torch.zeros(0).long()
-        rows = torch.tensor(
-            [row for row, entries in pairs for _ in entries], dtype=torch.int64, device=device
-        )
+        sets = _sets_of_lists(who, labels, len(leading), vocabulary, device, missing)
     else:
         dense = to_tensor(who, "labels", labels, device)
         return check_columns(who, "labels", dense, leading, n_classes)
-    if given != torch.Size(leading):
-        raise ValueError(
-            unexpected(who, "sparse labels", f"of batch shape {list(leading)}", list(given))
-        )
+    if sets.leading != tuple(leading):
+        expected = f"of batch shape {list(leading)}"
+        raise ValueError(unexpected(who, "sparse labels", expected, list(sets.leading)))
+    ids = sets.ids
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.is_complex():
         raise ValueError(unexpected(who, "sparse labels", "to be integer class ids", ids.dtype))
     check_values(who, "sparse labels", ids, 0, n_classes - 1)
-    hot = torch.zeros(int(np.prod(leading)) * n_classes, dtype=torch.int64, device=device)
-    hot[rows.to(device) * n_classes + ids.to(device)] = 1
+    hot = torch.zeros(prod(leading) * n_classes, dtype=torch.int64, device=device)
+    hot = hot.index_fill(0, sets.rows.to(device) * n_classes + ids.to(device), 1)
+    hot = hot.view(-1, n_classes)
+    if sets.missing:
+        value = nan if isinstance(missing, str) else float(missing or nan)
+        hot = hot.double().index_fill(0, torch.tensor(sets.missing, device=device), value)
     return hot.view(*leading, n_classes)
 
 
+class _Sets(NamedTuple):
+    """Sets of class ids: the row of each id, the batch shape, and the rows without a label."""
+
+    ids: Tensor
+    rows: Tensor
+    leading: tuple[int, ...]
+    missing: list[int]
+
+
+def _sets_of_sparse(labels: Tensor) -> _Sets:
+    # not coalesced: that would add up the ids at equal positions
+    ids, leading = labels._values(), tuple(labels.shape[:-1])
+    rows = torch.zeros(len(ids), dtype=torch.int64, device=ids.device)
+    for place, size in zip(labels._indices(), leading, strict=False):
+        rows = rows * size + place
+    return _Sets(ids, rows, leading, [])
+
+
+def _sets_of_nested(labels: Tensor) -> _Sets:
+    parts = labels.unbind()
+    lengths = torch.tensor([len(part) for part in parts], device=labels.device)
+    ids = torch.cat(list(parts)) if parts else torch.zeros(0, dtype=torch.int64)
+    rows = torch.arange(len(parts), device=labels.device)
+    return _Sets(ids, rows.repeat_interleave(lengths, output_size=len(ids)), (len(parts),), [])
+
+
+def _sets_of_lists(
+    who: str,
+    labels: Any,
+    depth: int,
+    vocabulary: Sequence[str] | None,
+    device: torch.device,
+    missing: object,
+) -> _Sets:
+    sets = _rows_of_sets(labels, depth)
+    absent = [i for i, entries in enumerate(sets) if missing is not None and entries == [missing]]
+    for i in absent:
+        sets[i] = []
+    flat = [entry for entries in sets for entry in entries]
+    rows = torch.tensor(
+        [i for i, entries in enumerate(sets) for _ in entries], dtype=torch.int64, device=device
+    )
+    if is_text(flat):
+        ids = torch.from_numpy(class_ids(who, flat, vocabulary)).to(device)
+    else:
+        numbers = np.asarray(flat) if flat else np.zeros(0, dtype=np.int64)
+        ids = to_tensor(who, "labels", numbers, device)
+    sizes = []
+    for _ in range(depth):
+        sizes.append(len(labels))
+        labels = labels[0] if len(labels) else []
+    return _Sets(ids, rows, tuple(sizes), absent)
+
+
 def check_values(
-    who: str | Callable[[Tensor], str], argument: str, values: Tensor, low: float, high: Any
+    who: Blame, argument: str, values: Tensor, low: float, high: float | Tensor
 ) -> None:
     """Refuse values outside of ``[low, high]``, and NaN.
 
@@ -125,11 +169,12 @@ def check_values(
         return
     if torch.compiler.is_compiling() or values.is_cuda:
         inside = ((values >= low) & (values <= high)).all()
-        torch._assert_async(inside, f"{argument} must lie in [{low:g}, {high}]")
+        most = "n_classes - 1" if isinstance(high, Tensor) else f"{high:g}"
+        torch._assert_async(inside, f"{argument} must lie in [{low:g}, {most}]")
         return
     if not isinstance(high, Tensor):
-        least, most = values.aminmax()
-        if least >= low and most <= high:  # false for NaN
+        least, greatest = values.aminmax()
+        if least >= low and greatest <= high:  # false for NaN
             return
     bad = ~((values >= low) & (values <= high))
     if bad.any():
@@ -139,12 +184,11 @@ def check_values(
         raise ValueError(unexpected(owner, argument, allowed, values[bad][0].item()))
 
 
-def whole_numbers(who: str, argument: str, values: Tensor) -> Tensor:
+def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
     """Return floats that are whole numbers as int64; other dtypes as they are.
 
     Raises:
-        ValueError: if a value has a fraction. Out of CUDA graphs and compiled code only, where
-            an assertion on the device reports it.
+        ValueError: if a value has a fraction.
     """
     if not values.is_floating_point():
         return values
@@ -156,22 +200,15 @@ def whole_numbers(who: str, argument: str, values: Tensor) -> Tensor:
 def _is_ragged(labels: Any, depth: int, n_classes: int) -> bool:
     if not isinstance(labels, (list, tuple)):
         return False
-    return any(len(entries) != n_classes for _, entries in _rows_of_sets(labels, depth))
+    return any(len(entries) != n_classes for entries in _rows_of_sets(labels, depth))
 
 
-def _rows_of_sets(labels: Any, depth: int) -> Iterator[tuple[int, Sequence[Any]]]:
+def _rows_of_sets(labels: Any, depth: int) -> list[list[Any]]:
     level: list[Any] = [labels]
     for _ in range(depth):
-        level = [
-            item for part in level if isinstance(part, (list, tuple, np.ndarray)) for item in part
-        ]
-    for row, entries in enumerate(level):
-        yield row, entries if isinstance(entries, (list, tuple, np.ndarray)) else [entries]
+        level = [item for part in level if not _is_entry(part) for item in part]
+    return [[row] if _is_entry(row) else list(row) for row in level]
 
 
-def _sizes(labels: Any, depth: int) -> list[int]:
-    sizes = []
-    for _ in range(depth):
-        sizes.append(len(labels))
-        labels = labels[0] if len(labels) else []
-    return sizes
+def _is_entry(value: Any) -> bool:
+    return not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) == 0

@@ -4,14 +4,14 @@ Every check names who refuses, which argument, what came and what is allowed. Sh
 broadcast here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.errors import shape, unexpected
+from torch_heads.functional.errors import preview, shape, unexpected
 
 SAME_BATCH = "Labels and logits must come from the same batch."
 SWAPPED = "Labels come first, then logits: the two may be swapped."
@@ -37,12 +37,17 @@ def is_text(values: Any) -> bool:
 def to_tensor(who: str, argument: str, values: Any, device: torch.device | None = None) -> Tensor:
     """Return numbers as a tensor; NumPy arrays and nested lists go to ``device``.
 
-    A tensor is returned as it is. Python floats get torch's default dtype.
+    A dense tensor is returned as it is. Python floats get torch's default dtype.
 
     Raises:
-        ValueError: if the values are missing, ragged, not numeric, or on another device.
+        ValueError: if the values are missing, ragged, sparse, not real, or on another device.
     """
     if isinstance(values, Tensor):
+        if values.layout != torch.strided or values.is_nested:
+            kind = "a nested tensor" if values.is_nested else values.layout
+            raise ValueError(unexpected(who, argument, "to be dense", kind))
+        if values.is_complex():
+            raise ValueError(unexpected(who, argument, "to be real", values.dtype))
         if device is not None and values.device != device:
             raise ValueError(
                 unexpected(who, argument, f"on the logits' device {device}", values.device)
@@ -50,6 +55,9 @@ def to_tensor(who: str, argument: str, values: Any, device: torch.device | None 
         return values
     if values is None:
         raise ValueError(unexpected(who, argument, "to be given", None))
+    if isinstance(values, Mapping):
+        given = f"a dict of {preview(values)}"
+        raise ValueError(unexpected(who, argument, "as one tensor", given))
     try:
         array = np.asarray(values)
     except ValueError:
@@ -67,15 +75,15 @@ def to_tensor(who: str, argument: str, values: Any, device: torch.device | None 
     return torch.tensor(array, device=device)
 
 
-def check_logits(who: str, logits: Any, width: int) -> Tensor:
+def check_logits(who: str, given: Any, width: int) -> Tensor:
     """Return logits ``[D*, width]`` in at least float32.
 
     Raises:
         ValueError: if they are not floating, of rank below 2, or of another last size.
     """
-    logits = to_tensor(who, "logits", logits)
+    logits = to_tensor(who, "logits", given)
     if not logits.is_floating_point():
-        raise ValueError(unexpected(who, "floating logits", "", logits.dtype, SWAPPED))
+        raise ValueError(unexpected(who, "logits", "to be floating", logits.dtype, SWAPPED))
     if logits.dim() < 2 or logits.shape[-1] != width:
         raise ValueError(
             unexpected(
@@ -116,8 +124,6 @@ def check_weights(who: str, argument: str, values: Any, logits: Tensor, per_logi
     """
     weights = to_tensor(who, argument, values, logits.device)
     leading, full = logits.shape[:-1], logits.shape
-    if weights.is_complex():
-        raise ValueError(unexpected(who, argument, "to be real", weights.dtype))
     if weights.shape == leading:
         weights = weights.unsqueeze(-1)
     elif weights.shape != (*leading, 1) and not (per_logit and weights.shape == full):

@@ -21,6 +21,8 @@ from torch_heads.metrics.tally import CallTally
 
 CALLS, REGULARIZATION = "calls", "regularization"
 
+ABSENT: Any = object()  # the labels of a head that a batch has none for
+
 Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
 Features = Mapping[str, Any]
 
@@ -96,12 +98,12 @@ class Head(nn.Module, ABC):
     def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
         """Return the metrics by key, bound to the tallies of each block, given by name."""
 
-    def call_keys(self) -> list[str]:
-        """Return the keys of what is averaged over update calls."""
+    def call_keys(self) -> list[tuple[str, bool]]:
+        """Return the keys of what is averaged over update calls, and whether some may not count."""
         return []
 
-    def call_values(self, losses: Sequence[Tensor]) -> list[Tensor]:
-        """Return what `call_keys` names, as tensors ``[n]``, from each block's losses."""
+    def call_values(self, measured: Sequence[Measured]) -> list[Measured]:
+        """Return what `call_keys` names, and which of them count, from what blocks measured."""
         return []
 
     @abstractmethod
@@ -123,6 +125,11 @@ class Head(nn.Module, ABC):
     @property
     def takes_names(self) -> bool:
         """Whether labels are class names, so that they cannot be stacked with other heads'."""
+        return False
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether labels may be missing, so that a batch may lack them altogether."""
         return False
 
     def stacked_labels(self, columns: Tensor) -> Tensor:
@@ -182,7 +189,9 @@ class Head(nn.Module, ABC):
         keys = self.call_keys()
         if keys:
             tallies[CALLS] = CallTally(len(keys))
-            readings |= {key: _call_mean(CALLS, i) for i, key in enumerate(keys)}
+            readings |= {
+                key: _call_mean(CALLS, i, may_miss) for i, (key, may_miss) in enumerate(keys)
+            }
         readings |= self.bound_readings(names)
         if self._layout is None:
             shapes = tuple(tuple(tally.sums.shape) for tally in tallies.values())
@@ -245,11 +254,14 @@ class Head(nn.Module, ABC):
             added = sum_scalars(self.title, regularization_losses)
             measured = self._measure(labels, logits, features, weights, observe=True)
             device = measured[0].losses.device
-            values = self.call_values([one.losses for one in measured])
+            calls = self.call_values(measured)
             for tally, one in zip(tallies, measured, strict=False):
                 tally.update(one.observed)
-            if values:
-                metrics.tallies[CALLS].update(torch.cat(values))
+            if calls:
+                metrics.tallies[CALLS].update(
+                    torch.cat([one.losses for one in calls]),
+                    None if all(one.counted is None for one in calls) else _counted(calls),
+                )
             if regularization_losses is not None:
                 metrics.tallies[REGULARIZATION].update(
                     torch.as_tensor(added, device=device).reshape(1)
@@ -337,8 +349,17 @@ class Head(nn.Module, ABC):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _call_mean(tally: str, row: int) -> Bound:
-    return Bound(CallMean(), tally, slice(row, row + 1), ScoreBins())
+def _call_mean(tally: str, row: int, may_miss: bool = False) -> Bound:
+    return Bound(CallMean(), tally, slice(row, row + 1), ScoreBins(), may_miss)
+
+
+def _counted(calls: Sequence[Measured]) -> Tensor:
+    return torch.cat(
+        [
+            torch.ones_like(one.losses, dtype=torch.bool) if one.counted is None else one.counted
+            for one in calls
+        ]
+    )
 
 
 def _flatten(nested: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:

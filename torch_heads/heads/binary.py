@@ -10,11 +10,19 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.families import Bernoulli
+from torch_heads.functional.families import Balance, Bernoulli
 from torch_heads.functional.labels import class_ids
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import check_columns, is_text, to_tensor
+from torch_heads.heads.arguments import (
+    LossFn,
+    MissingLabel,
+    WeightColumn,
+    check_class_weights,
+    check_smoothing,
+    check_thresholds,
+)
 from torch_heads.heads.base import Labels
 from torch_heads.heads.spec import (
     ClassificationOutput,
@@ -22,7 +30,7 @@ from torch_heads.heads.spec import (
     PredictOutput,
     RegressionOutput,
 )
-from torch_heads.heads.tensor_head import LossFn, TensorHead, WeightColumn, check_thresholds
+from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.readings import (
     AUC,
     Accuracy,
@@ -53,6 +61,10 @@ class BinaryClassHead(TensorHead):
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
         name: the suffix of the metric keys; required under a `MultiHead`.
+        missing_label: the label that means "not labelled": NaN, a number outside [0, 1], or a
+            string with a ``label_vocabulary``.
+        pos_weight: a factor of the positive labels' loss; metrics stay unweighted by it.
+        label_smoothing: how far labels move to a half in the loss; metrics keep the labels.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -64,8 +76,7 @@ class BinaryClassHead(TensorHead):
     """
 
     family = Bernoulli()
-    logits_dimension = 1
-    labels_dimension = 1
+    pos_weight: Tensor | None
     string_keys: ClassVar[tuple[str, ...]] = ("classes", "all_classes")
 
     def __init__(
@@ -76,21 +87,49 @@ class BinaryClassHead(TensorHead):
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         loss_fn: LossFn | None = None,
         name: str | None = None,
+        *,
+        missing_label: MissingLabel = None,
+        pos_weight: float | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(name, weight_column, loss_reduction, loss_fn, label_vocabulary)
-        if self.label_vocabulary is not None and len(self.label_vocabulary) != 2:
-            given = list(self.label_vocabulary)
-            raise ValueError(unexpected(self.title, "label_vocabulary", "of 2 names", given))
+        super().__init__(name)
+        self._named = label_vocabulary is not None
+        self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
+        weight = check_class_weights(self.title, "pos_weight", pos_weight, 1)
+        self.register_buffer("pos_weight", weight)
+        self.label_smoothing = check_smoothing(self.title, label_smoothing)
         self.thresholds = check_thresholds(self.title, thresholds)
         self.bins = ScoreBins(tuple(sorted(self.thresholds)))
+
+    @property
+    def logits_dimension(self) -> int:
+        """One logit, of class 1."""
+        return 1
+
+    @property
+    def labels_dimension(self) -> int:
+        """One label."""
+        return 1
+
+    @property
+    def number_of_classes(self) -> int:
+        """Two classes."""
+        return 2
+
+    @property
+    def balance(self) -> Balance | None:
+        """The corrections of class imbalance, None for none."""
+        if self.pos_weight is None and not self.label_smoothing:
+            return None
+        return Balance(None, self.pos_weight, self.label_smoothing or None)
 
     def label_columns(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels ``[D*, 1]``, class names as ids."""
         if is_text(labels):
-            labels = class_ids(self.title, labels, self.label_vocabulary, mask)
-        elif self.label_vocabulary is not None and labels is not None:
+            labels = class_ids(self.title, labels, self.label_vocabulary, self.missing_label, mask)
+        elif self._named and labels is not None:
             raise ValueError(
                 unexpected(self.title, "labels", "as names of the label_vocabulary", "numbers")
             )
@@ -100,7 +139,7 @@ class BinaryClassHead(TensorHead):
     @property
     def takes_names(self) -> bool:
         """Whether labels are class names."""
-        return self.label_vocabulary is not None
+        return self._named
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""
@@ -132,7 +171,7 @@ class BinaryClassHead(TensorHead):
 
     def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
         """Return the class of each row, and all classes."""
-        names = np.array(self.class_names(2))
+        names = np.array(self.class_names())
         ids = (logits > 0).to(torch.int64).cpu().numpy()
         return {
             "classes": names[ids],

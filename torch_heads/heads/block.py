@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 
+from torch_heads.functional.families import Balance, Categorical, class_weights
+from torch_heads.functional.groups import Groups
 from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.tally import ColumnTally, Observed, ScoreTally, Tally
@@ -18,22 +20,28 @@ if TYPE_CHECKING:
 class Batch(NamedTuple):
     """One batch of a block, checked and encoded.
 
-    ``logits`` are ``[D*, C]`` and ``labels`` ``[D*, U]``; ``weights`` and ``mask`` (True where a
-    label counts) are ``[D*, U]``, ``[D*, 1]``, or None where all are 1.
+    ``logits`` are ``[D*, C]`` and ``labels`` ``[D*, U]``. The masks and ``weights`` are ``[D*, U]``
+    or ``[D*, 1]``, or None where all are 1: ``labelled`` is False where there is no label, ``rows``
+    where there could not be one. What stands in the logits and labels there is 0.
     """
 
     logits: Tensor
     labels: Tensor
     weights: Tensor | None = None
-    mask: Tensor | None = None
+    labelled: Tensor | None = None
+    rows: Tensor | None = None
     features: Mapping[str, Any] | None = None
 
 
 class Measured(NamedTuple):
-    """A block's losses, one per head ``[H]``, and what its tally observed."""
+    """A block's losses, one per head ``[H]``, and what its tally observed.
+
+    ``counted`` ``[H]`` tells which heads had any label; None for all.
+    """
 
     losses: Tensor
-    observed: Observed | None
+    observed: Observed | None = None
+    counted: Tensor | None = None
 
 
 class Block(nn.Module):
@@ -45,27 +53,44 @@ class Block(nn.Module):
 
     def measure(self, batch: Batch, observe: bool = False) -> Measured:
         """Return each head's reduced loss and, if asked, what the tally takes from the batch."""
-        head = self.heads[0]
+        head, family = self.heads[0], self.heads[0].family
         logits, labels = batch.logits.flatten(0, -2), batch.labels.flatten(0, -2)
-        weights, mask = (None if x is None else x.flatten(0, -2) for x in batch[2:4])
+        weights, labelled, rows = (
+            None if values is None else values.flatten(0, -2) for values in batch[2:5]
+        )
+        groups, balance = self.groups(), self.balance()
         if head.loss_fn is None:
-            losses = head.family.loss(logits, labels, self._widths())
+            losses = family.loss(logits, labels, groups, balance)
         else:
             losses = head.custom_losses(batch).flatten(0, -2).expand(labels.shape)
-        share = None if mask is None else self._share(mask.to(losses.dtype))
-        loss_weights = _product(share, weights)
-        reduced = self._reduce(losses, share, loss_weights)
+        share = None if labelled is None else self.share(labelled.to(losses.dtype))
+        loss_weights = product(share, weights)
+        norm = loss_weights
+        if isinstance(family, Categorical) and balance and balance.class_weight is not None:
+            by_class = class_weights(labels, groups or Groups(self.widths), balance.class_weight)
+            norm = product(loss_weights, by_class)
+        reduced = self.reduce(losses, share, loss_weights, norm)
         if not observe:
-            return Measured(reduced, None)
-        seen = None if mask is None else mask.to(losses.dtype)
+            return Measured(reduced)
+        if balance is not None and head.loss_fn is None:
+            losses = family.loss(logits, labels, groups)  # metrics are not balanced
         if head.inverse_link_fn is None:
-            predictions = head.family.observed(logits, labels, self._widths())
+            predictions = family.observed(logits, labels, groups)
         else:
             predictions = head.inverse_link_fn(logits)
-        return Measured(
-            reduced,
-            Observed(logits, labels, predictions, losses, _product(seen, weights), loss_weights),
+        seen = None if labelled is None else labelled.to(losses.dtype)
+        counted = None if seen is None else (self.per_head(seen) > 0)
+        observed = Observed(
+            logits,
+            labels,
+            predictions,
+            losses,
+            product(seen, weights),
+            loss_weights,
+            labelled,
+            labelled if rows is None and labelled is None else rows,
         )
+        return Measured(reduced, observed, counted)
 
     def tally(self) -> Tally:
         """Return a new tally of this block's columns."""
@@ -75,48 +100,79 @@ class Block(nn.Module):
             [head.bins or ScoreBins() for head in self.heads for _ in range(head.labels_dimension)]
         )
 
-    def _reduce(self, losses: Tensor, share: Tensor | None, loss_weights: Tensor | None) -> Tensor:
+    def reduce(
+        self,
+        losses: Tensor,
+        share: Tensor | None,
+        loss_weights: Tensor | None,
+        norm: Tensor | None,
+    ) -> Tensor:
+        """Return the loss of each head, ``[H]``.
+
+        Args:
+            losses: ``[N, U]``.
+            share: what each label counts in the mean over the batch.
+            loss_weights: the same, times the weights.
+            norm: what each label counts in the mean over the weights.
+        """
         if len(losses) == 0:
             return (losses.sum() * 0).expand(len(self.heads))  # 0, and connected to the logits
-        mean = self._per_head(losses if loss_weights is None else losses * loss_weights)
-        return self._normalize(mean, len(losses), share, loss_weights)
+        mean = self.per_head(losses if loss_weights is None else losses * loss_weights)
+        return self.normalize(mean, len(losses), share, norm)
 
-    def _normalize(
-        self, mean: Tensor, rows: int, share: Tensor | None, loss_weights: Tensor | None
+    def normalize(
+        self, mean: Tensor, rows: int, share: Tensor | None, norm: Tensor | None
     ) -> Tensor:
+        """Return the reduced losses from the means over rows and columns."""
         head = self.heads[0]
-        return self._normalized(
-            head.loss_reduction, mean, rows * head.loss_dimension, share, loss_weights
-        )
+        return self.normalize_as(head.loss_reduction, mean, rows * head.loss_dimension, share, norm)
 
-    def _normalized(
+    def normalize_as(
         self,
         reduction: Reduction,
         mean: Tensor,
         elements: int | Tensor,
         share: Tensor | None,
-        loss_weights: Tensor | None,
+        norm: Tensor | None,
     ) -> Tensor:
+        """Return the losses under one reduction, from the means over rows and columns."""
         # A head's mean over rows and columns is the originals' in every form: over a multi-label
         # example's classes they average, over a regression's columns they count.
         if reduction is Reduction.SUM:
             return mean * elements
-        divisor = loss_weights if reduction is Reduction.WEIGHTED_MEAN else share
-        return mean if divisor is None else safe_divide(mean, self._per_head(divisor))
+        divisor = norm if reduction is Reduction.WEIGHTED_MEAN else share
+        return mean if divisor is None else safe_divide(mean, self.per_head(divisor))
 
-    def _widths(self) -> Sequence[int]:
+    @property
+    def widths(self) -> Sequence[int]:
+        """How many logits each head has."""
         return (self.heads[0].logits_dimension,)
 
-    def _share(self, mask: Tensor) -> Tensor:
-        """Return what each label counts in its example's loss: on average 1 where all are there."""
-        return mask
+    def groups(self) -> Groups | None:
+        """Return which logits belong to each column of class ids; None for one head's."""
+        return None
 
-    def _per_head(self, values: Tensor) -> Tensor:
+    def balance(self) -> Balance | None:
+        """Return the corrections of class imbalance."""
+        return self.heads[0].balance
+
+    def share(self, labelled: Tensor) -> Tensor:
+        """Return what each label counts in its example's loss: 1 on average where all are there.
+
+        A multi-label example's loss is the mean over the labels that it has.
+        """
+        head = self.heads[0]
+        if labelled.shape[-1] == 1 or head.loss_dimension > 1:
+            return labelled
+        return safe_divide(labelled, labelled.mean(-1, keepdim=True))
+
+    def per_head(self, values: Tensor) -> Tensor:
         """Return the mean over rows and each head's columns of ``[N, U]`` or ``[N, 1]`` values."""
         return values.mean().unsqueeze(0)
 
 
-def _product(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+def product(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Return the product of two factors, of which None is 1."""
     if first is None or second is None:
         return second if first is None else first
     return first * second

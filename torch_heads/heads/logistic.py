@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch_heads.functional.families import Bernoulli
 from torch_heads.functional.reductions import Reduction
+from torch_heads.heads.arguments import MissingLabel, WeightColumn
 from torch_heads.heads.number_head import NumberHead
-from torch_heads.heads.tensor_head import WeightColumn
 
 
 class LogisticRegressionHead(NumberHead):
@@ -20,6 +20,8 @@ class LogisticRegressionHead(NumberHead):
         weight_column: the key of the weights in ``features``, or a callable of them.
         loss_reduction: see `Reduction`.
         name: the suffix of the metric keys; required under a `MultiHead`.
+        missing_label: the label that means "not labelled": NaN, or a number
+            outside [0, 1].
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -37,5 +39,8 @@ class LogisticRegressionHead(NumberHead):
         weight_column: WeightColumn = None,
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         name: str | None = None,
+        *,
+        missing_label: MissingLabel = None,
     ) -> None:
-        super().__init__(name, weight_column, loss_reduction)
+        super().__init__(name)
+        self.configure(weight_column, loss_reduction, missing_label=missing_label)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.tensors import SAME_BATCH, check_columns, check_logits, to_tensor
-from torch_heads.heads.base import Features, Head, Labels
-from torch_heads.heads.block import Batch, Block
-from torch_heads.heads.joined import JoinedBlock, Part, slices
+from torch_heads.functional.tensors import (
+    SAME_BATCH,
+    SWAPPED,
+    check_columns,
+    check_logits,
+    to_tensor,
+)
+from torch_heads.heads.base import ABSENT, Features, Head, Labels
+from torch_heads.heads.block import Batch, Block, Measured
+from torch_heads.heads.parts import Part, make_parts
 from torch_heads.heads.spec import ExportOutput, PredictOutput
-from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.collection import Bound
 
 
@@ -50,46 +56,30 @@ class MultiHead(Head):
     {'even': tensor(20.5000), 'ink': tensor(2.)}
     """
 
+    head_weights: Tensor | None
+    order: Tensor | None
+
     def __init__(self, heads: Iterable[Head], head_weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        children = _checked(self.title, heads)
-        self.heads = nn.ModuleList(children)
-        self.names = [head.name or "" for head in children]
+        self._children = tuple(_checked(self.title, heads))
+        self.heads = nn.ModuleList(self._children)
+        self.names = [head.name or "" for head in self._children]
         self._positions = {name: i for i, name in enumerate(self.names)}
-        factors = None if head_weights is None or len(head_weights) == 0 else list(head_weights)
-        if factors is not None and len(factors) != len(children):
-            given = f"{len(factors)}: {preview(factors)}"
-            raise ValueError(
-                unexpected(self.title, "head_weights", f"for {len(children)} heads", given)
-            )
-        weights = None if factors is None else torch.tensor(factors, dtype=torch.float32)
-        self.register_buffer("head_weights", weights, persistent=False)
-        self._logit_slices = slices([head.logits_dimension for head in children])
-        self._label_slices = slices([head.labels_dimension for head in children])
-        self.parts = nn.ModuleList(self._parts(children))
-        order = [i for part in self.parts for i in part.positions]
+        factors = _factors(self.title, head_weights, len(self.names))
+        self.register_buffer("head_weights", factors, persistent=False)
+        self._widths = [head.logits_dimension for head in self._children]
+        self._labels_dimension = sum(head.labels_dimension for head in self._children)
+        self._parts = tuple(make_parts(self._children))
+        self.parts = nn.ModuleList(self._parts)
+        order = [i for part in self._parts for i in part.positions]
         inverse = torch.tensor(order).argsort() if order != sorted(order) else None
-        self.register_buffer("_order", inverse, persistent=False)
-        keys = Counter(key for bound in self._bound() for key in bound)
-        for key, times in keys.items():
+        self.register_buffer("order", inverse, persistent=False)
+        bound = self._bound([""] * len(self.blocks()))
+        for key, times in Counter(key for each in bound for key in each).items():
             if times > 1:
-                raise ValueError(
-                    unexpected(self.title, "heads", "with different metric keys", f"{key!r} twice")
-                )
-
-    def _parts(self, children: Sequence[Head]) -> Iterator[Part]:
-        groups: dict[Any, list[int]] = {}
-        for i, head in enumerate(children):
-            alike = isinstance(head, TensorHead) and head.fusable
-            groups.setdefault(head.family if alike else i, []).append(i)
-        for positions in groups.values():
-            members = [children[i] for i in positions]
-            yield Part(
-                positions,
-                JoinedBlock(members) if len(members) > 1 else None,
-                [self._logit_slices[i] for i in positions],
-                [self._label_slices[i] for i in positions],
-            )
+                given = f"{key!r} twice"
+                expected = "with different metric keys"
+                raise ValueError(unexpected(self.title, "heads", expected, given))
 
     def __getitem__(self, name: str) -> Head:
         """Return the head of that name.
@@ -98,8 +88,10 @@ class MultiHead(Head):
             KeyError: if there is none.
         """
         if name not in self._positions:
-            raise KeyError(unexpected(self.title, "a head", f"among {preview(self.names)}", name))
-        return self.heads[self._positions[name]]
+            raise KeyError(
+                unexpected(self.title, "a head", f"among {preview(self.names)}", repr(name))
+            )
+        return self._children[self._positions[name]]
 
     def __len__(self) -> int:
         """Return the number of heads."""
@@ -119,12 +111,22 @@ class MultiHead(Head):
     @property
     def logits_dimension(self) -> int:
         """The sum of the heads'."""
-        return self._logit_slices[-1].stop
+        return sum(self._widths)
 
     @property
     def labels_dimension(self) -> int:
         """The sum of the heads'."""
-        return self._label_slices[-1].stop
+        return self._labels_dimension
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether a batch may lack labels altogether: if every head may."""
+        return all(head.may_miss for head in self._children)
+
+    @property
+    def takes_names(self) -> bool:
+        """Whether any head takes class names."""
+        return any(head.takes_names for head in self._children)
 
     @property
     def loss_reduction(self) -> Reduction:
@@ -133,7 +135,7 @@ class MultiHead(Head):
         Raises:
             ValueError: if they differ. The loss is defined all the same.
         """
-        kinds = list(dict.fromkeys(head.loss_reduction for head in self.heads))
+        kinds = list(dict.fromkeys(head.loss_reduction for head in self._children))
         if len(kinds) > 1:
             given = preview(str(kind) for kind in kinds)
             raise ValueError(unexpected(self.title, "one loss_reduction", "of all heads", given))
@@ -144,15 +146,12 @@ class MultiHead(Head):
     ) -> dict[str, Tensor]:
         """Return each head's loss by name, without ``head_weights``; arguments as for `loss`."""
         measured = self._measure(labels, logits, features, weights)
-        values = self._per_head([one.losses for one in measured])
+        values = self.per_head([one.losses for one in measured])
         return dict(zip(self.names, values.unbind(), strict=True))
 
     def blocks(self) -> Sequence[Block]:
         """Return the blocks of all parts, in order."""
-        return [block for part in self.parts for block in self._part_blocks(part)]
-
-    def _part_blocks(self, part: Part) -> Sequence[Block]:
-        return self.heads[part.positions[0]].blocks() if part.block is None else [part.block]
+        return [block for part in self._parts for block in part.blocks]
 
     def encode(
         self,
@@ -164,41 +163,86 @@ class MultiHead(Head):
     ) -> Sequence[Batch]:
         """Return one checked batch per block."""
         logits = self._check_logits(logits)
-        labels = self._check_labels(labels, logits)
+        labels = {} if labels is ABSENT else self._check_labels(labels, logits)
         weights = self._check_weights(weights)
-        batches: list[Batch] = []
-        for part in self.parts:
-            own_labels = part.take_labels(labels) if isinstance(labels, Tensor) else labels
-            own_logits = part.take_logits(logits) if isinstance(logits, Tensor) else logits
-            if part.block is not None:
-                batches.append(part.block.encode(own_labels, own_logits, features, weights))
-                continue
-            head, name = self.heads[part.positions[0]], self.names[part.positions[0]]
-            batches += head.encode(
-                head.stacked_labels(own_labels) if own_labels is not labels else labels[name],
-                own_logits if own_logits is not logits else logits[name],
-                features,
-                weights.get(name),
-                mask,
+        return [
+            batch
+            for part in self._parts
+            for batch in part.encode(labels, logits, features, weights, mask)
+        ]
+
+    def combine(self, losses: Sequence[Tensor]) -> Tensor:
+        """Return the weighted sum of the heads' losses."""
+        values, weights = self.per_head(losses), self.head_weights
+        return values.sum() if weights is None else (values * weights.to(values.dtype)).sum()
+
+    def per_head(self, losses: Sequence[Tensor]) -> Tensor:
+        """Return each head's loss, ``[H]`` in the heads' order, from the losses of each block."""
+        return self._in_order([part.combine(own) for part, own in self._by_part(losses)])
+
+    def call_keys(self) -> list[tuple[str, bool]]:
+        """Return ``loss/<head>`` for each head, and then the call keys of the heads."""
+        own = [(f"loss/{head.name}", head.may_miss) for head in self._children]
+        return own + [
+            key
+            for part in self._parts
+            for i in part.positions
+            for key in self._children[i].call_keys()
+        ]
+
+    def call_values(self, measured: Sequence[Measured]) -> list[Measured]:
+        """Return the heads' losses and whether they count, and then their call values."""
+        calls = [part.calls(own) for part, own in self._by_part(measured)]
+        counted = None
+        if any(own.counted is not None for own, _ in calls):
+            counted = self._in_order(
+                [
+                    torch.ones_like(own.losses, dtype=torch.bool)
+                    if own.counted is None
+                    else own.counted
+                    for own, _ in calls
+                ]
             )
-        return batches
+        losses = self._in_order([own.losses for own, _ in calls])
+        return [Measured(losses, counted=counted), *(one for _, rest in calls for one in rest)]
+
+    def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
+        """Return the metrics of all heads, in the heads' order."""
+        return {key: bound for each in self._bound(tallies) for key, bound in each.items()}
+
+    def _bound(self, tallies: Sequence[str]) -> list[dict[str, Bound]]:
+        bound: dict[int, dict[str, Bound]] = {}
+        for part, own in self._by_part(tallies):
+            bound |= dict(zip(part.positions, part.bind(own), strict=True))
+        return [bound[i] for i in range(len(self))]
+
+    def _by_part(self, items: Sequence[Any]) -> Iterator[tuple[Part, Sequence[Any]]]:
+        """Yield each part with those of the items, one per block, that are its own."""
+        start = 0
+        for part in self._parts:
+            yield part, items[start : start + len(part.blocks)]
+            start += len(part.blocks)
+
+    def _in_order(self, values: Sequence[Tensor]) -> Tensor:
+        joined = torch.cat(list(values)) if len(values) > 1 else values[0]
+        return joined if self.order is None else joined[self.order]
 
     def _check_logits(self, logits: Any) -> Tensor | Mapping[str, Any]:
         if not isinstance(logits, Mapping):
             return check_logits(self.title, logits, self.logits_dimension)
-        self._check_names("logits", logits)
+        self._check_names("logits", logits, lambda head: False)
         return logits
 
     def _check_labels(
         self, labels: Any, logits: Tensor | Mapping[str, Any]
     ) -> Tensor | Mapping[str, Any]:
         if isinstance(labels, Mapping):
-            self._check_names("labels", labels)
+            self._check_names("labels", labels, lambda head: head.may_miss)
             return labels
-        expected = "as a dict by head name, or one numeric tensor"
         if labels is None:
+            expected = "as a dict by head name, or one numeric tensor"
             raise ValueError(unexpected(self.title, "labels", expected, None))
-        named = [head.name for head in self.heads if head.takes_names]
+        named = [head.name for head in self._children if head.takes_names]
         if named:
             raise ValueError(
                 unexpected(
@@ -206,10 +250,10 @@ class MultiHead(Head):
                     "labels",
                     "as a dict by head name",
                     type(labels).__name__,
-                    f"Heads that take class names: {preview(named)}.",
+                    f"The heads {preview(named)} take class names. {SWAPPED}",
                 )
             )
-        first = logits if isinstance(logits, Tensor) else self.heads[0].as_logits(logits)
+        first = logits if isinstance(logits, Tensor) else torch.as_tensor(logits[self.names[0]])
         stacked = to_tensor(self.title, "labels", labels, first.device)
         return check_columns(self.title, "labels", stacked, first.shape[:-1], self.labels_dimension)
 
@@ -228,73 +272,25 @@ class MultiHead(Head):
             )
         return weights
 
-    def _check_names(self, argument: str, given: Mapping[str, Any]) -> None:
-        if not all(name in given for name in self.names):
-            missing = preview(name for name in self.names if name not in given)
+    def _check_names(
+        self, argument: str, given: Mapping[str, Any], may_lack: Callable[[Head], bool]
+    ) -> None:
+        absent = [name for name in self.names if name not in given]
+        if any(not may_lack(self[name]) for name in absent):
+            missing = preview(name for name in absent if not may_lack(self[name]))
             raise ValueError(
                 unexpected(
                     self.title, argument, f"for the heads {missing}", preview(given), SAME_BATCH
                 )
             )
 
-    def combine(self, losses: Sequence[Tensor]) -> Tensor:
-        """Return the weighted sum of the heads' losses."""
-        values = self._per_head(losses)
-        weights = self.head_weights
-        return values.sum() if weights is None else (values * weights.to(values.dtype)).sum()
-
-    def _per_head(self, losses: Sequence[Tensor]) -> Tensor:
-        values, rest = [], list(losses)
-        for part in self.parts:
-            if part.block is not None:
-                values.append(rest.pop(0))
-                continue
-            head = self.heads[part.positions[0]]
-            count = len(head.blocks())
-            values.append(head.combine(rest[:count]).unsqueeze(0))
-            del rest[:count]
-        joined = torch.cat(values) if len(values) > 1 else values[0]
-        return joined if self._order is None else joined[self._order]
-
-    def call_keys(self) -> list[str]:
-        """Return ``loss/<head>`` for each head, and then the call keys of the heads."""
-        own = [f"loss/{name}" for name in self.names]
-        return own + [key for head in self.heads for key in head.call_keys()]
-
-    def call_values(self, losses: Sequence[Tensor]) -> list[Tensor]:
-        """Return the heads' losses, and then their call values."""
-        values, rest = {}, list(losses)
-        for part in self.parts:
-            count = len(self._part_blocks(part))
-            values[part.positions[0]] = self.heads[part.positions[0]].call_values(rest[:count])
-            del rest[:count]
-        return [self._per_head(losses), *(value for i in sorted(values) for value in values[i])]
-
-    def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
-        """Return the metrics of all heads, in the heads' order."""
-        return {key: bound for each in self._bound(tallies) for key, bound in each.items()}
-
-    def _bound(self, tallies: Sequence[str] | None = None) -> list[dict[str, Bound]]:
-        names = list(tallies) if tallies is not None else [""] * len(self.blocks())
-        bound: dict[int, dict[str, Bound]] = {}
-        for part in self.parts:
-            count = len(self._part_blocks(part))
-            own, names = names[:count], names[count:]
-            if part.block is None:
-                i = part.positions[0]
-                bound[i] = self.heads[i].bound_readings(own)
-                continue
-            for i, columns in zip(part.positions, part.block.label_columns, strict=True):
-                bound[i] = self.heads[i].bind(own[0], columns)
-        return [bound[i] for i in range(len(self))]
-
     def as_logits(self, logits: Any) -> dict[str, Any]:
         """Return each head's logits by name: a dict's own, or the split of one tensor."""
         checked = self._check_logits(logits)
         if isinstance(checked, Mapping):
             return {name: checked[name] for name in self.names}
-        widths = [head.logits_dimension for head in self.heads]
-        return dict(zip(self.names, torch.split(checked, widths, dim=-1), strict=True))
+        split = torch.split(checked, self._widths, dim=-1)
+        return dict(zip(self.names, split, strict=True))
 
     def tensor_predictions(self, logits: Any) -> dict[str, Any]:
         """Return the predictions that are tensors, by head name and key."""
@@ -313,6 +309,8 @@ class MultiHead(Head):
         Raises:
             ValueError: if a key is not one of the heads'.
         """
+        if isinstance(keys, str):
+            raise TypeError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
         wanted: dict[str, list[Any]] = {name: [] for name in self.names}
         known = {name: self[name].all_prediction_keys() for name in self.names} if keys else {}
         for key in keys or ():
@@ -341,7 +339,7 @@ class MultiHead(Head):
         """Return every head's outputs under its name, the first head's as the default."""
         outputs: dict[str, ExportOutput] = {}
         merged: dict[str, Any] = {}
-        for head, name in zip(self.heads, self.names, strict=True):
+        for head, name in zip(self._children, self.names, strict=True):
             own = head.export_outputs(
                 {key: value for (owner, key), value in predictions.items() if owner == name}
             )
@@ -371,3 +369,20 @@ def _checked(who: str, heads: Any) -> list[Head]:
         if times > 1:
             raise ValueError(unexpected(who, "heads", "with different names", f"{name!r} twice"))
     return children
+
+
+def _factors(who: str, head_weights: Any, count: int) -> Tensor | None:
+    if head_weights is None:
+        return None
+    expected = f"as {count} numbers, one per head"
+    if isinstance(head_weights, (str, Mapping)) or not isinstance(head_weights, Iterable):
+        raise TypeError(unexpected(who, "head_weights", expected, repr(head_weights)))
+    given = list(head_weights)
+    for weight in given:
+        if isinstance(weight, str) or np.ndim(weight) != 0:
+            raise TypeError(unexpected(who, "head_weights", expected, repr(weight)))
+    factors = [float(weight) for weight in given]
+    if factors and len(factors) != count:
+        came = f"{len(factors)}: {preview(factors)}"
+        raise ValueError(unexpected(who, "head_weights", expected, came))
+    return torch.tensor(factors, dtype=torch.float32) if factors else None

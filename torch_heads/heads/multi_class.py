@@ -10,13 +10,21 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.families import Categorical
+from torch_heads.functional.families import Balance, Categorical
 from torch_heads.functional.labels import class_ids, whole_numbers
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.tensors import SWAPPED, check_columns, is_text, to_tensor
+from torch_heads.heads.arguments import (
+    LossFn,
+    MissingLabel,
+    WeightColumn,
+    check_class_weights,
+    check_count,
+    check_smoothing,
+)
 from torch_heads.heads.base import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
-from torch_heads.heads.tensor_head import LossFn, TensorHead, WeightColumn, check_count
+from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.readings import AverageLoss, CorrectShare, Reading
 
 
@@ -37,6 +45,12 @@ class MultiClassHead(TensorHead):
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
         name: the suffix of the metric keys; required under a `MultiHead`.
+        missing_label: the label that means "not labelled": an int that is no class id, or a
+            string with a ``label_vocabulary``.
+        class_weight: a factor of the loss per class, ``[n_classes]``. With the reduction
+            ``weighted_mean`` the loss is that of ``torch.nn.functional.cross_entropy``, which
+            divides by these weights, too. Metrics stay unweighted by them.
+        label_smoothing: how far labels move to uniform in the loss; metrics keep the labels.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -48,7 +62,7 @@ class MultiClassHead(TensorHead):
     """
 
     family = Categorical()
-    labels_dimension = 1
+    class_weight: Tensor | None
     string_keys: ClassVar[tuple[str, ...]] = ("classes", "all_classes")
 
     def __init__(
@@ -59,23 +73,43 @@ class MultiClassHead(TensorHead):
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         loss_fn: LossFn | None = None,
         name: str | None = None,
+        *,
+        missing_label: MissingLabel = None,
+        class_weight: Sequence[float] | Tensor | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(name, weight_column, loss_reduction, loss_fn, label_vocabulary)
+        super().__init__(name)
         self.n_classes = check_count(self.title, "n_classes", n_classes, 3)
-        self.check_vocabulary_size()
+        self._named = label_vocabulary is not None
+        self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
+        weight = check_class_weights(self.title, "class_weight", class_weight, n_classes)
+        self.register_buffer("class_weight", weight)
+        self.label_smoothing = check_smoothing(self.title, label_smoothing)
 
     @property
     def logits_dimension(self) -> int:
         """The number of classes."""
         return self.n_classes
 
+    @property
+    def labels_dimension(self) -> int:
+        """One label, a class id."""
+        return 1
+
+    @property
+    def balance(self) -> Balance | None:
+        """The corrections of class imbalance, None for none."""
+        if self.class_weight is None and not self.label_smoothing:
+            return None
+        return Balance(self.class_weight, None, self.label_smoothing or None)
+
     def label_columns(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return class ids ``[D*, 1]``."""
         if is_text(labels):
-            labels = class_ids(self.title, labels, self.label_vocabulary, mask)
-        elif self.label_vocabulary is not None and labels is not None:
+            labels = class_ids(self.title, labels, self.label_vocabulary, self.missing_label, mask)
+        elif self._named and labels is not None:
             raise ValueError(
                 unexpected(self.title, "labels", "as names of the label_vocabulary", "numbers")
             )
@@ -93,12 +127,15 @@ class MultiClassHead(TensorHead):
 
     def stacked_labels(self, columns: Tensor) -> Tensor:
         """Return class ids out of a stacked tensor, where they may stand among floats."""
+        if columns.is_floating_point() and self.missing_value is not None:
+            # among floats, NaN is how a missing label is written
+            columns = columns.nan_to_num(nan=self.missing_value)
         return whole_numbers(self.title, "labels", columns)
 
     @property
     def takes_names(self) -> bool:
         """Whether labels are class names."""
-        return self.label_vocabulary is not None
+        return self._named
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""
@@ -119,7 +156,7 @@ class MultiClassHead(TensorHead):
 
     def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
         """Return the class of each row, and all classes."""
-        names = np.array(self.class_names(self.n_classes))
+        names = np.array(self.class_names())
         ids = logits.argmax(-1, keepdim=True).cpu().numpy()
         return {"classes": names[ids], "all_classes": np.broadcast_to(names, logits.shape)}
 

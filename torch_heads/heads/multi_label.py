@@ -10,19 +10,22 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.families import Bernoulli
+from torch_heads.functional.families import Balance, Bernoulli
 from torch_heads.functional.labels import multi_hot
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.heads.base import Labels
-from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
-from torch_heads.heads.tensor_head import (
+from torch_heads.heads.arguments import (
     LossFn,
-    TensorHead,
+    MissingLabel,
     WeightColumn,
+    check_class_weights,
     check_count,
+    check_smoothing,
     check_thresholds,
 )
+from torch_heads.heads.base import Labels
+from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
+from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.readings import (
     AUC,
     Accuracy,
@@ -60,6 +63,13 @@ class MultiLabelHead(TensorHead):
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
         classes_for_class_based_metrics: the ids or names of classes that get metrics of their own.
         name: the suffix of the metric keys; required under a `MultiHead`.
+        missing_label: the entry of a multi-hot row that means "not labelled": NaN or a number
+            outside [0, 1]; the mean of an example is over the entries that are there. With class
+            names, a string, alone in its set: the whole row is not labelled.
+        class_weight: a factor of the loss per class, ``[n_classes]``.
+        pos_weight: a factor of the positive labels' loss per class, ``[n_classes]``. Metrics stay
+            unweighted by both.
+        label_smoothing: how far labels move to a half in the loss; metrics keep the labels.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -71,6 +81,8 @@ class MultiLabelHead(TensorHead):
     """
 
     family = Bernoulli()
+    class_weight: Tensor | None
+    pos_weight: Tensor | None
     string_keys: ClassVar[tuple[str, ...]] = ("classes",)
 
     def __init__(
@@ -83,10 +95,19 @@ class MultiLabelHead(TensorHead):
         loss_fn: LossFn | None = None,
         classes_for_class_based_metrics: Sequence[int] | Sequence[str] | None = None,
         name: str | None = None,
+        *,
+        missing_label: MissingLabel = None,
+        class_weight: Sequence[float] | Tensor | None = None,
+        pos_weight: Sequence[float] | Tensor | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(name, weight_column, loss_reduction, loss_fn, label_vocabulary)
+        super().__init__(name)
         self.n_classes = check_count(self.title, "n_classes", n_classes, 2)
-        self.check_vocabulary_size()
+        self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
+        for argument, given in [("class_weight", class_weight), ("pos_weight", pos_weight)]:
+            weight = check_class_weights(self.title, argument, given, n_classes)
+            self.register_buffer(argument, weight)
+        self.label_smoothing = check_smoothing(self.title, label_smoothing)
         self.thresholds = check_thresholds(self.title, thresholds)
         self.bins = ScoreBins(tuple(sorted(self.thresholds)))
         self.classes_for_class_based_metrics = self._class_ids(classes_for_class_based_metrics)
@@ -100,6 +121,13 @@ class MultiLabelHead(TensorHead):
     def labels_dimension(self) -> int:
         """The number of classes."""
         return self.n_classes
+
+    @property
+    def balance(self) -> Balance | None:
+        """The corrections of class imbalance, None for none."""
+        if self.class_weight is None and self.pos_weight is None and not self.label_smoothing:
+            return None
+        return Balance(self.class_weight, self.pos_weight, self.label_smoothing or None)
 
     def label_columns(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
@@ -129,7 +157,7 @@ class MultiLabelHead(TensorHead):
 
     def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
         """Return the names of all classes."""
-        return {"classes": np.broadcast_to(self.class_names(self.n_classes), logits.shape)}
+        return {"classes": np.broadcast_to(self.class_names(), logits.shape)}
 
     def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
         """Return the classification, and all predictions."""
@@ -142,23 +170,22 @@ class MultiLabelHead(TensorHead):
 
     def _class_ids(self, classes: Sequence[int] | Sequence[str] | None) -> tuple[int, ...]:
         argument = "classes_for_class_based_metrics"
-        ids = []
+        ids: list[int] = []
         for given in classes or ():
-            if isinstance(given, str) and self.label_vocabulary is None:
-                raise ValueError(
-                    unexpected(
-                        self.title,
-                        argument,
-                        "as ids",
-                        repr(given),
-                        "Class names need a label_vocabulary.",
-                    )
-                )
-            known = self.label_vocabulary if isinstance(given, str) else range(self.n_classes)
-            if given not in known or isinstance(given, bool):
-                allowed = preview(known) if isinstance(given, str) else f"[0, {self.n_classes - 1}]"
-                raise ValueError(unexpected(self.title, argument, f"in {allowed}", repr(given)))
-            ids.append(known.index(given))
+            if not isinstance(given, str):
+                if isinstance(given, bool) or given not in range(self.n_classes):
+                    allowed = f"in [0, {self.n_classes - 1}]"
+                    raise ValueError(unexpected(self.title, argument, allowed, repr(given)))
+                ids.append(int(given))
+                continue
+            names = self.label_vocabulary
+            if names is None:
+                hint = "Class names need a label_vocabulary."
+                raise ValueError(unexpected(self.title, argument, "as ids", repr(given), hint))
+            if given not in names:
+                allowed = f"among {preview(names)}"
+                raise ValueError(unexpected(self.title, argument, allowed, repr(given)))
+            ids.append(names.index(given))
         if len(set(ids)) < len(ids):
-            raise ValueError(unexpected(self.title, argument, "without duplicates", list(classes)))
+            raise ValueError(unexpected(self.title, argument, "without duplicates", ids))
         return tuple(ids)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.tensors import check_columns, to_tensor
+from torch_heads.heads.arguments import check_count
 from torch_heads.heads.base import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
 from torch_heads.heads.tensor_head import TensorHead
@@ -19,7 +20,9 @@ from torch_heads.metrics.tally import Total
 class NumberHead(TensorHead):
     """What the heads of real numbers share: float labels, means as metrics, one kind of export."""
 
-    label_dimension: int = 1
+    def __init__(self, name: str | None, label_dimension: int = 1) -> None:
+        super().__init__(name)
+        self.label_dimension = check_count(self.title, "label_dimension", label_dimension, 1)
 
     @property
     def logits_dimension(self) -> int:

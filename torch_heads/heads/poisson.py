@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch_heads.functional.families import Poisson
 from torch_heads.functional.reductions import Reduction
+from torch_heads.heads.arguments import MissingLabel, WeightColumn
 from torch_heads.heads.number_head import NumberHead
-from torch_heads.heads.tensor_head import WeightColumn, check_count
 
 
 class PoissonRegressionHead(NumberHead):
@@ -23,6 +23,8 @@ class PoissonRegressionHead(NumberHead):
         compute_full_loss: whether to add Stirling's approximation of ``log(label!)`` for labels
             above 1, on which the gradient does not depend.
         name: the suffix of the metric keys; required under a `MultiHead`.
+        missing_label: the label that means "not labelled": NaN, or a negative
+            number.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -40,7 +42,9 @@ class PoissonRegressionHead(NumberHead):
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         compute_full_loss: bool = True,
         name: str | None = None,
+        *,
+        missing_label: MissingLabel = None,
     ) -> None:
-        super().__init__(name, weight_column, loss_reduction)
-        self.label_dimension = check_count(self.title, "label_dimension", label_dimension, 1)
+        super().__init__(name, label_dimension)
         self.family = Poisson(full=bool(compute_full_loss))
+        self.configure(weight_column, loss_reduction, missing_label=missing_label)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.families import Normal
 from torch_heads.functional.reductions import Reduction
+from torch_heads.heads.arguments import LossFn, MissingLabel, WeightColumn
 from torch_heads.heads.number_head import NumberHead
-from torch_heads.heads.tensor_head import LossFn, WeightColumn, check_count
 
 
 class RegressionHead(NumberHead):
@@ -30,6 +30,7 @@ class RegressionHead(NumberHead):
             ``features``.
         inverse_link_fn: from logits to predictions.
         name: the suffix of the metric keys; required under a `MultiHead`.
+        missing_label: the label that means "not labelled": NaN, or a number that no label has.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -50,9 +51,11 @@ class RegressionHead(NumberHead):
         loss_fn: LossFn | None = None,
         inverse_link_fn: Callable[[Tensor], Tensor] | None = None,
         name: str | None = None,
+        *,
+        missing_label: MissingLabel = None,
     ) -> None:
-        super().__init__(name, weight_column, loss_reduction, loss_fn)
-        self.label_dimension = check_count(self.title, "label_dimension", label_dimension, 1)
+        super().__init__(name, label_dimension)
+        self.configure(weight_column, loss_reduction, loss_fn, missing_label=missing_label)
         if inverse_link_fn is not None and not callable(inverse_link_fn):
             raise TypeError(
                 unexpected(self.title, "inverse_link_fn", "to be callable", repr(inverse_link_fn))

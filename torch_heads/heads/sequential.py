@@ -12,7 +12,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.heads.base import Features, Head, Labels
-from torch_heads.heads.block import Batch, Block
+from torch_heads.heads.block import Batch, Block, Measured
 from torch_heads.heads.multi import MultiHead
 from torch_heads.heads.spec import EstimatorSpec, ExportOutput, ModeKeys
 from torch_heads.metrics.collection import Bound
@@ -107,6 +107,11 @@ class SequentialHeadWrapper(Head):
         """Whether the static head takes class names."""
         return self.static_head.takes_names
 
+    @property
+    def may_miss(self) -> bool:
+        """Whether the static head's labels may be missing."""
+        return self.static_head.may_miss
+
     def stacked_labels(self, columns: Tensor) -> Tensor:
         """Return the static head's labels out of a stacked tensor."""
         return self.static_head.stacked_labels(columns)
@@ -136,6 +141,14 @@ class SequentialHeadWrapper(Head):
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
         """Return the static head's loss."""
         return self.static_head.combine(losses)
+
+    def call_keys(self) -> list[tuple[str, bool]]:
+        """Return the static head's."""
+        return self.static_head.call_keys()
+
+    def call_values(self, measured: Sequence[Measured]) -> list[Measured]:
+        """Return the static head's."""
+        return self.static_head.call_values(measured)
 
     def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
         """Return the static head's metrics."""
@@ -177,11 +190,11 @@ class SequentialHeadWrapper(Head):
     def _suffixed(self, key: str) -> str:
         return self.static_head._suffixed(key)
 
-    def _steps(self, logits: Any) -> Tensor:
-        logits = to_tensor(self.title, "logits", logits)
+    def _steps(self, given: Any) -> Tensor:
+        logits = to_tensor(self.title, "logits", given)
         if logits.dim() < 2:
-            given = list(logits.shape)
-            raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", given))
+            shape = list(logits.shape)
+            raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", shape))
         return logits.unsqueeze(-1) if logits.dim() == 2 else logits
 
     def _feature(self, features: Features | None, key: str) -> Any:

@@ -106,7 +106,12 @@ def make_train_op(
     ]:
         if value is not None and not isinstance(value, (list, tuple)):
             raise TypeError(unexpected(who, argument, "as a list or tuple", type(value).__name__))
+    for update in update_ops or ():
+        if not callable(update):
+            raise TypeError(unexpected(who, "update_ops", "as callables", repr(update)))
     if train_op_fn is not None:
+        if not callable(train_op_fn):
+            raise TypeError(unexpected(who, "train_op_fn", "to be callable", repr(train_op_fn)))
         train_op = train_op_fn(loss)
         if train_op is None:
             raise ValueError(unexpected(who, "train_op_fn", "to return a train op", None))
@@ -122,7 +127,7 @@ def make_train_op(
 
     def step() -> Tensor:
         optimizer.zero_grad()
-        loss.backward(inputs=trainable_variables and list(trainable_variables))
+        torch.autograd.backward(loss, inputs=list(trainable_variables or ()) or None)
         for update in update_ops or ():
             update()
         optimizer.step()

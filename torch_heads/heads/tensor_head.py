@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import isnan, nan
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,19 +12,24 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.families import Family
+from torch_heads.functional.families import Balance, Family
 from torch_heads.functional.labels import check_values
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import check_logits, check_weights
-from torch_heads.heads.base import Features, Head, Labels
+from torch_heads.heads.arguments import (
+    LossFn,
+    MissingLabel,
+    WeightColumn,
+    check_loss_fn,
+    check_missing_label,
+    check_vocabulary,
+    check_weight_column,
+)
+from torch_heads.heads.base import ABSENT, Features, Head, Labels
 from torch_heads.heads.block import Batch, Block
 from torch_heads.metrics.collection import Bound
-from torch_heads.metrics.readings import Reading
-
-LossFn = Callable[..., Tensor]
-WeightColumn = str | Callable[[Features], Any] | None
-LOSS_FN_ARGUMENTS = ("labels", "logits", "features", "loss_reduction")
+from torch_heads.metrics.readings import Coverage, Reading
 
 
 class TensorHead(Head):
@@ -37,34 +41,32 @@ class TensorHead(Head):
 
     family: Family
     bins: ScoreBins | None = None
-    loss_dimension: int = 1
+    loss_fn: LossFn | None = None
     inverse_link_fn: Callable[[Tensor], Tensor] | None = None
+    label_vocabulary: tuple[str, ...] | None = None
+    label_smoothing: float = 0.0
     string_keys: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
+    def configure(
         self,
-        name: str | None,
         weight_column: WeightColumn,
         loss_reduction: str,
         loss_fn: LossFn | None = None,
         label_vocabulary: Sequence[str] | None = None,
+        missing_label: MissingLabel = None,
     ) -> None:
-        super().__init__(name)
-        if not (weight_column is None or isinstance(weight_column, str) or callable(weight_column)):
-            raise TypeError(
-                unexpected(
-                    self.title,
-                    "weight_column",
-                    "as a feature's name or a callable of the features",
-                    type(weight_column).__name__,
-                )
-            )
-        self._blocks = (Block([self]),)
-        self.weight_column = weight_column
+        """Check and keep the arguments that all heads share; called once, by the constructor."""
+        self.weight_column = check_weight_column(self.title, weight_column)
         self._loss_reduction = Reduction.parse(self.title, loss_reduction)
+        self._loss_fn_arguments = check_loss_fn(self.title, loss_fn)
         self.loss_fn = loss_fn or None
-        self._loss_fn_arguments = () if loss_fn is None else _arguments(self.title, loss_fn)
-        self.label_vocabulary = _vocabulary(self.title, label_vocabulary)
+        self.label_vocabulary = check_vocabulary(
+            self.title, label_vocabulary, self.number_of_classes
+        )
+        self.missing_label = check_missing_label(
+            self.title, missing_label, self.label_vocabulary, self.label_range, self.takes_names
+        )
+        self._blocks = (Block([self]),)
 
     # What a subclass declares.
 
@@ -72,19 +74,38 @@ class TensorHead(Head):
     def label_columns(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
-        """Return labels as numbers ``[D*, labels_dimension]``, of any dtype, not range-checked."""
+        """Return labels as numbers ``[D*, labels_dimension]``, of any dtype, not range-checked.
+
+        Missing labels come out as `missing_value`.
+        """
 
     @abstractmethod
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key, without the head's name."""
 
-    @abstractmethod
-    def tensor_predictions(self, logits: Any) -> dict[str, Tensor]:
-        """Return the predictions that are tensors, by key."""
-
     def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
         """Return the predictions that are strings, by the `string_keys`."""
         return {}
+
+    @property
+    def number_of_classes(self) -> int:
+        """How many names a vocabulary has."""
+        return self.logits_dimension
+
+    @property
+    def loss_dimension(self) -> int:
+        """How many elements an example's loss has."""
+        return 1
+
+    @property
+    def label_range(self) -> tuple[float, float]:
+        """The lowest and the highest value that a label may have."""
+        return self.family.lowest, self.family.highest
+
+    @property
+    def balance(self) -> Balance | None:
+        """The corrections of class imbalance, None for none."""
+        return None
 
     # What follows from it.
 
@@ -97,6 +118,25 @@ class TensorHead(Head):
     def fusable(self) -> bool:
         """Whether heads of an equal family can share this head's kernel."""
         return self.loss_fn is None and self.inverse_link_fn is None
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether labels may be missing."""
+        return self.missing_label is not None
+
+    @property
+    def missing_value(self) -> float | None:
+        """The number that stands for a missing label in label columns; None if none may miss."""
+        if isinstance(self.missing_label, str):
+            return -1 if self.takes_names else nan
+        return self.missing_label
+
+    def absent_columns(self, leading: torch.Size, device: torch.device) -> Tensor:
+        """Return label columns without a label, for a batch that has none for this head."""
+        value = self.missing_value
+        return torch.full(
+            (*leading, self.labels_dimension), nan if value is None else value, device=device
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the one block of this head."""
@@ -112,23 +152,28 @@ class TensorHead(Head):
     ) -> Sequence[Batch]:
         """Return the checked batch."""
         logits = self.check_logits(logits)
-        columns = self.label_columns(labels, logits.shape[:-1], logits.device, mask)
-        found = self.encode_weights(features, weights, logits)
+        leading, device = logits.shape[:-1], logits.device
+        if labels is ABSENT:
+            columns = self.absent_columns(leading, device)
+            mask = torch.zeros(leading, dtype=torch.bool, device=device)
+        else:
+            columns = self.label_columns(labels, leading, device, mask)
         columns = columns.to(self.family.label_dtype(logits))
-        if mask is not None:
-            mask = mask.unsqueeze(-1)
-            # before anything is computed, so that no NaN of a row of padding spreads
-            logits, columns, found = (
-                None if values is None else torch.where(mask, values, torch.zeros_like(values))
-                for values in (logits, columns, found)
-            )
+        weights = self.encode_weights(features, weights, logits)
+        rows = None if mask is None else mask.unsqueeze(-1)
+        labelled = rows
+        missing = self.missing_value
+        if missing is not None:
+            there = ~columns.isnan() if isnan(missing) else columns != missing
+            labelled = there if rows is None else there & rows
+        if labelled is not None:
+            # before anything is computed, so that nothing spreads from where no label is
+            columns = torch.where(labelled, columns, torch.zeros_like(columns))
+            logits = torch.where(labelled, logits, torch.zeros_like(logits))
+            if weights is not None:
+                weights = torch.where(labelled, weights, torch.zeros_like(weights))
         check_values(self.title, "labels", columns, *self.label_range)
-        return (Batch(logits, columns, found, mask, features),)
-
-    @property
-    def label_range(self) -> tuple[float, float]:
-        """The lowest and the highest value that a label may have."""
-        return self.family.lowest, self.family.highest
+        return (Batch(logits, columns, weights, labelled, rows, features),)
 
     def encode_weights(
         self, features: Features | None, weights: Any, logits: Tensor
@@ -139,11 +184,7 @@ class TensorHead(Head):
             if column is not None:
                 raise ValueError(
                     unexpected(
-                        self.title,
-                        "either weights or a weight_column",
-                        "",
-                        "both",
-                        f"The head was made with weight_column={column!r}.",
+                        self.title, "weights", f"or the weight_column {column!r} alone", "both"
                     )
                 )
             return check_weights(self.title, "weights", weights, logits, per_logit)
@@ -158,26 +199,31 @@ class TensorHead(Head):
                 unexpected(self.title, "features", f"with the weight_column {column!r}", given)
             )
         found, argument = features[column], f"features[{column!r}]"
-        if np.ndim(found) == 1:
-            # the originals' rule, which matters for logits of rank 3 and more
-            found = found[:, None] if hasattr(found, "ndim") else [[value] for value in found]
+        if not isinstance(found, Tensor):
+            found = np.asarray(found)
+        if found.ndim == 1:
+            found = found[:, None]  # the originals' rule; it tells for logits of rank 3 and more
         return check_weights(self.title, argument, found, logits, per_logit)
 
     def custom_losses(self, batch: Batch) -> Tensor:
         """Return what the user's ``loss_fn`` gives, ``[D*, loss_dimension]``."""
-        assert_loss_fn = self.loss_fn
+        if self.loss_fn is None:
+            raise TypeError(unexpected(self.title, "loss_fn", "to be given", None))
         given = {"features": batch.features, "loss_reduction": self.loss_reduction}
         extra = {key: given[key] for key in self._loss_fn_arguments if key in given}
-        losses = assert_loss_fn(labels=batch.labels, logits=batch.logits, **extra)  # type: ignore[misc]
+        losses = self.loss_fn(labels=batch.labels, logits=batch.logits, **extra)
         shape = (*batch.logits.shape[:-1], self.loss_dimension)
+        if isinstance(losses, Tensor) and not losses.is_floating_point():
+            expected = "to return floating losses"
+            raise ValueError(unexpected(self.title, "loss_fn", expected, losses.dtype))
         if not isinstance(losses, Tensor) or losses.shape != shape:
             got = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise ValueError(
                 unexpected(self.title, "loss_fn", f"to return a tensor of shape {list(shape)}", got)
             )
-        if batch.mask is not None:
-            losses = torch.where(batch.mask, losses, torch.zeros_like(losses))
-        return losses
+        if batch.labelled is None:
+            return losses
+        return torch.where(batch.labelled, losses, torch.zeros_like(losses))
 
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
         """Return this head's loss."""
@@ -190,9 +236,12 @@ class TensorHead(Head):
     def bind(self, tally: str, columns: slice) -> dict[str, Bound]:
         """Return the metrics by key, bound to some columns of a tally."""
         bins = self.bins or ScoreBins()
+        readings = dict(self.readings())
+        if self.may_miss:
+            readings["label/coverage"] = Coverage()
         return {
-            self._suffixed(key): Bound(reading, tally, columns, bins)
-            for key, reading in self.readings()
+            self._suffixed(key): Bound(reading, tally, columns, bins, self.may_miss)
+            for key, reading in readings.items()
         }
 
     def predictions(self, logits: Any, keys: Sequence[str] | None = None) -> dict[str, Any]:
@@ -206,19 +255,20 @@ class TensorHead(Head):
         Raises:
             ValueError: if a key is not one of the head's.
         """
+        if isinstance(keys, str):
+            raise TypeError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
         logits = self.check_logits(logits)
-        tensors: dict[str, Any] = self.tensor_predictions(logits)
-        known = [*tensors, *self.string_keys]
-        named = self.string_keys if self.label_vocabulary else ()
-        wanted = list(keys) if keys else [*tensors, *named]
+        found: dict[str, Any] = self.tensor_predictions(logits)
+        known = [*found, *self.string_keys]
+        wanted = list(keys) if keys else known if self.label_vocabulary else list(found)
         for key in wanted:
             if key not in known:
                 raise ValueError(
                     unexpected(self.title, "prediction keys", f"among {preview(known)}", repr(key))
                 )
         if any(key in self.string_keys for key in wanted):
-            tensors |= self.string_predictions(logits)
-        return {key: tensors[key] for key in wanted}
+            found |= self.string_predictions(logits)
+        return {key: found[key] for key in wanted}
 
     def all_prediction_keys(self) -> list[str]:
         """Return every key that `predictions` takes."""
@@ -228,87 +278,6 @@ class TensorHead(Head):
         """Return logits in at least float32, refusing those of another shape or type."""
         return check_logits(self.title, logits, self.logits_dimension)
 
-    def check_vocabulary_size(self) -> None:
-        """Refuse a vocabulary that does not name every class."""
-        vocabulary, classes = self.label_vocabulary, self.logits_dimension
-        if vocabulary is not None and len(vocabulary) != classes:
-            raise ValueError(
-                unexpected(
-                    self.title,
-                    "label_vocabulary",
-                    f"of n_classes={classes} names",
-                    f"{len(vocabulary)}: {preview(vocabulary)}",
-                )
-            )
-
-    def class_names(self, n_classes: int) -> list[str]:
+    def class_names(self) -> list[str]:
         """Return the names of the classes: the vocabulary, or the ids as strings."""
-        return list(self.label_vocabulary or map(str, range(n_classes)))
-
-
-def check_count(who: str, argument: str, value: Any, least: int) -> int:
-    """Return a whole number that is large enough.
-
-    Raises:
-        TypeError: if it is not an int.
-        ValueError: if it is too small.
-    """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(unexpected(who, argument, "as an int", repr(value)))
-    if value < least:
-        raise ValueError(unexpected(who, argument, f">= {least}", value))
-    return value
-
-
-def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[float, ...]:
-    """Return thresholds in (0, 1), no two of which would share a metric key.
-
-    Raises:
-        TypeError: if they are not a sequence of numbers.
-        ValueError: if one is out of range or given twice.
-    """
-    if thresholds is None:
-        return ()
-    if isinstance(thresholds, (str, bytes)) or not isinstance(thresholds, Iterable):
-        raise TypeError(unexpected(who, "thresholds", "as a list of floats", repr(thresholds)))
-    values = tuple(float(value) for value in thresholds)
-    keys = [f"{value:g}" for value in values]
-    for value, key in zip(values, keys, strict=True):
-        if not 0.0 < value < 1.0:
-            raise ValueError(unexpected(who, "thresholds", "in (0, 1)", value))
-        if keys.count(key) > 1:
-            raise ValueError(unexpected(who, "thresholds", "to differ in 6 digits", list(values)))
-    return values
-
-
-def _vocabulary(who: str, vocabulary: Any) -> tuple[str, ...] | None:
-    if vocabulary is None:
-        return None
-    if not isinstance(vocabulary, (list, tuple)):
-        given = type(vocabulary).__name__
-        raise ValueError(unexpected(who, "label_vocabulary", "as a list or tuple", given))
-    for name in vocabulary:
-        if not isinstance(name, str):
-            raise ValueError(unexpected(who, "label_vocabulary", "of strings", repr(name)))
-    if len(set(vocabulary)) < len(vocabulary):
-        twice = next(name for name in vocabulary if vocabulary.count(name) > 1)
-        raise ValueError(unexpected(who, "label_vocabulary", "without duplicates", repr(twice)))
-    return tuple(vocabulary)
-
-
-def _arguments(who: str, loss_fn: Any) -> tuple[str, ...]:
-    if not callable(loss_fn):
-        raise TypeError(unexpected(who, "loss_fn", "to be callable", type(loss_fn).__name__))
-    bound = loss_fn.keywords if isinstance(loss_fn, functools.partial) else {}
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    names = tuple(
-        parameter.name
-        for parameter in inspect.signature(loss_fn).parameters.values()
-        if parameter.kind in kinds and parameter.name not in bound
-    )
-    missing = [name for name in LOSS_FN_ARGUMENTS[:2] if name not in names]
-    unknown = [name for name in names if name not in LOSS_FN_ARGUMENTS]
-    if missing or unknown:
-        allowed = f"with arguments labels, logits, and of {preview(LOSS_FN_ARGUMENTS[2:])}"
-        raise ValueError(unexpected(who, "loss_fn", allowed, preview(names)))
-    return names
+        return list(self.label_vocabulary or map(str, range(self.number_of_classes)))

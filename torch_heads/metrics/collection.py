@@ -20,19 +20,27 @@ Layout = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]  # keys, and shapes
 
 
 class Bound(NamedTuple):
-    """A reading, the tally that it reads, and the columns and bins that it reads there."""
+    """A reading, the tally that it reads, and the columns and bins that it reads there.
+
+    Where labels ``may_miss``, what never had a label reads as NaN, not as 0.
+    """
 
     reading: Reading
     tally: str
     columns: slice
     bins: ScoreBins
+    may_miss: bool = False
 
     def value(self, state: Tensor) -> Tensor:
         """Return the metric from a tally's state, in torch's default dtype."""
         rows = state[self.columns]
         if self.reading.column is not None:
             rows = rows[self.reading.column, None]
-        return self.reading.read(Sums.of(rows), self.bins).to(torch.get_default_dtype())
+        sums = Sums.of(rows)
+        value = self.reading.read(sums, self.bins).to(torch.get_default_dtype())
+        if not self.may_miss:
+            return value
+        return torch.where(self.reading.present(sums), value, torch.nan)
 
 
 class ReadingMetric(Metric):
@@ -188,7 +196,7 @@ class ReadingCollection(MetricCollection):
         """Return whether there is a metric of that key."""
         return key in set(self.keys())
 
-    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[str]:
         """Iterate over the metric keys."""
         return iter(self.keys())
 

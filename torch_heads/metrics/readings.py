@@ -33,6 +33,10 @@ class Reading(ABC):
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
         """Return the metric of these columns together, a float64 scalar."""
 
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether any label was there to read from."""
+        return sums.totals[:, Total.LABELLED].sum() > 0
+
 
 @dataclass(frozen=True)
 class Mean(Reading):
@@ -60,6 +64,18 @@ class CorrectShare(Mean):
     """The share of class ids predicted right."""
 
     higher_is_better = True
+
+
+@dataclass(frozen=True)
+class Coverage(Mean):
+    """The share of labels that were there, unweighted."""
+
+    of: int = Total.LABELLED
+    by: int = Total.ROWS
+
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether there was any row."""
+        return sums.totals[:, self.by].sum() > 0
 
 
 @dataclass(frozen=True)
@@ -149,6 +165,10 @@ class CallMean(Mean):
 
     of: int = 0
     by: int = 1
+
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether any call counted."""
+        return sums.totals[:, self.by].sum() > 0
 
 
 def grid_counts(sums: Sums, bins: ScoreBins) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """Tallies: the sums from which every metric is read.
 
 All that an evaluation needs of a batch is additive, so a tally is one `torchmetrics.Metric` whose
-states add up: over batches, over processes, over columns. It keeps no examples, and one update of
-it serves every reading.
+one state adds up: over batches, over processes, over columns. It keeps no examples, and one
+update of it serves every reading.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,28 +19,36 @@ from torch_heads.functional.scores import ScoreBins, bin_scores, label_kinds
 class Observed(NamedTuple):
     """One batch as a tally sees it: a row per example, a column per label column.
 
-    ``weights`` and ``loss_weights`` are ``[N, U]``, ``[N, 1]``, or None where all are 1.
+    The first four are ``[N, U]``. The others broadcast to it; None stands for ones. Where a label
+    is missing, its ``weights``, ``loss_weights`` and ``labelled`` are 0; where there is no row at
+    all, ``rows`` is 0, too.
     """
 
     logits: Tensor
     labels: Tensor
     predictions: Tensor
     losses: Tensor
-    weights: Tensor | None
-    loss_weights: Tensor | None
+    weights: Tensor | None = None
+    loss_weights: Tensor | None = None
+    labelled: Tensor | None = None
+    rows: Tensor | None = None
 
 
 class Total:
-    """The columns of a tally's totals. For class ids, ``PREDICTION`` counts the correct ones."""
+    """The columns of a tally's totals. For class ids, ``PREDICTION`` counts the correct ones.
 
-    LOSS, LOSS_WEIGHT, WEIGHT, PREDICTION, LABEL = range(5)
-    ALL = 5
+    All but the last two are weighted; these count the labels, and the rows that could have had
+    one.
+    """
+
+    LOSS, LOSS_WEIGHT, WEIGHT, PREDICTION, LABEL, LABELLED, ROWS = range(7)
+    ALL = 7
 
 
 class Sums(NamedTuple):
     """What a tally knows of some columns.
 
-    ``totals`` is ``[U, 5]``, its columns named by `Total`; ``counts`` is ``[U, 3, bins]``, by the
+    ``totals`` is ``[U, 7]``, its columns named by `Total`; ``counts`` is ``[U, 3, bins]``, by the
     kind of label and the bin of the score.
     """
 
@@ -98,27 +106,31 @@ class ColumnTally(Tally):
 
 
 class ScoreTally(Tally):
-    """A `ColumnTally` that also counts the scores by bin and kind of label."""
+    """A `ColumnTally` that also counts the scores by bin and kind of label.
+
+    Args:
+        bins: the bins of each column.
+    """
+
+    thresholds: Tensor
+    offsets: Tensor
 
     def __init__(self, bins: Sequence[ScoreBins]) -> None:
         size = max(column.size for column in bins)
-        super().__init__(len(bins), Total.ALL + 3 * size)
+        width = Total.ALL + 3 * size
+        super().__init__(len(bins), width)
+        self.size = size
         most = max(len(column.thresholds) for column in bins)
         padded = [[*column.thresholds, *[inf] * (most - len(column.thresholds))] for column in bins]
         thresholds = torch.tensor(padded, dtype=torch.float32).view(len(bins), most)
         self.register_buffer("thresholds", thresholds.T.contiguous(), persistent=False)
+        starts = torch.arange(len(bins)) * width + Total.ALL
+        self.register_buffer("offsets", starts, persistent=False)
 
     def update(self, observed: Observed) -> None:
         """Add one batch, with one scatter for all columns."""
         self.prepare(observed.logits.device)
-        columns, width = self.sums.shape
-        place = bin_scores(observed.logits, observed.predictions.float(), self.thresholds)
-        place += label_kinds(observed.labels) * ((width - Total.ALL) // 3)
-        place += torch.arange(Total.ALL, columns * width, width, device=place.device)
-        weights = observed.weights
-        ones = place.new_ones((), dtype=torch.float64) if weights is None else weights.double()
-        self.sums[:, : Total.ALL] += column_totals(observed)
-        self.sums.view(-1).scatter_add_(0, place.flatten(), ones.expand(place.shape).flatten())
+        add_scores(self.sums, observed, self.thresholds, self.offsets, self.size)
 
 
 class CallTally(Tally):
@@ -127,32 +139,45 @@ class CallTally(Tally):
     def __init__(self, columns: int) -> None:
         super().__init__(columns, 2)
 
-    def update(self, values: Tensor) -> None:
-        """Add the values ``[columns]`` of one call."""
+    def update(self, values: Tensor, counted: Tensor | None = None) -> None:
+        """Add the values ``[columns]`` of one call; ``counted`` is 0 where there was none."""
         self.prepare(values.device)
-        self.sums += torch.stack([values, torch.ones_like(values)], dim=-1)
+        ones = torch.ones_like(values) if counted is None else counted.to(values.dtype)
+        self.sums += torch.stack([values * ones, ones], dim=-1)
+
+
+def add_scores(
+    sums: Tensor, observed: Observed, thresholds: Tensor, offsets: Tensor, size: int
+) -> None:
+    """Add one batch to the state of a `ScoreTally`, in place."""
+    place = bin_scores(observed.logits, observed.predictions.float(), thresholds)
+    place += label_kinds(observed.labels) * size
+    place += offsets
+    weights = observed.weights
+    ones = place.new_ones((), dtype=torch.float64) if weights is None else weights.double()
+    sums[:, : Total.ALL] += column_totals(observed)
+    sums.view(-1).scatter_add_(0, place.flatten(), ones.expand(place.shape).flatten())
 
 
 def column_totals(observed: Observed) -> Tensor:
-    """Return the ``[U, 5]`` totals of one batch, in the order of `Total`."""
+    """Return the ``[U, 7]`` totals of one batch, in the order of `Total`."""
     rows, columns = observed.labels.shape
-    weights, loss_weights = observed.weights, observed.loss_weights
 
-    def summed(values: Tensor, by: Tensor | None) -> Tensor:
-        return (values if by is None else values * by).sum(0).expand(columns)
-
-    def count(by: Tensor | None) -> Tensor:
-        if by is None:
-            return observed.losses.new_full((columns,), rows)
-        return by.sum(0).expand(columns)
+    def total(values: Tensor | None, by: Tensor | None) -> Tensor:
+        product = by if values is None else values if by is None else values * by
+        if product is None:
+            return observed.losses.new_full((columns,), rows, dtype=torch.float64)
+        return product.sum(0).expand(columns)
 
     return torch.stack(
         [
-            summed(observed.losses, loss_weights),
-            count(loss_weights),
-            count(weights),
-            summed(observed.predictions, weights),
-            summed(observed.labels, weights),
+            total(observed.losses, observed.loss_weights),
+            total(None, observed.loss_weights),
+            total(None, observed.weights),
+            total(observed.predictions, observed.weights),
+            total(observed.labels, observed.weights),
+            total(None, observed.labelled),
+            total(None, observed.rows),
         ],
         dim=-1,
     )

@@ -1,0 +1,184 @@
+"""The checks of what heads are made from, at construction, before anything is kept."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import preview, unexpected
+
+LossFn = Callable[..., Tensor]
+WeightColumn = str | Callable[[Mapping[str, Any]], Any] | None
+MissingLabel = float | str | None
+
+REQUIRED, OPTIONAL = ("labels", "logits"), ("features", "loss_reduction")
+
+
+def check_count(who: str, argument: str, value: Any, least: int) -> int:
+    """Return a whole number that is large enough.
+
+    Raises:
+        TypeError: if it is not an int.
+        ValueError: if it is too small.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(unexpected(who, argument, "as an int", repr(value)))
+    if value < least:
+        raise ValueError(unexpected(who, argument, f">= {least}", value))
+    return value
+
+
+def check_weight_column(who: str, value: Any) -> WeightColumn:
+    """Return the key of a feature, or a callable of the features.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    column: WeightColumn = value
+    if value is None or isinstance(value, str) or callable(value):
+        return column
+    expected = "as a feature's name or a callable of the features"
+    raise TypeError(unexpected(who, "weight_column", expected, type(value).__name__))
+
+
+def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[float, ...]:
+    """Return thresholds in (0, 1), no two of which would share a metric key.
+
+    Raises:
+        TypeError: if they are not a sequence of numbers.
+        ValueError: if one is out of range or given twice.
+    """
+    if thresholds is None:
+        return ()
+    if isinstance(thresholds, (str, bytes)) or not isinstance(thresholds, Iterable):
+        raise TypeError(unexpected(who, "thresholds", "as a list of floats", repr(thresholds)))
+    values = tuple(float(value) for value in thresholds)
+    for value in values:
+        if not 0.0 < value < 1.0:
+            raise ValueError(unexpected(who, "thresholds", "in (0, 1)", value))
+    if len({f"{value:g}" for value in values}) < len(values):
+        raise ValueError(unexpected(who, "thresholds", "that differ in 6 digits", list(values)))
+    return values
+
+
+def check_vocabulary(who: str, vocabulary: Any, n_classes: int) -> tuple[str, ...] | None:
+    """Return the names of all classes.
+
+    Raises:
+        ValueError: if they are not a list of as many different strings as there are classes.
+    """
+    argument = "label_vocabulary"
+    if vocabulary is None:
+        return None
+    if not isinstance(vocabulary, (list, tuple)):
+        given = type(vocabulary).__name__
+        raise ValueError(unexpected(who, argument, "as a list or tuple", given))
+    for name in vocabulary:
+        if not isinstance(name, str):
+            raise ValueError(unexpected(who, argument, "of strings", repr(name)))
+    if len(vocabulary) != n_classes:
+        given = f"{len(vocabulary)}: {preview(vocabulary)}"
+        raise ValueError(unexpected(who, argument, f"of {n_classes} names, one per class", given))
+    if len(set(vocabulary)) < len(vocabulary):
+        twice = next(name for name in vocabulary if vocabulary.count(name) > 1)
+        raise ValueError(unexpected(who, argument, "without duplicates", f"{twice!r} twice"))
+    return tuple(vocabulary)
+
+
+def check_missing_label(
+    who: str,
+    missing: Any,
+    vocabulary: Sequence[str] | None,
+    label_range: tuple[float, float],
+    takes_names: bool,
+) -> MissingLabel:
+    """Return the label value that means "not labelled", which no label can have.
+
+    Raises:
+        TypeError: if it is not of the labels' type.
+        ValueError: if a label could have this value.
+    """
+    argument = "missing_label"
+    if missing is None:
+        return None
+    if isinstance(missing, str):
+        if vocabulary is None:
+            hint = "A string needs a label_vocabulary."
+            raise TypeError(unexpected(who, argument, "as a number", repr(missing), hint))
+        if missing in vocabulary:
+            given = repr(missing)
+            raise ValueError(unexpected(who, argument, "outside of label_vocabulary", given))
+        return missing
+    if takes_names or isinstance(missing, bool) or not isinstance(missing, (int, float)):
+        kind = "a string" if takes_names else "a number"
+        raise TypeError(unexpected(who, argument, f"as {kind}, as the labels are", repr(missing)))
+    low, high = label_range
+    bounded = low > -torch.inf
+    if bounded and low <= missing <= high:
+        allowed = f"outside of the labels' range [{low:g}, {high:g}]"
+        raise ValueError(unexpected(who, argument, allowed, missing))
+    return missing
+
+
+def check_class_weights(who: str, argument: str, values: Any, n_classes: int) -> Tensor | None:
+    """Return one weight per class as a tensor; one number is for all.
+
+    Raises:
+        ValueError: if there are not as many as classes, or one is negative or not finite.
+    """
+    if values is None:
+        return None
+    try:
+        weights = torch.as_tensor(values, dtype=torch.get_default_dtype()).detach().clone()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            unexpected(who, argument, f"as {n_classes} numbers", repr(values))
+        ) from None
+    if weights.dim() == 0:
+        weights = weights.expand(n_classes).clone()
+    if weights.shape != (n_classes,):
+        expected = f"of shape [{n_classes}], one per class"
+        raise ValueError(unexpected(who, argument, expected, list(weights.shape)))
+    if not bool(((weights >= 0) & weights.isfinite()).all()):
+        raise ValueError(unexpected(who, argument, ">= 0 and finite", weights.tolist()))
+    return weights
+
+
+def check_smoothing(who: str, value: Any) -> float:
+    """Return a label smoothing in [0, 1).
+
+    Raises:
+        ValueError: if it is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise ValueError(unexpected(who, "label_smoothing", "in [0, 1)", repr(value)))
+    return float(value)
+
+
+def check_loss_fn(who: str, loss_fn: Any) -> tuple[str, ...]:
+    """Return the arguments that a ``loss_fn`` takes.
+
+    Raises:
+        TypeError: if it is not callable.
+        ValueError: if it does not take ``labels`` and ``logits``, or takes unknown arguments.
+    """
+    if not loss_fn:
+        return ()
+    if not callable(loss_fn):
+        raise TypeError(unexpected(who, "loss_fn", "to be callable", type(loss_fn).__name__))
+    bound = loss_fn.keywords if isinstance(loss_fn, functools.partial) else {}
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = tuple(
+        parameter.name
+        for parameter in inspect.signature(loss_fn).parameters.values()
+        if parameter.kind in kinds and parameter.name not in bound
+    )
+    if not set(REQUIRED) <= set(names) <= {*REQUIRED, *OPTIONAL}:
+        expected = f"with the arguments {preview(REQUIRED)}, and of {preview(OPTIONAL)} at will"
+        raise ValueError(unexpected(who, "loss_fn", expected, preview(names)))
+    return names

@@ -1,0 +1,241 @@
+"""The batch of many heads of one family, encoded as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import isnan, nan
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from torch_heads.functional.labels import check_values, whole_numbers
+from torch_heads.heads.base import ABSENT, Features
+from torch_heads.heads.block import Batch
+from torch_heads.heads.tensor_head import TensorHead
+
+
+class JoinedEncoder(nn.Module):
+    """Makes the batch of a `JoinedBlock` out of dicts by head name, or of stacked columns.
+
+    Wherever the heads' labels and weights are alike, they are checked and encoded in one pass;
+    else head by head, before they are joined.
+
+    Args:
+        heads: the heads, of equal families.
+        logits: where each one's logits stand among the stacked logits of the `MultiHead`.
+        labels: where each one's labels stand among the stacked labels.
+    """
+
+    owner: Tensor
+    highest: Tensor
+    missing: Tensor
+    nan_is_missing: Tensor
+    logits_index: Tensor
+    labels_index: Tensor
+
+    def __init__(
+        self, heads: Sequence[TensorHead], logits: Sequence[slice], labels: Sequence[slice]
+    ) -> None:
+        super().__init__()
+        self.heads = tuple(heads)  # in a tuple, they do not become child modules
+        self.names = [head.name or "" for head in heads]
+        self.family = heads[0].family
+        self._logits = self._run("logits_index", logits)
+        self._labels = self._run("labels_index", labels)
+        sizes = [head.labels_dimension for head in heads]
+        self._size = sizes[0] if len(set(sizes)) == 1 else None
+        self._named = any(head.takes_names for head in heads)
+        self._may_miss = any(head.may_miss for head in heads)
+        self._low = heads[0].label_range[0]
+        highs = [head.label_range[1] for head in heads]
+        self._high = highs[0] if len(set(highs)) == 1 else None
+        # NaN equals no label, so it also stands for "none may miss"
+        missing = [nan if head.missing_value is None else head.missing_value for head in heads]
+        owner = [i for i, size in enumerate(sizes) for _ in range(size)]
+        may_be_nan = [head.may_miss and isnan(missing[i]) for i, head in enumerate(heads)]
+        self._nan_may_miss = any(may_be_nan)
+        for name, values in {
+            "owner": owner,
+            "highest": [highs[i] for i in owner],
+            "missing": [float(missing[i]) for i in owner],
+            "nan_is_missing": [may_be_nan[i] for i in owner],
+        }.items():
+            self.register_buffer(name, torch.tensor(values), persistent=False)
+
+    def _run(self, name: str, parts: Sequence[slice]) -> slice | None:
+        """Return the columns as one slice, which is a view, or keep their index and return None."""
+        if all(left.stop == right.start for left, right in pairwise(parts)):
+            return slice(parts[0].start, parts[-1].stop)
+        index = torch.tensor([i for part in parts for i in range(part.start, part.stop)])
+        self.register_buffer(name, index, persistent=False)
+        return None
+
+    def take_logits(self, stacked: Tensor) -> Tensor:
+        """Return the logits of these heads out of those of all heads."""
+        if self._logits is None:
+            return stacked.index_select(-1, self.logits_index)
+        return stacked[..., self._logits]
+
+    def take_labels(self, stacked: Tensor) -> Tensor:
+        """Return the labels of these heads out of those of all heads."""
+        if self._labels is None:
+            return stacked.index_select(-1, self.labels_index)
+        return stacked[..., self._labels]
+
+    def encode(
+        self,
+        labels: Mapping[str, Any] | Tensor,
+        logits: Mapping[str, Any] | Tensor,
+        features: Features | None,
+        weights: Mapping[str, Any],
+    ) -> Batch:
+        """Return the checked batch of all heads."""
+        if isinstance(logits, Tensor):
+            joined = logits
+        else:
+            each = [
+                head.check_logits(logits[name])
+                for head, name in zip(self.heads, self.names, strict=True)
+            ]
+            if any(one.shape[:-1] != each[0].shape[:-1] for one in each):
+                return self._encode_ragged(labels, each, features, weights)
+            joined = torch.cat(each, dim=-1)
+        columns = self._columns(labels, joined)
+        found = self._weights(features, weights, joined)
+        labelled = rows = None
+        if self._may_miss:
+            labelled = columns != self.missing
+            if self._nan_may_miss:
+                labelled &= ~(columns.isnan() & self.nan_is_missing)
+            columns = torch.where(labelled, columns, torch.zeros_like(columns))
+            joined = torch.where(self._per_logit(labelled, joined), joined, joined.new_zeros(()))
+            if found is not None:
+                found = torch.where(labelled, found, torch.zeros_like(found))
+            rows = self._rows(labels, labelled)
+        high = self.highest if self._high is None else self._high
+        check_values(self._blame, "labels", columns, self._low, high)
+        return Batch(joined, columns, found, labelled, rows)
+
+    def _columns(self, labels: Mapping[str, Any] | Tensor, logits: Tensor) -> Tensor:
+        dtype = self.family.label_dtype(logits)
+        if isinstance(labels, Tensor):
+            if labels.is_floating_point() and not dtype.is_floating_point:
+                # class ids among floats, where NaN is how a missing label is written
+                labels = torch.where(labels.isnan(), self.missing, labels)
+                labels = whole_numbers(self._blame, "labels", labels)
+            return labels.to(dtype)
+        leading, device = logits.shape[:-1], logits.device
+        given = [labels.get(name, ABSENT) for name in self.names]
+        if self._alike(given, logits, dtype):
+            joined = torch.stack if given[0].shape == leading else torch.cat
+            return joined(given, dim=-1).to(dtype)
+        each = [
+            head.absent_columns(leading, device)
+            if one is ABSENT
+            else head.label_columns(one, leading, device)
+            for head, one in zip(self.heads, given, strict=True)
+        ]
+        return torch.cat([one.to(dtype) for one in each], dim=-1)
+
+    def _alike(self, given: Sequence[Any], logits: Tensor, dtype: torch.dtype) -> bool:
+        """Return whether the labels are dense tensors that one concatenation encodes."""
+        first = given[0]
+        if self._named or self._size is None or not isinstance(first, Tensor):
+            return False
+        if first.layout != torch.strided or first.is_nested or first.device != logits.device:
+            return False
+        if not dtype.is_floating_point and (first.dtype == torch.bool or first.is_floating_point()):
+            return False
+        leading = logits.shape[:-1]
+        if first.shape != (*leading, self._size) and not (
+            first.shape == leading and self._size == 1
+        ):
+            return False
+        return all(
+            isinstance(one, Tensor)
+            and one.shape == first.shape
+            and one.dtype == first.dtype
+            and one.device == first.device
+            and one.layout == first.layout
+            for one in given
+        )
+
+    def _weights(
+        self, features: Features | None, weights: Mapping[str, Any], logits: Tensor
+    ) -> Tensor | None:
+        heads, column = self.heads, self.heads[0].weight_column
+        if not any(name in weights for name in self.names):
+            alike = all(head.weight_column == column for head in heads)
+            if alike and column is None:
+                return None
+            if alike and all(head.loss_dimension == 1 for head in heads):
+                part = logits[..., : heads[0].logits_dimension]
+                return heads[0].encode_weights(features, None, part)
+        found, start = [], 0
+        for head, name in zip(heads, self.names, strict=True):
+            part = logits[..., start : start + head.logits_dimension]
+            start += head.logits_dimension
+            one = head.encode_weights(features, weights.get(name), part)
+            one = part.new_ones(()) if one is None else one
+            found.append(one.expand(*logits.shape[:-1], head.labels_dimension))
+        return torch.cat(found, dim=-1)
+
+    def _per_logit(self, labelled: Tensor, logits: Tensor) -> Tensor:
+        if labelled.shape == logits.shape:
+            return labelled
+        widths = torch.tensor([head.logits_dimension for head in self.heads])
+        return labelled.repeat_interleave(
+            widths.to(labelled.device), dim=-1, output_size=logits.shape[-1]
+        )
+
+    def _rows(self, labels: Mapping[str, Any] | Tensor, labelled: Tensor) -> Tensor | None:
+        """Return where a label could be: nowhere in the columns of an absent head."""
+        if isinstance(labels, Tensor) or all(name in labels for name in self.names):
+            return None
+        given = [
+            labelled.new_full((head.labels_dimension,), name in labels)
+            for head, name in zip(self.heads, self.names, strict=True)
+        ]
+        return torch.cat(given).expand(labelled.shape)
+
+    def _encode_ragged(
+        self,
+        labels: Mapping[str, Any] | Tensor,
+        logits: Sequence[Tensor],
+        features: Features | None,
+        weights: Mapping[str, Any],
+    ) -> Batch:
+        """Encode heads of different batch shapes: short ones are padded by rows that do not count.
+
+        Only a dict of labels fits such logits.
+        """
+        each: list[Batch] = []
+        for head, name, own in zip(self.heads, self.names, logits, strict=True):
+            given = labels.get(name, ABSENT) if isinstance(labels, Mapping) else labels
+            each += head.encode(given, own, features, weights.get(name))
+        length = max(batch.labels[..., 0].numel() for batch in each)
+
+        def joined(parts: Sequence[Tensor]) -> Tensor:
+            flat = [part.flatten(0, -2) for part in parts]
+            return torch.cat([pad(part, (0, 0, 0, length - len(part))) for part in flat], dim=-1)
+
+        def filled(values: Tensor | None, like: Tensor, dtype: torch.dtype) -> Tensor:
+            if values is None:
+                return torch.ones_like(like, dtype=dtype)
+            return values.expand(like.shape)
+
+        return Batch(
+            joined([batch.logits for batch in each]),
+            joined([batch.labels for batch in each]),
+            joined([filled(b.weights, b.labels, b.logits.dtype) for b in each]),
+            joined([filled(b.labelled, b.labels, torch.bool) for b in each]),
+            joined([filled(b.rows, b.labels, torch.bool) for b in each]),
+        )
+
+    def _blame(self, bad: Tensor) -> str:
+        """Return whose the first bad label is."""
+        column = int(bad.flatten(0, -2).any(0).nonzero()[0])
+        return self.heads[int(self.owner[column])].title
