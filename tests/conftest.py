@@ -1,0 +1,16 @@
+"""What every test may ask for: the device under test."""
+
+import pytest
+import torch
+
+collect_ignore = ["golden"]  # its generator needs TensorFlow
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="the torch device to run the tests on")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Return the device that the factories of a test are bound to."""
+    return torch.device(request.config.getoption("--device"))

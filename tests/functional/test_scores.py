@@ -1,0 +1,134 @@
+"""The bins of scores against comparisons with every threshold, and the areas under the curves."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from torch_heads.functional.scores import (
+    ScoreBins,
+    bin_scores,
+    label_kinds,
+    precision_recall_auc,
+    roc_auc,
+)
+
+GRID = np.arange(1, 199) / 199  # the originals' thresholds between the first and the last
+THRESHOLDS = st.lists(
+    st.just(0.5) | st.floats(0.001, 0.999).map(lambda value: round(value, 4)),
+    max_size=5,
+    unique=True,
+).map(lambda values: tuple(sorted(values)))
+LOGITS = st.sampled_from([0.0, 1e-12, -1e-12, 1e-7, 40.0, -40.0, 200.0, -200.0]) | st.floats(
+    -12, 12, width=32
+)
+
+
+def binned(logits: Tensor, thresholds: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Return the scores and their bins."""
+    scores = torch.sigmoid(logits)
+    columns = torch.tensor(thresholds, device=logits.device).view(-1, 1)
+    return scores.squeeze(-1), bin_scores(logits, scores, columns).squeeze(-1)
+
+
+@given(logits=st.lists(LOGITS, min_size=1, max_size=40), thresholds=THRESHOLDS)
+@settings(deadline=None, max_examples=100)
+def test_bins_tell_on_which_side_of_each_threshold_a_score_lies(
+    logits: list[float], thresholds: tuple[float, ...], device: torch.device
+) -> None:
+    column = torch.tensor(logits, device=device).view(-1, 1)
+    scores, bins = binned(column, thresholds)
+    table = ScoreBins(thresholds)
+    assert ((bins >= 0) & (bins < table.size)).all()
+    assert torch.equal(bins >= table.positions[None], column.squeeze(-1) > 0)
+    for threshold in thresholds:
+        assert torch.equal(bins >= table.positions[threshold], scores > threshold)
+    for step, threshold in enumerate(GRID, start=1):
+        # on the grid itself the originals, too, are only right up to the rounding of a float32
+        clear = (scores - threshold).abs() > 1e-7
+        above = bins >= table.grid[step]
+        assert torch.equal(above[clear], (scores > threshold)[clear])
+
+
+@given(thresholds=THRESHOLDS)
+@settings(deadline=None, max_examples=30)
+def test_bins_are_bounded_by_all_thresholds_in_order(thresholds: tuple[float, ...]) -> None:
+    table = ScoreBins(thresholds)
+    assert table.edges == sorted([0.0, *GRID, 0.5, *thresholds, 1.0])
+    assert len(table.edges) == table.size + 1
+    assert len(table.grid) == 200
+    assert table.grid == sorted(table.grid)
+
+
+def test_every_score_lies_above_the_lowest_threshold_and_none_above_the_highest(
+    device: torch.device,
+) -> None:
+    ends = torch.tensor([[-torch.inf], [torch.inf], [torch.nan]], device=device)
+    _, bins = binned(ends, ())
+    table = ScoreBins()
+    assert bins.tolist() == [0, table.size - 1, 0]  # NaN counts as lowest
+    assert (table.grid[0], table.grid[-1]) == (0, table.size)
+
+
+def test_a_score_on_a_threshold_counts_as_below_it(device: torch.device) -> None:
+    threshold = torch.sigmoid(torch.tensor(-0.75)).item()
+    _, bins = binned(torch.tensor([[-0.75], [-0.7499]], device=device), (threshold,))
+    assert (bins >= ScoreBins((threshold,)).positions[threshold]).tolist() == [False, True]
+
+
+def test_a_tiny_logit_is_a_positive_decision_with_a_score_of_a_half(device: torch.device) -> None:
+    scores, bins = binned(torch.tensor([[1e-12]], device=device), (0.5,))
+    table = ScoreBins((0.5,))
+    assert scores == 0.5
+    assert bins >= table.positions[None]
+    assert bins < table.positions[0.5]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_kinds_of_labels_are_no_yes_and_soft(dtype: torch.dtype, device: torch.device) -> None:
+    labels = torch.tensor([0.0, 1.0, 1e-6, 0.5, 0.999], dtype=dtype, device=device)
+    assert label_kinds(labels).tolist() == [0, 1, 2, 2, 2]
+
+
+# The originals' formulas, threshold by threshold.
+
+
+def areas_in_a_loop(tp: list[float], fp: list[float]) -> tuple[float, float]:
+    positives, negatives = tp[0], fp[0]
+    roc = pr = 0.0
+    for k in range(len(tp) - 1):
+        if positives and negatives:
+            height = (tp[k] + tp[k + 1]) / positives
+            roc += (fp[k] - fp[k + 1]) / negatives * height / 2
+        low, high = tp[k + 1] + fp[k + 1], tp[k] + fp[k]
+        if positives and high > low:
+            gained = tp[k] - tp[k + 1]
+            slope = gained / (high - low)
+            ratio = high / low if low > 0 else 1.0
+            pr += slope * (gained + (tp[k + 1] - slope * low) * np.log(ratio)) / positives
+    return roc, pr
+
+
+COUNTS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=12)
+
+
+@given(per_bin=COUNTS)
+@settings(deadline=None, max_examples=60)
+def test_areas_are_the_sums_of_the_originals(
+    per_bin: list[tuple[int, int]], device: torch.device
+) -> None:
+    above = np.cumsum([(0, 0), *per_bin], axis=0)[::-1].astype(float)
+    tp, fp = torch.tensor(above.copy(), device=device).T
+    actual = roc_auc(tp, fp).item(), precision_recall_auc(tp, fp).item()
+    assert actual == pytest.approx(areas_in_a_loop(tp.tolist(), fp.tolist()), abs=1e-12)
+
+
+def test_areas_of_many_columns_are_those_of_each(device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    counts = torch.rand(2, 4, 9, generator=random, dtype=torch.float64).to(device)
+    tp, fp = counts.cumsum(-1).flip(-1)
+    for area in [roc_auc, precision_recall_auc]:
+        each = torch.stack([area(*column) for column in zip(tp, fp, strict=True)])
+        torch.testing.assert_close(area(tp, fp), each)

@@ -1,0 +1,181 @@
+"""A head's metrics are a `torchmetrics.MetricCollection`, and do what its users expect."""
+
+import matplotlib as mpl
+import pytest
+import torch
+from torch import nn
+from torchmetrics import Metric, MetricCollection
+
+import torch_heads as th
+from torch_heads.metrics.collection import ReadingCollection
+
+DOTTED = "accuracy/positive_threshold_0.25"
+
+
+@pytest.fixture
+def head() -> th.BinaryClassHead:
+    return th.BinaryClassHead(thresholds=[0.25, 0.5])
+
+
+@pytest.fixture
+def metrics(head: th.BinaryClassHead, device: torch.device) -> ReadingCollection:
+    logits = torch.tensor([[2.0], [-1.0], [0.5]], device=device)
+    labels = torch.tensor([1, 0, 0], device=device)
+    return head.update_metrics(head.metrics(), None, logits, labels)
+
+
+def test_it_is_a_collection_of_metrics(metrics: ReadingCollection) -> None:
+    assert isinstance(metrics, MetricCollection)
+    assert all(isinstance(metric, Metric) for metric in metrics.values())
+    assert all(isinstance(metric, Metric) for _, metric in metrics.items())
+
+
+def test_a_key_may_have_a_dot(metrics: ReadingCollection) -> None:
+    assert DOTTED in metrics
+    assert metrics[DOTTED].compute() == metrics.compute()[DOTTED]
+    assert metrics.clone(prefix="val.")[f"val.{DOTTED}"].compute() == metrics[DOTTED].compute()
+
+
+def test_an_unknown_key_is_refused_with_the_known_ones(metrics: ReadingCollection) -> None:
+    assert "accurcy" not in metrics
+    with pytest.raises(KeyError, match=r"accurcy.*accuracy"):
+        metrics["accurcy"]
+
+
+def test_a_prefix_and_a_postfix_are_put_around_each_key(metrics: ReadingCollection) -> None:
+    around = metrics.clone(prefix="val_", postfix="_epoch")
+    expected = {f"val_{key}_epoch": value for key, value in metrics.compute().items()}
+    assert around.compute() == expected
+    assert list(around) == list(around.keys()) == list(expected)
+    assert [key for key, _ in around.items()] == list(expected)
+    assert [key for key, _ in around.items(keep_base=True)] == list(metrics)
+    assert around["val_auc_epoch"] is around["auc"]
+
+
+def test_what_can_be_looked_up_is_in_the_collection(metrics: ReadingCollection) -> None:
+    around = metrics.clone(prefix="val_")
+    assert "val_auc" in around
+    assert "auc" in around
+    assert around["auc"].compute() == metrics["auc"].compute()
+
+
+@pytest.mark.parametrize("prefix", ["a", "accuracy", "label/"])
+def test_a_prefix_may_be_the_start_of_a_key(metrics: ReadingCollection, prefix: str) -> None:
+    around = metrics.clone(prefix=prefix)
+    for key in metrics:
+        assert around[prefix + key].compute() == metrics[key].compute()
+
+
+def test_clones_have_their_own_states(
+    head: th.BinaryClassHead, metrics: ReadingCollection, device: torch.device
+) -> None:
+    training, validation = metrics.clone(prefix="train_"), metrics.clone(prefix="val_")
+    validation.reset()
+    head.update_metrics(
+        validation, None, torch.ones(1, 1, device=device), torch.ones(1, device=device)
+    )
+    assert training.compute()["train_accuracy"] == metrics.compute()["accuracy"]
+    assert validation.compute()["val_accuracy"] == 1
+
+
+def test_reset_forgets_all_batches(metrics: ReadingCollection) -> None:
+    metrics.reset()
+    assert not any(metric.update_called for metric in metrics.values())
+    with pytest.warns(UserWarning, match="before the ``update``"):
+        assert not any(metrics.compute().values())
+
+
+def test_to_compute_twice_is_to_compute_once(
+    head: th.BinaryClassHead, metrics: ReadingCollection, device: torch.device
+) -> None:
+    first = metrics.compute()
+    assert metrics.compute() == first
+    head.update_metrics(
+        metrics, None, torch.ones(1, 1, device=device), torch.ones(1, device=device)
+    )
+    assert metrics.compute() != first
+    assert first["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_only_a_head_can_update_it(metrics: ReadingCollection) -> None:
+    before = metrics.compute()
+    preds = target = torch.ones(1)
+    for call in [metrics, metrics.update, metrics["auc"], metrics["auc"].update]:
+        with pytest.raises(TypeError, match="update_metrics"):
+            call(preds, target)
+    with pytest.raises(TypeError, match="none can be added"):
+        metrics.add_metrics({"more": metrics["auc"]})
+    assert metrics.compute() == before
+
+
+def test_it_shows_its_keys(metrics: ReadingCollection) -> None:
+    assert repr(metrics).startswith("ReadingCollection(")
+    assert all(key in repr(metrics) for key in metrics)
+    assert DOTTED in str(metrics)
+
+
+def test_it_plots_every_metric(metrics: ReadingCollection) -> None:
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    try:
+        assert len(metrics.plot()) == len(metrics)
+        assert len(metrics.plot([metrics.compute()] * 2)) == len(metrics)
+        _, axes = metrics[DOTTED].plot([0.5, metrics[DOTTED].compute()])
+        assert axes.get_ylabel() or axes.get_title() or axes.get_legend()
+        metrics.plot(together=True)
+    finally:
+        plt.close("all")
+
+
+class Model(nn.Module):
+    def __init__(self, head: th.Head) -> None:
+        super().__init__()
+        self.head = head
+        self.validation = head.metrics().clone(prefix="val_")
+
+
+def test_a_logger_finds_each_metric_among_the_modules_of_a_model(
+    head: th.BinaryClassHead, device: torch.device
+) -> None:
+    model = Model(head).to(device)
+    found = {id(module): name for name, module in model.named_modules()}
+    for metrics in [model.head.metric_collection, model.validation]:
+        for key, metric in metrics.items(keep_base=False, copy_state=False):
+            assert found[id(metric)].endswith(key.removeprefix("val_"))
+    assert len(set(found.values())) == len(found)
+    assert not list(model.parameters())
+    assert model.state_dict() == {}
+
+
+def test_states_are_saved_on_request_and_restored(
+    head: th.BinaryClassHead, metrics: ReadingCollection
+) -> None:
+    assert metrics.state_dict() == {}
+    metrics.persistent()
+    state = metrics.state_dict()
+    assert state
+    again = head.metrics()
+    again.persistent()
+    again.load_state_dict(state)
+    with pytest.warns(UserWarning, match="before the ``update``"):
+        assert again.compute() == metrics.compute()
+    metrics.persistent(False)
+    assert metrics.state_dict() == {}
+
+
+def test_a_head_takes_another_collection_for_its_own(
+    head: th.BinaryClassHead, metrics: ReadingCollection, device: torch.device
+) -> None:
+    head.metric_collection = metrics
+    head.update_metrics(logits=torch.ones(1, 1, device=device), labels=torch.ones(1, device=device))
+    assert head.metric_collection is metrics
+    assert metrics.compute()["accuracy"] == 0.75
+    assert metrics["accuracy"].update_count == 2
+
+
+def test_more_is_better_where_it_is(metrics: ReadingCollection) -> None:
+    better = {key: metric.higher_is_better for key, metric in metrics.items()}
+    assert better["auc"] is better[DOTTED] is True
+    assert better["average_loss"] is False
+    assert better["label/mean"] is None

@@ -1,0 +1,161 @@
+"""The named metrics against scikit-learn, torchmetrics, and the originals' table of corner cases."""
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+import torchmetrics.functional.classification as tm
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch import Tensor
+
+import torch_heads as th
+
+HEAD = th.BinaryClassHead(thresholds=[0.2, 0.5, 0.9])
+
+
+def evaluate(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> dict[str, float]:
+    metrics = HEAD.metrics()
+    HEAD.update_metrics(metrics, None, logits.view(-1, 1), labels, weights=weights)
+    return {key: value.item() for key, value in metrics.compute().items()}
+
+
+def sample(seed: int, device: torch.device, rows: int = 2000) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits that say something of the labels, the labels, and weights."""
+    random = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(rows, generator=random) < 0.3).float()
+    logits = 1.5 * torch.randn(rows, generator=random) + 1.3 * labels - 0.5
+    return logits.to(device), labels.to(device), torch.rand(rows, generator=random).to(device)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=20)
+def test_the_auc_is_scikit_learns_up_to_ties_within_a_bin(
+    weighted: bool, seed: int, device: torch.device
+) -> None:
+    logits, labels, weights = sample(seed, device)
+    if not weighted:
+        weights = torch.ones_like(weights)
+    scores = torch.sigmoid(logits)
+    y, p, w = (values.cpu().double().numpy() for values in (labels, scores, weights))
+    # each pair of a positive and a negative of one bin counts a half, where 0 or 1 would be right
+    bins = np.clip(np.ceil(p * 199) - 1, 0, 198).astype(int)
+    positive, negative = (np.bincount(bins, w * kind, minlength=199) for kind in (y, 1 - y))
+    tied = (positive * negative).sum() / (positive.sum() * negative.sum())
+    assert tied / 2 < 1 / 199
+    actual = evaluate(logits, labels, weights if weighted else None)
+    assert actual["auc"] == pytest.approx(roc_auc_score(y, p, sample_weight=w), abs=tied / 2 + 1e-6)
+    precise = average_precision_score(y, p, sample_weight=w)
+    assert actual["auc_precision_recall"] == pytest.approx(precise, abs=0.01)
+
+
+@given(seed=st.integers(0, 10_000), rows=st.integers(2, 50))
+@settings(deadline=None, max_examples=20)
+def test_metrics_at_a_threshold_are_those_of_torchmetrics(
+    seed: int, rows: int, device: torch.device
+) -> None:
+    logits, labels, _ = sample(seed, device, rows)
+    actual = evaluate(logits, labels)
+    for threshold in HEAD.thresholds:
+        scores, ids = torch.sigmoid(logits), labels.long()
+        for name, peer in [
+            ("accuracy", tm.binary_accuracy),
+            ("precision", tm.binary_precision),
+            ("recall", tm.binary_recall),
+        ]:
+            expected = peer(scores, ids, threshold=threshold).item()
+            key = f"{name}/positive_threshold_{threshold:g}"
+            assert actual[key] == pytest.approx(expected, abs=1e-6)
+            if threshold == 0.5:
+                assert actual[name] == pytest.approx(expected, abs=1e-6)
+
+
+def logits_of(scores: list[float], device: torch.device) -> Tensor:
+    """Return logits of these scores, also of 0 and 1."""
+    return torch.tensor(scores, dtype=torch.float64, device=device).clamp(1e-12, 1 - 1e-12).logit()
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "roc", "pr"),
+    [
+        ([1, 1, 1], [0.1, 0.5, 0.9], 0, 1),
+        ([0, 0, 0], [0.1, 0.5, 0.9], 0, 0),
+        ([0, 1, 1], [0.5, 0.5, 0.5], 0.5, 2 / 3),
+        ([0, 1], [0.9999, 0.99995], 0.5, 0.5),
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], 1, 1),
+        ([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9], 0, 1 - log(2)),
+        ([0, 1], [0, 1], 1, 1),
+        ([1, 0], [0, 1], 0, 1 - log(2)),
+    ],
+    ids=[
+        "all positive",
+        "all negative",
+        "all tied",
+        "same bin",
+        "perfect",
+        "inverted",
+        "perfect at the ends",
+        "inverted at the ends",
+    ],
+)
+def test_the_areas_have_the_originals_corner_cases(
+    labels: list[int], scores: list[float], roc: float, pr: float, device: torch.device
+) -> None:
+    actual = evaluate(logits_of(scores, device), torch.tensor(labels, device=device))
+    assert actual["auc"] == pytest.approx(roc, abs=1e-6)
+    assert actual["auc_precision_recall"] == pytest.approx(pr, abs=1e-6)
+
+
+def test_no_weight_at_all_reads_as_zero(device: torch.device) -> None:
+    logits, labels, weights = sample(0, device, rows=5)
+    assert not any(evaluate(logits, labels, 0 * weights).values())
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=20)
+def test_the_auc_of_the_opposite_is_the_opposite_auc(seed: int, device: torch.device) -> None:
+    logits, labels, weights = sample(seed, device, rows=60)
+    assume(0 < labels.sum() < 60)
+    actual = evaluate(logits, labels, weights)["auc"]
+    opposite = evaluate(logits, 1 - labels, weights)["auc"]
+    assert actual + opposite == pytest.approx(1, abs=1e-6)
+
+
+def test_a_score_of_nan_is_never_predicted_positive(device: torch.device) -> None:
+    logits = torch.tensor([torch.nan, 3.0, -3.0], device=device)
+    actual = evaluate(logits, torch.tensor([1.0, 1.0, 0.0], device=device))
+    assert actual["recall"] == actual["recall/positive_threshold_0.2"] == 0.5
+    assert actual["precision"] == 1
+    assert actual["auc"] == 0.75  # it ties with all that is lowest
+
+
+def test_a_soft_label_is_positive_for_curves_and_never_equal_to_a_prediction(
+    device: torch.device,
+) -> None:
+    logits = torch.tensor([2.0, 2.0, -2.0], device=device)
+    actual = evaluate(logits, torch.tensor([0.3, 1.0, 0.0], device=device))
+    assert actual["accuracy"] == pytest.approx(2 / 3)
+    assert actual["precision"] == actual["recall"] == actual["auc"] == 1
+    assert actual["label/mean"] == pytest.approx(1.3 / 3)
+
+
+def test_the_baseline_is_that_of_the_whole_stream(device: torch.device) -> None:
+    metrics, logits = HEAD.metrics(), torch.zeros(4, 1, device=device)
+    for label in [1.0, 0.0]:
+        labels = torch.full((4,), label, device=device)
+        HEAD.update_metrics(metrics, None, logits, labels)
+    assert metrics.compute()["accuracy_baseline"] == 0.5  # not the mean of two perfect ones
+
+
+def test_to_read_a_metric_changes_no_other(device: torch.device) -> None:
+    metrics, logits = HEAD.metrics(), torch.zeros(4, 1, device=device)
+    labels = torch.tensor([1.0, 0.0, 0.0, 0.0], device=device)
+    for _ in range(2):
+        HEAD.update_metrics(metrics, None, logits, labels)
+        for _ in range(2):
+            assert metrics["accuracy_baseline"].compute() == 0.75
+            assert metrics["label/mean"].compute() == 0.25
+            assert metrics.compute()["accuracy_baseline"] == 0.75

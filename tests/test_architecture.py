@@ -1,0 +1,117 @@
+"""The package shows its own architecture: layers import one way, and nothing that is optional."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import torch_heads as th
+
+LAYERS = ["functional", "metrics", "heads", "integrations"]
+ROOT = Path(th.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+MODULES = [".".join(file.relative_to(ROOT.parent).with_suffix("").parts) for file in FILES]
+
+every_module = pytest.mark.parametrize("module", MODULES)
+
+
+def imports(module: str) -> Iterator[str]:
+    """Yield the modules that a module imports, wherever in it and for whatever reason."""
+    source = ROOT.parent.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            yield node.module or ""
+
+
+def layer(module: str) -> int | None:
+    """Return where a module's layer stands, None for the package itself and for others."""
+    package, *inner = module.split(".")
+    return (
+        LAYERS.index(inner[0]) if package == "torch_heads" and inner[:1] != ["__init__"] else None
+    )
+
+
+def head_modules() -> dict[str, type[th.Head]]:
+    """Return the modules that define the concrete heads."""
+    public = [getattr(th, name) for name in th.__all__]
+    return {
+        value.__module__: value
+        for value in public
+        if inspect.isclass(value) and issubclass(value, th.Head) and not inspect.isabstract(value)
+    }
+
+
+@every_module
+def test_imports_go_one_way(module: str) -> None:
+    own = layer(module)
+    for other in imports(module):
+        if other.startswith("torch_heads") and own is not None:
+            their = layer(other)
+            assert their is not None, f"{module} imports the package itself"
+            assert their <= own, f"{module} imports {other}"
+
+
+@every_module
+def test_nothing_optional_is_imported_outside_of_the_integrations(module: str) -> None:
+    if ".integrations" in module:
+        return
+    allowed = {*sys.stdlib_module_names, "numpy", "torch", "torchmetrics", "torch_heads"}
+    assert {other.partition(".")[0] for other in imports(module)} <= allowed
+
+
+def test_importing_the_package_imports_nothing_optional() -> None:
+    optional = ["lightning", "pytorch_lightning", "matplotlib", "sklearn"]
+    # torchmetrics itself looks for these; what counts is that nothing else brings them in
+    code = (
+        "import sys, torch, torchmetrics; before = set(sys.modules)\n"
+        "import torch_heads; new = set(sys.modules) - before\n"
+        f"print(*sorted(new & {set(optional)!r}))"
+    )
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=ROOT.parent, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_heads_do_not_import_their_siblings() -> None:
+    heads = head_modules()
+    for module in heads:
+        # a sequence of several heads is refused in words
+        allowed = {"torch_heads.heads.multi"} if module.endswith(".sequential") else set()
+        siblings = heads.keys() - {module}
+        assert set(imports(module)) & siblings <= allowed
+
+
+def test_the_package_file_only_exports() -> None:
+    body = ast.parse((ROOT / "__init__.py").read_text("utf-8")).body
+    docstring, *statements = body
+    assert isinstance(docstring, ast.Expr)
+    for statement in statements:
+        if isinstance(statement, ast.Assign):
+            [name] = statement.targets
+            assert ast.unparse(name) in {"__all__", "__version__"}
+        else:
+            assert isinstance(statement, ast.ImportFrom)
+    names = {
+        alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert names <= set(th.__all__)
+    assert list(th.__all__) == sorted(set(th.__all__))
+
+
+def test_a_head_is_abstract_or_final() -> None:
+    concrete = set(head_modules().values())
+    for head in concrete:
+        assert not head.__subclasses__(), f"{head.__name__} has a subclass"
+        assert not concrete & set(head.__mro__[1:]), f"{head.__name__} subclasses another head"
+
+
+@every_module
+def test_a_file_is_named_for_its_concept(module: str) -> None:
+    assert not {"util", "utils", "helpers", "common", "misc"} & set(module.split("."))

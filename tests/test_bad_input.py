@@ -1,0 +1,867 @@
+"""Bad input is refused in words, and leaves no trace.
+
+Each row of the two tables is one mistake: what it is, what the message says, and the arguments.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
+
+import torch_heads as th
+
+# ---- mistakes in a constructor ----
+
+
+@dataclass(frozen=True)
+class NotBuilt:
+    """Arguments of which no head can be built; in ``says``, … stands for any text."""
+
+    about: str
+    head: type[th.Head]
+    says: str
+    error: type[Exception]
+    arguments: dict[str, Any]
+
+
+def not_built(
+    about: str,
+    head: type[th.Head],
+    says: str,
+    error: type[Exception] = ValueError,
+    **arguments: Any,
+) -> NotBuilt:
+    return NotBuilt(about, head, says, error, arguments)
+
+
+def no_logits(labels: Tensor) -> Tensor:
+    return labels
+
+
+def surprising(labels: Tensor, logits: Tensor, temperature: float) -> Tensor:
+    return labels - logits / temperature
+
+
+# fmt: off
+NOT_BUILT = [
+    # thresholds
+    not_built("a threshold of 1", th.BinaryClassHead, "thresholds in (0, 1), got 1.0",
+        thresholds=[0.5, 1.0]),
+    not_built("a threshold of 0", th.BinaryClassHead, "thresholds in (0, 1), got 0.0",
+        thresholds=[0.0], name="even"),
+    not_built("a negative threshold", th.MultiLabelHead, "thresholds in (0, 1), got -0.1",
+        n_classes=3, thresholds=[-0.1]),
+    not_built("a threshold that is not a number", th.BinaryClassHead,
+        "thresholds in (0, 1), got nan", thresholds=[float("nan")]),
+    not_built("a threshold in words", th.BinaryClassHead, "thresholds …'half'…", TypeError,
+        thresholds=["half"]),
+    not_built("a single number for thresholds", th.BinaryClassHead,
+        "thresholds as a list of floats, got 0.5", TypeError, thresholds=0.5),
+    not_built("the same threshold twice", th.BinaryClassHead,
+        "thresholds that differ in 6 digits, got [0.5, 0.25, 0.5]", thresholds=[0.5, 0.25, 0.5]),
+    not_built("thresholds whose metrics would share a key", th.MultiLabelHead,
+        "thresholds that differ in 6 digits, got [0.1234567, 0.1234568]", n_classes=3,
+        thresholds=[0.1234567, 0.1234568]),
+    # vocabularies
+    not_built("a vocabulary that is one string", th.BinaryClassHead,
+        "label_vocabulary as a list or tuple, got str", label_vocabulary="ab"),
+    not_built("a vocabulary that is a set", th.MultiClassHead,
+        "label_vocabulary as a list or tuple, got set", n_classes=3,
+        label_vocabulary={"a", "b", "c"}),
+    not_built("three names for two classes", th.BinaryClassHead,
+        "label_vocabulary of 2 names, one per class, got 3: ['a', 'b', 'c']",
+        label_vocabulary=["a", "b", "c"], name="even"),
+    not_built("one name for two classes", th.BinaryClassHead,
+        "label_vocabulary of 2 names, one per class, got 1: ['a']", label_vocabulary=["a"]),
+    not_built("an empty vocabulary", th.BinaryClassHead,
+        "label_vocabulary of 2 names, one per class, got 0: []", label_vocabulary=[]),
+    not_built("two names for three classes", th.MultiClassHead,
+        "label_vocabulary of 3 names, one per class, got 2: ['a', 'b']", n_classes=3,
+        label_vocabulary=["a", "b"], name="digit"),
+    not_built("two names for three labels", th.MultiLabelHead,
+        "label_vocabulary of 3 names, one per class, got 2: ['a', 'b']", n_classes=3,
+        label_vocabulary=["a", "b"]),
+    not_built("a name twice in a vocabulary", th.MultiClassHead,
+        "label_vocabulary without duplicates, got 'a' twice", n_classes=3,
+        label_vocabulary=["a", "b", "a"]),
+    not_built("numbers in a vocabulary", th.BinaryClassHead, "label_vocabulary of strings, got 0",
+        label_vocabulary=[0, 1]),
+    # counts of classes and of dimensions
+    not_built("no number of classes", th.MultiClassHead, "n_classes as an int, got None", TypeError,
+        n_classes=None),
+    not_built("two classes for a multi-class head", th.MultiClassHead, "n_classes >= 3, got 2",
+        n_classes=2, name="digit"),
+    not_built("a fractional number of classes", th.MultiClassHead, "n_classes as an int, got 3.5",
+        TypeError, n_classes=3.5),
+    not_built("a number of classes in words", th.MultiClassHead, "n_classes as an int, got '3'",
+        TypeError, n_classes="3"),
+    not_built("a truth for a number of classes", th.MultiClassHead, "n_classes as an int, got True",
+        TypeError, n_classes=True),
+    not_built("one class for a multi-label head", th.MultiLabelHead, "n_classes >= 2, got 1",
+        n_classes=1),
+    not_built("a fractional number of labels", th.MultiLabelHead, "n_classes as an int, got 2.5",
+        TypeError, n_classes=2.5, name="tags"),
+    not_built("no label dimension", th.RegressionHead, "label_dimension >= 1, got 0",
+        label_dimension=0),
+    not_built("a fractional label dimension", th.RegressionHead,
+        "label_dimension as an int, got 1.5", TypeError, label_dimension=1.5, name="ink"),
+    not_built("a label dimension of None", th.RegressionHead, "label_dimension as an int, got None",
+        TypeError, label_dimension=None),
+    not_built("a truth for a label dimension", th.PoissonRegressionHead,
+        "label_dimension as an int, got True", TypeError, label_dimension=True),
+    not_built("a negative label dimension", th.PoissonRegressionHead,
+        "label_dimension >= 1, got -1", label_dimension=-1),
+    # reductions
+    not_built("no reduction", th.BinaryClassHead,
+        "loss_reduction among ['sum_over_batch_size', 'auto', 'sum', 'weighted_mean'], got 'none'",
+        loss_reduction="none"),
+    not_built("a reduction of None", th.LogisticRegressionHead,
+        "loss_reduction among ['sum_over_batch_size', 'auto', 'sum', 'weighted_mean'], got None",
+        loss_reduction=None),
+    not_built("a reduction by PyTorch's name", th.MultiLabelHead,
+        "loss_reduction among ['sum_over_batch_size', 'auto', 'sum', 'weighted_mean'], got 'mean'",
+        n_classes=2, loss_reduction="mean"),
+    # functions
+    not_built("a loss_fn without logits", th.BinaryClassHead,
+        "loss_fn with the arguments ['labels', 'logits'], and …, got ['labels']",
+        loss_fn=no_logits),
+    not_built("a loss_fn with an argument of its own", th.RegressionHead,
+        "loss_fn with the arguments ['labels', …, got […, 'temperature']", loss_fn=surprising,
+        name="ink"),
+    not_built("a loss_fn by its name", th.MultiClassHead, "loss_fn to be callable, got str",
+        TypeError, n_classes=3, loss_fn="cross_entropy"),
+    not_built("an inverse_link_fn by its name", th.RegressionHead,
+        "inverse_link_fn to be callable, got 'exp'", TypeError, inverse_link_fn="exp"),
+    # columns and names
+    not_built("a number for a weight column", th.BinaryClassHead,
+        "weight_column as a feature's name or a callable of the features, got int", TypeError,
+        weight_column=3),
+    not_built("a list of weight columns", th.RegressionHead,
+        "weight_column as a feature's name or a callable of the features, got list", TypeError,
+        weight_column=["w"], name="ink"),
+    not_built("a number for a name", th.BinaryClassHead, "name as a string, got int", TypeError,
+        name=7),
+    # classes with metrics of their own
+    not_built("metrics of a class that is not there", th.MultiLabelHead,
+        "classes_for_class_based_metrics in [0, 2], got 3", n_classes=3,
+        classes_for_class_based_metrics=[0, 3]),
+    not_built("metrics of a negative class", th.MultiLabelHead,
+        "classes_for_class_based_metrics in [0, 2], got -1", n_classes=3,
+        classes_for_class_based_metrics=[-1]),
+    not_built("metrics of a class by a name without a vocabulary", th.MultiLabelHead,
+        "classes_for_class_based_metrics as ids, got 'a'", n_classes=3,
+        classes_for_class_based_metrics=["a"]),
+    not_built("metrics of a class by a name that the vocabulary lacks", th.MultiLabelHead,
+        "classes_for_class_based_metrics among ['a', 'b'], got 'z'", n_classes=2,
+        label_vocabulary=["a", "b"], classes_for_class_based_metrics=["z"], name="tags"),
+    not_built("metrics of half a class", th.MultiLabelHead,
+        "classes_for_class_based_metrics in [0, 2], got 0.5", n_classes=3,
+        classes_for_class_based_metrics=[0.5]),
+    # heads of heads
+    not_built("no heads", th.MultiHead, "heads with at least one head, got []", heads=[]),
+    not_built("one head, not in a list", th.MultiHead,
+        "heads as a list of heads, got BinaryClassHead", TypeError,
+        heads=th.BinaryClassHead(name="even")),
+    not_built("a layer among the heads", th.MultiHead,
+        "heads as a list of heads, got a Linear in it", TypeError,
+        heads=[th.BinaryClassHead(name="even"), nn.Linear(2, 2)]),
+    not_built("a head without a name", th.MultiHead,
+        "heads with a name each, got a RegressionHead without",
+        heads=[th.BinaryClassHead(name="even"), th.RegressionHead()]),
+    not_built("a head whose name is empty", th.MultiHead,
+        "heads with a name each, got a BinaryClassHead without",
+        heads=[th.BinaryClassHead(name="")]),
+    not_built("two heads of one name", th.MultiHead, "heads with different names, got 'even' twice",
+        heads=[th.BinaryClassHead(name="even"), th.RegressionHead(name="even")]),
+    not_built("more weights than heads", th.MultiHead,
+        "head_weights as 1 numbers, one per head, got 2: [1.0, 0.5]",
+        heads=[th.BinaryClassHead(name="even")], head_weights=[1.0, 0.5]),
+    not_built("one weight of heads, not in a list", th.MultiHead,
+        "head_weights as 1 numbers, one per head, got 2.0", TypeError,
+        heads=[th.BinaryClassHead(name="even")], head_weights=2.0),
+    not_built("heads whose metrics share their keys", th.MultiHead,
+        "heads with different metric keys, got 'average_loss/even' twice",
+        heads=[
+            th.BinaryClassHead(name="even"),
+            th.SequentialHeadWrapper(th.BinaryClassHead(name="even")),
+        ]),
+    not_built("weights of heads in words", th.MultiHead,
+        "head_weights as 1 numbers, one per head, got 'much'", TypeError,
+        heads=[th.BinaryClassHead(name="even")], head_weights=["much"]),
+    not_built("a sequence of a MultiHead", th.SequentialHeadWrapper,
+        "static_head for one target, got a MultiHead",
+        static_head=th.MultiHead([th.BinaryClassHead(name="even")])),
+    not_built("a sequence of a layer", th.SequentialHeadWrapper,
+        "static_head as a head, got Linear", TypeError, static_head=nn.Linear(2, 2)),
+    not_built("a number for a mask column", th.SequentialHeadWrapper,
+        "sequence_length_mask as a string, got int", TypeError, static_head=th.BinaryClassHead(),
+        sequence_length_mask=3),
+    not_built("a number for the feature columns", th.SequentialHeadWrapper,
+        "feature_columns as strings, got int", TypeError, static_head=th.BinaryClassHead(),
+        feature_columns=3),
+    not_built("a number among the feature columns", th.SequentialHeadWrapper,
+        "feature_columns as strings, got int", TypeError, static_head=th.BinaryClassHead(),
+        feature_columns=["w", 3]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.about) for row in NOT_BUILT])
+def test_a_head_is_not_built_of_bad_arguments(row: NotBuilt) -> None:
+    with pytest.raises(row.error) as refusal:
+        row.head(**row.arguments)
+    assert_says(refusal.value, title(row.head, row.arguments.get("name")), row.says)
+
+
+@pytest.mark.parametrize(
+    ("head", "argument"),
+    [(th.PoissonRegressionHead, "loss_fn"), (th.LogisticRegressionHead, "label_dimension")],
+)
+def test_an_argument_of_another_head_is_refused(head: type[th.Head], argument: str) -> None:
+    with pytest.raises(TypeError, match=rf"{head.__name__}.*'{argument}'"):
+        head(**{argument: None})
+
+
+def test_the_abstract_head_is_not_built_at_all() -> None:
+    with pytest.raises(TypeError, match="abstract class Head"):
+        th.Head()  # type: ignore[abstract]
+
+
+# ---- mistakes in a call ----
+
+
+@dataclass(frozen=True)
+class T:
+    """A tensor, made on the device under test."""
+
+    data: Any
+    requires_grad: bool = False
+
+    def on(self, device: torch.device) -> Tensor:
+        return torch.tensor(self.data, device=device, requires_grad=self.requires_grad)
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A sparse tensor, made on the device under test."""
+
+    places: list[list[int]]
+    values: list[Any]
+    shape: list[int]
+
+    def on(self, device: torch.device) -> Tensor:
+        places = torch.tensor(self.places).T
+        return torch.sparse_coo_tensor(
+            places, self.values, self.shape, device=device, check_invariants=True
+        )
+
+
+@dataclass(frozen=True)
+class Jagged:
+    """A jagged tensor, made on the device under test."""
+
+    rows: list[list[Any]]
+
+    def on(self, device: torch.device) -> Tensor:
+        rows = [torch.tensor(row) for row in self.rows]
+        return torch.nested.nested_tensor(rows, layout=torch.jagged, device=device)
+
+
+def on(device: torch.device, value: Any) -> Any:
+    """Return a value, with its tensors made on the device."""
+    if isinstance(value, (T, Sparse, Jagged)):
+        return value.on(device)
+    if isinstance(value, dict):
+        return {key: on(device, entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [on(device, entry) for entry in value]
+    return value
+
+
+def meta(*shape: int, **kwargs: Any) -> Tensor:
+    return torch.zeros(shape, device="meta", **kwargs)
+
+
+Batch = dict[str, Any]
+Call = Callable[[th.Head, Any, Batch], object]
+
+
+def loss(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.loss(**batch)
+
+
+def update(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.update_metrics(**{"eval_metrics": metrics, **batch})
+
+
+def update_its_own(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.update_metrics(**batch)
+
+
+def update_regularized(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.update_metrics(head.metrics(regularization_losses=[]), **batch)
+
+
+def regularize(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.metrics(regularization_losses=batch["regularization_losses"])
+
+
+def predict(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.predictions(batch["logits"], keys=batch.get("keys"))
+
+
+def forward(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head(batch["logits"])
+
+
+def specify(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.create_estimator_spec(**{"features": None, **batch})
+
+
+def look_up(head: Any, metrics: Any, batch: Batch) -> object:
+    return head[batch["name"]]
+
+
+def swap_in_loss(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.loss(batch["logits"], batch["labels"])
+
+
+def swap_in_update(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.update_metrics(metrics, None, batch["labels"], batch["logits"])
+
+
+def forget_the_features(head: th.Head, metrics: Any, batch: Batch) -> object:
+    return head.update_metrics(metrics, batch["logits"], batch["labels"])
+
+
+WITH_LABELS: tuple[Call, ...] = (loss, update, update_its_own)
+WITH_LOGITS: tuple[Call, ...] = (*WITH_LABELS, predict, forward)
+WITH_REGULARIZATION: tuple[Call, ...] = (loss, regularize, update_regularized)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What is wrong with a batch, and each way through which a head meets it."""
+
+    about: str
+    subject: "Subject"
+    says: str
+    error: type[Exception]
+    through: Sequence[Call]
+    who: str | None  # None for the head itself
+    only_on_cpu: bool  # values of labels: a CUDA device asserts them, without waiting
+    wrong: Batch
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A head, and a batch of two that it takes."""
+
+    head: Callable[[], th.Head]
+    batch: Batch
+
+    def refuses(
+        self,
+        about: str,
+        says: str,
+        error: type[Exception] = ValueError,
+        *,
+        through: Sequence[Call] = WITH_LABELS,
+        who: str | None = None,
+        only_on_cpu: bool = False,
+        **wrong: Any,
+    ) -> Refused:
+        return Refused(about, self, says, error, through, who, only_on_cpu, wrong)
+
+
+def given_losses(labels: Tensor, logits: Tensor, features: Batch) -> Tensor:
+    return features["losses"]
+
+
+even = Subject(
+    lambda: th.BinaryClassHead(name="even", thresholds=[0.3]),
+    {"logits": T([[2.0], [-1.0]]), "labels": T([[1], [0]])},
+)
+weighted = Subject(
+    lambda: th.BinaryClassHead(name="even", weight_column="w"),
+    {**even.batch, "features": {"w": T([1.0, 2.0])}},
+)
+weighted_by_a_function = Subject(
+    lambda: th.BinaryClassHead(name="even", weight_column=lambda features: features["w"]),
+    weighted.batch,
+)
+with_loss_fn = Subject(
+    lambda: th.BinaryClassHead(name="even", loss_fn=given_losses),
+    {**even.batch, "features": {"losses": T([[0.5], [1.0]])}},
+)
+coin = Subject(
+    lambda: th.BinaryClassHead(label_vocabulary=["heads", "tails"]),
+    {"logits": T([[2.0], [-1.0]]), "labels": [["tails"], ["heads"]]},
+)
+digit = Subject(
+    lambda: th.MultiClassHead(3, name="digit"),
+    {"logits": T([[2.0, 0.0, 1.0], [0.0, 1.0, 0.5]]), "labels": T([[0], [2]])},
+)
+word = Subject(
+    lambda: th.MultiClassHead(3, label_vocabulary=["zero", "one", "two"], name="word"),
+    {**digit.batch, "labels": np.array(["zero", "two"])},
+)
+tags = Subject(
+    lambda: th.MultiLabelHead(3, name="tags", classes_for_class_based_metrics=[0]),
+    {**digit.batch, "labels": T([[0, 1, 1], [1, 0, 0]])},
+)
+named_tags = Subject(
+    lambda: th.MultiLabelHead(3, name="tags", label_vocabulary=["a", "b", "c"]), tags.batch
+)
+ink = Subject(
+    lambda: th.RegressionHead(2, name="ink"),
+    {"logits": T([[2.0, 0.5], [0.0, 1.0]]), "labels": T([[1.0, 0.0], [2.0, 3.0]])},
+)
+count = Subject(
+    th.PoissonRegressionHead, {"logits": T([[0.5], [1.0]]), "labels": T([[1.0], [4.0]])}
+)
+rate = Subject(
+    th.LogisticRegressionHead, {"logits": T([[0.5], [1.0]]), "labels": T([[0.1], [1.0]])}
+)
+both = Subject(
+    lambda: th.MultiHead([digit.head(), even.head()]),
+    {
+        "logits": T([[2.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.5, -1.0]]),
+        "labels": {"digit": T([[0], [2]]), "even": T([[1], [0]])},
+    },
+)
+both_with_names = Subject(
+    lambda: th.MultiHead([word.head(), even.head()]),
+    {**both.batch, "labels": {"word": ["zero", "two"], "even": T([[1], [0]])}},
+)
+both_weighted = Subject(
+    lambda: th.MultiHead([digit.head(), weighted.head()]),
+    {**both.batch, "features": {"w": T([1.0, 2.0])}},
+)
+mask = {"sequence_length_mask": T([[True, True], [True, False]])}
+column = {"w": T([[1.0, 2.0], [3.0, 100.0]])}
+steps = Subject(
+    lambda: th.SequentialHeadWrapper(weighted.head(), feature_columns=["w"]),
+    {
+        "logits": T([[[2.0], [-1.0]], [[0.5], [9.0]]]),
+        "labels": T([[1, 0], [0, 1]]),
+        "features": {**mask, **column},
+    },
+)
+
+EVEN = "BinaryClassHead 'even'"
+SGD = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+
+# fmt: off
+REFUSED = [
+    # logits
+    even.refuses("logits of rank 1", "logits of shape [D0, ..., DN, 1], got [2]",
+        through=WITH_LOGITS, logits=T([2.0, -1.0])),
+    even.refuses("a scalar of logits", "logits of shape [D0, ..., DN, 1], got []",
+        through=WITH_LOGITS, logits=T(2.0)),
+    even.refuses("logits of two columns for a binary head",
+        "logits of shape [D0, ..., DN, 1], got [2, 2]", through=WITH_LOGITS,
+        logits=T([[2.0, 1.0], [0.0, 1.0]])),
+    digit.refuses("logits of too few classes", "logits of shape [D0, ..., DN, 3], got [2, 2]",
+        through=WITH_LOGITS, logits=T([[2.0, 1.0], [0.0, 1.0]])),
+    even.refuses("no logits", "logits to be given, got None", through=WITH_LOGITS, logits=None),
+    digit.refuses("integer logits", "logits to be floating, got torch.int64", through=WITH_LOGITS,
+        logits=T([[2, 0, 1], [0, 1, 5]])),
+    even.refuses("truths for logits", "logits to be floating, got torch.bool", through=WITH_LOGITS,
+        logits=T([[True], [False]])),
+    even.refuses("complex logits", "logits to be real, got torch.complex64", through=WITH_LOGITS,
+        logits=T([[1j], [2j]])),
+    even.refuses("logits in words", "logits to be numeric, got strings", through=WITH_LOGITS,
+        logits=[["yes"], ["no"]]),
+    even.refuses("ragged logits", "logits to be rectangular, got rows of different lengths",
+        through=WITH_LOGITS, logits=[[2.0], [0.0, 1.0]]),
+    even.refuses("a dict of logits for a single head",
+        "logits as one tensor, got a dict of ['even']", through=WITH_LOGITS,
+        logits={"even": T([[2.0], [1.0]])}),
+    # labels and logits together
+    even.refuses("labels and logits swapped",
+        "logits to be floating, got torch.int64. Labels …logits…swapped", labels=T([[2.0], [-1.0]]),
+        logits=T([[1], [0]])),
+    digit.refuses("labels and logits swapped by position",
+        "logits to be floating, got torch.int64. Labels …logits…swapped",
+        through=(swap_in_loss, swap_in_update)),
+    even.refuses("the features left out by position", "logits to be floating, got torch.int64",
+        through=(forget_the_features,)),
+    even.refuses("no labels", "labels to be given, got None", labels=None),
+    even.refuses("labels of another batch", "labels of shape [2] or [2, 1], got [3]",
+        labels=T([1, 0, 0])),
+    digit.refuses("labels of another batch of class ids",
+        "labels of shape [2] or [2, 1], got [3, 1]", labels=T([[1], [0], [2]])),
+    ink.refuses("labels that would broadcast", "labels of shape [2, 2], got [1, 2]",
+        labels=T([[1.0, 2.0]])),
+    tags.refuses("labels of too few columns", "labels of shape [2, 3], got [2, 2]",
+        labels=T([[1, 0], [0, 1]])),
+    ink.refuses("flat labels for several columns", "labels of shape [2, 2], got [2]",
+        labels=T([1.0, 2.0])),
+    digit.refuses("one-hot labels for class ids", "labels of shape [2] or [2, 1], got [2, 3]",
+        labels=T([[1, 0, 0], [0, 0, 1]])),
+    even.refuses("ragged labels for a binary head",
+        "labels to be rectangular, got rows of different lengths", labels=[[1], [0, 1]]),
+    even.refuses("a dict of labels for a single head",
+        "labels as one tensor, got a dict of ['even']", labels={"even": T([[1], [0]])}),
+    # values of labels
+    even.refuses("a binary label of 2", "labels in [0, 1], got 2.0", only_on_cpu=True,
+        labels=T([[0], [2]])),
+    even.refuses("a negative binary label", "labels in [0, 1], got -1.0", only_on_cpu=True,
+        labels=T([[0], [-1]])),
+    even.refuses("a binary label that is not a number", "labels in [0, 1], got nan",
+        only_on_cpu=True, labels=T([[0.0], [float("nan")]])),
+    digit.refuses("a class id too many", "labels in [0, 2], got 3", only_on_cpu=True,
+        labels=T([[0], [3]])),
+    digit.refuses("a negative class id", "labels in [0, 2], got -1", only_on_cpu=True,
+        labels=T([[-1], [0]])),
+    tags.refuses("an indicator of 2", "labels in [0, 1], got 2.0", only_on_cpu=True,
+        labels=T([[0, 1, 2], [0, 0, 0]])),
+    count.refuses("a negative count", "labels >= 0, got -2.0", only_on_cpu=True,
+        labels=T([[1.0], [-2.0]])),
+    rate.refuses("a rate above 1", "labels in [0, 1], got 1.5", only_on_cpu=True,
+        labels=T([[0.5], [1.5]])),
+    rate.refuses("a negative rate", "labels in [0, 1], got -0.5", only_on_cpu=True,
+        labels=T([[-0.5], [1.0]])),
+    # types of labels
+    digit.refuses("float class ids", "labels to be integer class ids, got torch.float32",
+        labels=T([[0.0], [2.0]])),
+    digit.refuses("truths for class ids", "labels to be integer class ids, got torch.bool",
+        labels=T([[True], [False]])),
+    ink.refuses("complex labels", "labels to be real, got torch.complex64",
+        labels=T([[1j, 0j], [2j, 0j]])),
+    even.refuses("names without a vocabulary for a binary head",
+        "labels to be numeric, got strings", labels=[["yes"], ["no"]]),
+    digit.refuses("names without a vocabulary for a multi-class head",
+        "labels to be numeric, got strings", labels=np.array(["zero", "two"])),
+    ink.refuses("names for a regression", "labels to be numeric, got strings",
+        labels=[["a", "b"], ["c", "d"]]),
+    coin.refuses("numbers although there is a vocabulary of two",
+        "labels as names of the label_vocabulary, got numbers", labels=T([[1], [0]])),
+    word.refuses("numbers although there is a vocabulary",
+        "labels as names of the label_vocabulary, got numbers", labels=T([[1], [0]])),
+    coin.refuses("a name that the vocabulary of two lacks",
+        "labels from label_vocabulary ['heads', 'tails'], got 'edge'",
+        labels=[["tails"], ["edge"]]),
+    word.refuses("a name that the vocabulary lacks",
+        "labels from label_vocabulary ['zero', 'one', 'two'], got 'three'",
+        labels=np.array(["zero", "three"])),
+    word.refuses("names of another batch", "labels of shape [2] or [2, 1], got [3]",
+        labels=["zero", "one", "two"]),
+    # sparse labels
+    even.refuses("sparse labels for a binary head", "labels to be dense, got torch.sparse_coo",
+        labels=Sparse([[0, 0]], [1], [2, 1])),
+    digit.refuses("sparse labels for class ids", "labels to be dense, got torch.sparse_coo",
+        labels=Sparse([[0, 0]], [1], [2, 1])),
+    ink.refuses("a jagged label for a regression", "labels to be dense, got a nested tensor",
+        labels=Jagged([[1.0, 2.0], [0.0]])),
+    tags.refuses("a sparse class id too many", "sparse labels in [0, 2], got 3", only_on_cpu=True,
+        labels=Sparse([[0, 0], [1, 0]], [0, 3], [2, 1])),
+    tags.refuses("a negative sparse class id", "sparse labels in [0, 2], got -1", only_on_cpu=True,
+        labels=[[0], [-1, 1]]),
+    tags.refuses("fractional sparse class ids",
+        "sparse labels to be integer class ids, got torch.float32",
+        labels=Sparse([[0, 0], [1, 0]], [0.0, 1.0], [2, 1])),
+    tags.refuses("sparse labels of another batch", "sparse labels of batch shape [2], got [3]",
+        labels=Sparse([[0, 0], [2, 0]], [0, 1], [3, 1])),
+    tags.refuses("lists of class ids of another batch", "sparse labels of batch shape [2], got [3]",
+        labels=[[0], [1, 2], []]),
+    tags.refuses("a jagged label of another batch", "sparse labels of batch shape [2], got [3]",
+        labels=Jagged([[0], [1], [2]])),
+    tags.refuses("sparse names without a vocabulary", "labels to be numeric, got strings",
+        labels=[["a"], []]),
+    named_tags.refuses("a sparse name that the vocabulary lacks",
+        "labels from label_vocabulary ['a', 'b', 'c'], got 'z'", labels=[["a"], ["c", "z"]]),
+    # weights
+    even.refuses("weights of another batch", "weights of shape [2] or [2, 1], got [3]",
+        weights=T([1.0, 2.0, 3.0])),
+    even.refuses("a scalar of weights", "weights of shape [2] or [2, 1], got []", weights=T(2.0)),
+    tags.refuses("a weight for each class", "weights of shape [2] or [2, 1], got [2, 3]",
+        weights=T([[1.0, 1.0, 2.0], [1.0, 1.0, 2.0]])),
+    even.refuses("weights in words", "weights to be numeric, got strings",
+        weights=["much", "little"]),
+    even.refuses("complex weights", "weights to be real, got torch.complex64", weights=T([1j, 2j])),
+    even.refuses("a dict of weights for a single head",
+        "weights as one tensor, got a dict of ['even']", weights={"even": T([1.0, 2.0])}),
+    weighted.refuses("weights beside a weight column",
+        "weights or the weight_column 'w' alone, got both", weights=T([1.0, 2.0])),
+    weighted.refuses("a weight column that is not among the features",
+        "features with the weight_column 'w', got ['v']", features={"v": T([1.0, 2.0])}),
+    weighted.refuses("a weight column without features",
+        "features with the weight_column 'w', got None", features=None),
+    weighted.refuses("features that are a tensor",
+        "features with the weight_column 'w', got tensor([1., 2.])", features=T([1.0, 2.0])),
+    weighted.refuses("a weight column of two dimensions too many",
+        "features['w'] of shape [2] or [2, 1], got [2, 2]",
+        features={"w": T([[1.0, 2.0], [1.0, 2.0]])}),
+    weighted.refuses("a scalar in the weight column",
+        "features['w'] of shape [2] or [2, 1], got []", features={"w": T(1.0)}),
+    weighted.refuses("words in the weight column", "features['w'] to be numeric, got strings",
+        features={"w": np.array(["much", "little"])}),
+    weighted_by_a_function.refuses("a weight function that returns nothing",
+        "weight_column(features) to be given, got None", features={"w": None}),
+    weighted_by_a_function.refuses("a weight function that returns another batch",
+        "weight_column(features) of shape [2] or [2, 1], got [3]",
+        features={"w": T([1.0, 2.0, 3.0])}),
+    # devices
+    even.refuses("logits on another device", "labels on the logits' device meta, got cpu",
+        logits=meta(2, 1)),
+    even.refuses("labels on another device", "labels on the logits' device …, got meta",
+        labels=meta(2, 1)),
+    even.refuses("weights on another device", "weights on the logits' device …, got meta",
+        weights=meta(2, 1)),
+    weighted.refuses("a weight column on another device",
+        "features['w'] on the logits' device …, got meta", features={"w": meta(2, 1)}),
+    tags.refuses("sparse labels on another device",
+        "sparse labels on the logits' device …, got meta",
+        labels=meta(2, 1, dtype=torch.int64, layout=torch.sparse_coo)),
+    # custom losses
+    with_loss_fn.refuses("a loss_fn that loses an axis",
+        "loss_fn to return a tensor of shape [2, 1], got [2]", features={"losses": T([0.5, 1.0])}),
+    with_loss_fn.refuses("a loss_fn that returns a number",
+        "loss_fn to return a tensor of shape [2, 1], got float", features={"losses": 0.5}),
+    with_loss_fn.refuses("a loss_fn that returns integers",
+        "loss_fn to return floating losses, got torch.int64", features={"losses": T([[0], [1]])}),
+    # regularization
+    even.refuses("a bare regularization loss",
+        "regularization_losses as a list of scalars, got Tensor", TypeError,
+        through=WITH_REGULARIZATION, regularization_losses=T(0.5)),
+    digit.refuses("a bare number for regularization losses",
+        "regularization_losses as a list of scalars, got float", TypeError,
+        through=WITH_REGULARIZATION, regularization_losses=0.5),
+    even.refuses("a regularization loss per example",
+        "regularization_losses as a list of scalars, got an entry [2]", through=WITH_REGULARIZATION,
+        regularization_losses=[T(0.5), T([1.0, 2.0])]),
+    both.refuses("regularization losses in words",
+        "regularization_losses as a list of scalars, got an entry 'much'",
+        through=WITH_REGULARIZATION, regularization_losses=["much"]),
+    even.refuses("a regularization loss that the metrics do not expect",
+        "eval_metrics that keep regularization_losses, got none of them", KeyError,
+        through=(update, update_its_own), regularization_losses=[T(0.5)]),
+    both.refuses("a regularization loss that the metrics of a MultiHead do not expect",
+        "eval_metrics that keep regularization_losses, got none of them", KeyError,
+        through=(update, update_its_own), regularization_losses=[T(0.5)]),
+    # predictions
+    even.refuses("an unknown prediction key", "prediction keys among ['logits', …], got 'probs'",
+        through=(predict,), keys=["logits", "probs"]),
+    digit.refuses("a prediction key of another head",
+        "prediction keys among ['logits', …], got 'logistic'", through=(predict,),
+        keys=["logistic"]),
+    even.refuses("one prediction key, not in a list", "prediction keys as a list, got 'logits'",
+        TypeError, through=(predict,), keys="logits"),
+    ink.refuses("a prediction key that a regression lacks",
+        "prediction keys among ['predictions'], got 'classes'", through=(predict,),
+        keys=["classes"]),
+    both.refuses("a prediction key of no head",
+        "prediction keys among [('digit', 'logits'), …], got ('odd', 'logits')", through=(predict,),
+        keys=[("digit", "logits"), ("odd", "logits")]),
+    both.refuses("a prediction key that a head within lacks",
+        "prediction keys among [('digit', 'logits'), …], got ('digit', 'logistic')",
+        through=(predict,), keys=[("digit", "logistic")]),
+    # collections
+    even.refuses("the metrics of another head",
+        "eval_metrics made by its metrics(), with ['…/even', …], got ['…/ink', …]",
+        through=(update,), eval_metrics=ink.head().metrics()),
+    even.refuses("the metrics of a head of another name",
+        "eval_metrics made by its metrics(), with ['…/even', …], got ['…/odd', …]",
+        through=(update,), eval_metrics=th.BinaryClassHead(name="odd", thresholds=[0.3]).metrics()),
+    both.refuses("the metrics of the heads in another order",
+        "eval_metrics made by its metrics(), with ['loss/digit', …], got ['loss/even', …]",
+        through=(update,), eval_metrics=th.MultiHead([even.head(), digit.head()]).metrics()),
+    even.refuses("a collection that no head made",
+        "eval_metrics made by its metrics(), got MetricCollection", TypeError, through=(update,),
+        eval_metrics=MetricCollection([])),
+    even.refuses("a dict of metrics", "eval_metrics made by its metrics(), got dict", TypeError,
+        through=(update,), eval_metrics={"auc/even": 0.5}),
+    # many heads
+    both.refuses("stacked logits of too few columns",
+        "logits of shape [D0, ..., DN, 4], got [2, 3]", through=WITH_LOGITS,
+        logits=T([[2.0, 0.0, 1.0], [0.0, 1.0, 0.5]])),
+    both.refuses("integer stacked logits", "logits to be floating, got torch.int64",
+        through=WITH_LOGITS, logits=T([[2, 0, 1, 1], [0, 1, 0, 1]])),
+    both.refuses("no logits for a MultiHead", "logits to be given, got None", through=WITH_LOGITS,
+        logits=None),
+    both.refuses("logits that lack a head", "logits for the heads ['even'], got ['digit']",
+        through=WITH_LOGITS, logits={"digit": digit.batch["logits"]}),
+    both.refuses("logits of one head that are too wide",
+        "logits of shape [D0, ..., DN, 1], got [2, 2]", through=WITH_LOGITS, who=EVEN,
+        logits={"digit": digit.batch["logits"], "even": T([[1.0, 1.0], [2.0, 0.0]])}),
+    both.refuses("no labels for a MultiHead",
+        "labels as a dict by head name, or one numeric tensor, got None", labels=None),
+    both.refuses("labels that lack a head", "labels for the heads ['even'], got ['digit']",
+        labels={"digit": T([[0], [2]])}),
+    both_with_names.refuses("a list of labels for a MultiHead of names",
+        "labels as a dict by head name, got Tensor", labels=T([[0, 1], [2, 0]])),
+    both.refuses("stacked labels of too few columns", "labels of shape [2, 2], got [2, 1]",
+        labels=T([[0], [2]])),
+    both.refuses("stacked labels that are flat", "labels of shape [2, 2], got [2]",
+        labels=T([0, 2])),
+    both.refuses("a bad label for the last of two heads", "labels in [0, 1], got 2.0", who=EVEN,
+        only_on_cpu=True, labels={"digit": T([[0], [2]]), "even": T([[1], [2]])}),
+    both.refuses("a bad label in the last column of stacked labels", "labels in [0, 1], got 2.0",
+        who=EVEN, only_on_cpu=True, labels=T([[0, 1], [2, 2]])),
+    both.refuses("labels of another batch for the last of two heads",
+        "labels of shape [2] or [2, 1], got [3, 1]", who=EVEN,
+        labels={"digit": T([[0], [2]]), "even": T([[1], [0], [1]])}),
+    both_with_names.refuses("a name that the vocabulary of one head lacks",
+        "labels from label_vocabulary ['zero', 'one', 'two'], got 'three'",
+        who="MultiClassHead 'word'", labels={"word": ["zero", "three"], "even": T([1, 0])}),
+    both.refuses("a tensor of weights for a MultiHead",
+        "weights as a dict by head name, got Tensor", TypeError, weights=T([1.0, 2.0])),
+    both.refuses("weights for no head", "weights by head names ['digit', 'even'], got ['odd']",
+        weights={"odd": T([1.0, 2.0])}),
+    both.refuses("weights of another batch for one head", "weights of shape [2] or [2, 1], got [3]",
+        who=EVEN, weights={"even": T([1.0, 2.0, 3.0])}),
+    both_weighted.refuses("weights beside the weight column of one head",
+        "weights or the weight_column 'w' alone, got both", who=EVEN,
+        weights={"even": T([1.0, 2.0])}),
+    both_weighted.refuses("features that lack the weight column of one head",
+        "features with the weight_column 'w', got ['v']", who=EVEN, features={"v": T([1.0, 2.0])}),
+    both.refuses("the name of no head", "a head among ['digit', 'even'], got 'odd'", KeyError,
+        through=(look_up,), name="odd"),
+    # sequences
+    steps.refuses("a sequence without features",
+        "features with 'sequence_length_mask', got no features", features=None),
+    steps.refuses("a sequence without its mask", "features with 'sequence_length_mask', got ['w']",
+        features={"w": T([[1.0, 2.0], [3.0, 4.0]])}),
+    steps.refuses("a mask of rank 1",
+        "the mask features['sequence_length_mask'] of shape [2, 2], got [2]",
+        features={**column, "sequence_length_mask": T([2, 1])}),
+    steps.refuses("a mask of rank 3",
+        "the mask features['sequence_length_mask'] of shape [2, 2], got [2, 2, 1]",
+        features={**column, "sequence_length_mask": T([[[True], [True]], [[True], [False]]])}),
+    steps.refuses("a mask of other sequences",
+        "the mask features['sequence_length_mask'] of shape [2, 2], got [2, 3]",
+        features={**column, "sequence_length_mask": T([[1, 1, 0], [1, 0, 0]])}),
+    steps.refuses("a mask in words",
+        "the mask features['sequence_length_mask'] to be numeric, got strings",
+        features={**column, "sequence_length_mask": [["yes", "yes"], ["yes", "no"]]}),
+    steps.refuses("a sequence without a declared column",
+        "features with 'w', got ['sequence_length_mask']",
+        features={"sequence_length_mask": T([[True, True], [True, False]])}),
+    steps.refuses("labels of other sequences", "labels of shape [2, 2] or [2, 2, 1], got [2, 3]",
+        who=EVEN, labels=T([[1, 0, 0], [0, 1, 0]])),
+    steps.refuses("logits without a time",
+        "the mask features['sequence_length_mask'] of shape [2, 1], got [2, 2]",
+        logits=T([[2.0], [-1.0]])),
+    steps.refuses("a column of other sequences",
+        "features['w'] of shape [2, 2] or [2, 2, 1], got [2, 1]", who=EVEN,
+        features={**mask, "w": T([[1.0], [2.0]])}),
+    steps.refuses("a prediction without its mask",
+        "features with the mask 'sequence_length_mask', got …'w'…", KeyError, through=(specify,),
+        mode="infer", labels=None, features=column),
+    # specifications
+    even.refuses("an unknown mode", "mode among ['train', 'eval', 'infer'], got 'test'",
+        through=(specify,), mode="test"),
+    both.refuses("no mode", "mode among ['train', 'eval', 'infer'], got None", through=(specify,),
+        mode=None),
+    even.refuses("training without labels", "labels to be given, got None", through=(specify,),
+        mode="train", labels=None, train_op_fn=lambda loss: loss),
+    both.refuses("evaluating without labels",
+        "labels as a dict by head name, or one numeric tensor, got None", through=(specify,),
+        mode="eval", labels=None),
+    even.refuses("training with neither an optimizer nor a function",
+        "one of optimizer and train_op_fn to be given, got neither", through=(specify,),
+        mode="train"),
+    both.refuses("training with both an optimizer and a function",
+        "one of optimizer and train_op_fn to be given, got both", through=(specify,), mode="train",
+        optimizer=SGD, train_op_fn=lambda loss: loss),
+    even.refuses("an optimizer by its name", "optimizer as a torch.optim.Optimizer, got str",
+        TypeError, through=(specify,), mode="train", optimizer="Adam"),
+    even.refuses("a bare trainable variable", "trainable_variables as a list or tuple, got Tensor",
+        TypeError, through=(specify,), mode="train", optimizer=SGD, trainable_variables=T([1.0])),
+    even.refuses("a bare update", "update_ops as a list or tuple, got builtin_function_or_method",
+        TypeError, through=(specify,), mode="train", optimizer=SGD, update_ops=print),
+    even.refuses("updates that cannot be called", "update_ops as callables, got 1", TypeError,
+        through=(specify,), mode="train", optimizer=SGD, update_ops=[1],
+        logits=T([[2.0], [-1.0]], requires_grad=True)),
+    even.refuses("training logits without a gradient",
+        "logits with a gradient to train, got logits that need none", through=(specify,),
+        mode="train", optimizer=SGD),
+    even.refuses("a function for training that cannot be called",
+        "train_op_fn to be callable, got 1", TypeError, through=(specify,), mode="train",
+        train_op_fn=1),
+    even.refuses("a function for training that returns nothing",
+        "train_op_fn to return a train op, got None", through=(specify,), mode="train",
+        train_op_fn=lambda loss: None),
+    even.refuses("predicting without logits", "logits to be given, got None", through=(specify,),
+        mode="infer", logits=None),
+    both.refuses("specifying with logits that are too wide",
+        "logits of shape [D0, ..., DN, 4], got [1, 5]", through=(specify,), mode="infer",
+        logits=T([[0.0, 0.0, 0.0, 0.0, 0.0]])),
+]
+# fmt: on
+
+
+def every_way() -> list[Any]:
+    return [
+        pytest.param(row, call, id=f"{row.about}, {call.__name__.strip('<>')}")
+        for row in REFUSED
+        for call in row.through
+    ]
+
+
+@pytest.mark.parametrize(("row", "call"), every_way())
+def test_bad_input_is_refused_in_words_and_leaves_no_trace(
+    row: Refused, call: Call, device: torch.device
+) -> None:
+    if row.only_on_cpu and device.type != "cpu":
+        pytest.skip("a device assertion would end the process")
+    head = row.subject.head().to(device)
+    metrics = head.metrics().to(device)
+    good = on(device, row.subject.batch)
+    head.update_metrics(metrics, **good)
+    head.update_metrics(**good)
+    before = everything(head, metrics)
+
+    with pytest.raises(row.error) as refusal:
+        call(head, metrics, good | on(device, row.wrong))
+
+    who = title(type(head), head.name) if row.who is None else row.who
+    assert_says(refusal.value, who, row.says)
+    torch.testing.assert_close(everything(head, metrics), before, rtol=0, atol=0)
+
+
+def everything(head: th.Head, metrics: MetricCollection) -> list[Any]:
+    """Return a copy of all that a head and its metrics have seen."""
+    seen: list[Any] = []
+    for collection in (metrics, head.metric_collection):
+        tallies = [metric for metric in collection.modules() if isinstance(metric, Metric)]
+        seen += [state for tally in tallies for state in tally.metric_state.values()]
+        seen += [tally.update_count for tally in tallies]
+        seen += collection.compute().values()
+    seen += head.state_dict().values()
+    return [value.clone() if isinstance(value, Tensor) else value for value in seen]
+
+
+def title(head: type[th.Head], name: str | None) -> str:
+    """Return what a head is called in a message; a MultiHead by the names of its heads."""
+    if head is th.MultiHead:
+        return f"MultiHead {name.split('_')}" if name else "MultiHead…"
+    return f"{head.__name__} {name!r}" if isinstance(name, str) else head.__name__
+
+
+def assert_says(error: BaseException, who: str, says: str) -> None:
+    """Hold a message to its words: who refuses, what was expected, and what came."""
+    message = error.args[0]
+    sentence = re.escape(f"{who}: expected {says}.").replace("…", ".*")
+    assert re.match(f"(?s:{sentence})( |$)", message), message
+    assert " ," not in message
+
+
+def test_weights_are_not_given_by_position() -> None:
+    head: Any = th.BinaryClassHead()
+    with pytest.raises(TypeError, match=r"loss\(\).*positional"):
+        head.loss([[1]], [[2.0]], None, None, None, [1.0])
+
+
+def test_the_tables_are_long_enough_and_have_no_row_twice() -> None:
+    rows = [row.about for row in NOT_BUILT] + [row.about for row in REFUSED]
+    assert len(rows) >= 75
+    assert len(set(rows)) == len(rows)
