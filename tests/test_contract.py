@@ -8,6 +8,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from torchmetrics import Metric
 
 import torch_heads as th
 from tests.cases import CASES, ROWS, Batch, Case
+from torch_heads.metrics.collection import ReadingCollection
 
 REDUCTIONS = ["sum_over_batch_size", "sum", "weighted_mean"]
 FEATURES = 5  # of the small models
@@ -47,7 +49,7 @@ def assert_same(actual: object, expected: object) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
 
 
-def without_warning(metrics: th.heads.base.ReadingCollection) -> dict[str, Tensor]:
+def without_warning(metrics: ReadingCollection) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # compute before update
         return metrics.compute()
@@ -130,14 +132,18 @@ def test_all_weights_zero_give_zero_and_no_nan(case: Case, device: torch.device)
     assert not any(evaluate(head, batch).values())
 
 
+def for_each(head: th.Head, value: Tensor) -> Any:
+    """Return the value for each head that is not a `MultiHead`, in dicts by name."""
+    if isinstance(head, th.MultiHead):
+        return {name: for_each(head[name], value) for name in head.names}
+    return value
+
+
 @every_case
 def test_weights_may_be_looked_up_computed_or_given(case: Case, device: torch.device) -> None:
     batch = case.batch.to(device)
     head = case.head()
-    one = batch.features["w"]
-    weights = dict.fromkeys(head.names, one) if isinstance(head, th.MultiHead) else one
-    if any(isinstance(child, th.MultiHead) for child in getattr(head, "heads", [])):
-        pytest.skip("weights of a nested head are a nested dict")
+    weights = for_each(head, batch.features["w"])
     expected = loss_and_gradient(case.head(weight_column="w"), batch)[0]
     computed = case.head(weight_column=lambda features: features["w"])
     assert_same(loss_and_gradient(computed, batch)[0], expected)
@@ -469,14 +475,14 @@ def test_a_fresh_collection_warns_and_reads_zero(case: Case) -> None:
     assert not any(values.values())
 
 
-@every_case
-def test_the_head_of_a_name_adds_it_to_every_metric_key(case: Case) -> None:
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if not case.has(th.MultiHead)], ids=lambda case: case.about
+)
+def test_a_name_is_added_to_every_metric_key(case: Case) -> None:
     head = case.head()
-    if isinstance(head, th.MultiHead):
-        pytest.skip("the names are those of its heads")
     name = head.name and head.name.removesuffix("_sequential")
     for key in head.metrics():
-        assert key.endswith(f"/{name}") if name else not key.startswith("/")
+        assert key.endswith(f"/{name}") if name else not key.endswith("/")
 
 
 # ---- regularization ----

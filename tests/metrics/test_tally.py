@@ -48,30 +48,57 @@ def test_counts_are_exact_past_what_float32_can_count(huge: float, device: torch
     assert values["label/mean"].item() == (2 * each + 1) / (3 * each + 1)
 
 
-def test_a_single_batch_may_have_more_examples_than_float32_can_count() -> None:
-    head = th.MultiClassHead(3)
+def test_a_single_batch_may_have_more_examples_than_float32_can_count(
+    device: torch.device,
+) -> None:
     rows = 2**24 + 1
-    logits = torch.zeros(1, 3).expand(rows, 3)
-    metrics = head.update_metrics(None, None, logits, torch.zeros(1).long().expand(rows))
-    metrics = head.update_metrics(None, None, logits[:1], torch.ones(1).long())
+    head = th.RegressionHead()
+    logits = torch.zeros(1, 1, device=device).expand(rows, 1)
+    metrics = head.update_metrics(None, None, logits, logits + 1)
     with float64_results():
-        assert metrics.compute()["accuracy"].item() == rows / (rows + 1)
+        assert metrics.compute()["label/mean"].item() == 1
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_a_cast_of_the_model_leaves_counts_and_thresholds_exact(
+# bfloat16 would take 301 for 302, and 0.3 for 0.30078; float16 is coarse, too.
+casts = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+
+
+@casts
+def test_a_cast_of_the_model_leaves_counts_exact(dtype: torch.dtype, device: torch.device) -> None:
+    head = th.BinaryClassHead()
+    for rows in [301, 5001]:
+        logits = torch.tensor([1.0, -1.0], device=device).expand(rows, 2).reshape(-1, 1)
+        metrics = head.update_metrics(head.metrics(), None, logits, torch.ones_like(logits))
+        metrics.to(dtype)
+        head.update_metrics(metrics, None, logits[:1], torch.ones(1, device=device))
+        with float64_results():
+            values = metrics.compute()
+        assert values["recall"].item() == values["accuracy"].item() == (rows + 1) / (2 * rows + 1)
+
+
+@casts
+def test_a_cast_of_the_model_leaves_thresholds_exact(
     dtype: torch.dtype, device: torch.device
 ) -> None:
     head = th.BinaryClassHead(thresholds=[0.3])
+    logits = torch.tensor([[0.30005], [0.29995]], device=device).logit()
     metrics = head.metrics().to(dtype)
-    # bfloat16 counts to 256, and takes 0.3 for 0.30078
-    logits = torch.tensor([0.3005, 0.2995], device=device).logit().expand(300, 2).reshape(-1, 1)
-    labels = torch.ones(600, device=device)
-    head.update_metrics(metrics, None, logits, labels)
-    metrics.to(dtype)
-    head.update_metrics(metrics, None, logits[:1], labels[:1])
-    with float64_results():
-        assert metrics.compute()["recall/positive_threshold_0.3"].item() == 301 / 601
+    head.update_metrics(metrics, None, logits, torch.ones(2, device=device))
+    assert metrics.compute()["recall/positive_threshold_0.3"] == 0.5
+
+
+@casts
+def test_a_cast_of_the_model_moves_no_score_to_another_bin(
+    dtype: torch.dtype, device: torch.device
+) -> None:
+    head = th.MultiLabelHead(20)
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(50, 20, generator=random).to(device)
+    labels = torch.randint(2, (50, 20), generator=random).to(device)
+    expected = head.update_metrics(head.metrics(), None, logits, labels)
+    actual = head.update_metrics(head.metrics().to(dtype), None, logits, labels)
+    for name, tally in expected.tallies.items():
+        torch.testing.assert_close(actual.tallies[name].sums, tally.sums, rtol=0, atol=0)
 
 
 def test_a_cast_asked_of_the_metrics_is_done(device: torch.device) -> None:

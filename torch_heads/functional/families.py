@@ -63,7 +63,7 @@ class Family(ABC):
         """
 
     def observed(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
-        """Return what metrics average of each label column: the mean, unless said otherwise."""
+        """Return what metrics see of each label column: the mean, unless said otherwise."""
         return self.mean(logits)
 
 
@@ -155,10 +155,9 @@ class Categorical(Family):
         return losses * (1 - smoothing) + uniform * smoothing
 
     def observed(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
-        """Return 1 where the likeliest class (the first of equals) is the label, else 0."""
+        """Return the likeliest class of each group, the first of equals."""
         groups = groups or Groups([logits.shape[-1]])
-        ids = groups.gather([part.argmax(-1) for part in groups.spread(logits, -inf)])
-        return (ids == labels).to(logits.dtype)
+        return groups.gather([part.argmax(-1) for part in groups.spread(logits, -inf)])
 
 
 @dataclass(frozen=True)

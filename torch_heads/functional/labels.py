@@ -78,7 +78,7 @@ def multi_hot(
         sets = _sets_of_sparse(labels)
     elif isinstance(labels, Tensor) and labels.is_nested:
         sets = _sets_of_nested(labels)
-    elif is_text(labels) or _is_ragged(labels, len(leading), n_classes):
+    elif is_text(labels) or _are_sets(labels, len(leading), n_classes):
         sets = _sets_of_lists(who, labels, len(leading), vocabulary, device, missing)
     else:
         dense = to_tensor(who, "labels", labels, device)
@@ -146,7 +146,7 @@ def _sets_of_lists(
     else:
         numbers = np.asarray(flat) if flat else np.zeros(0, dtype=np.int64)
         ids = to_tensor(who, "labels", numbers, device)
-    sizes = []
+    sizes: list[int] = []
     for _ in range(depth):
         sizes.append(len(labels))
         labels = labels[0] if len(labels) else []
@@ -173,8 +173,8 @@ def check_values(
         torch._assert_async(inside, f"{argument} must lie in [{low:g}, {most}]")
         return
     if not isinstance(high, Tensor):
-        least, greatest = values.aminmax()
-        if least >= low and greatest <= high:  # false for NaN
+        least, greatest = (value.item() for value in values.aminmax())
+        if low <= least and greatest <= high:  # false for NaN
             return
     bad = ~((values >= low) & (values <= high))
     if bad.any():
@@ -197,10 +197,10 @@ def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
     return values.to(torch.int64)
 
 
-def _is_ragged(labels: Any, depth: int, n_classes: int) -> bool:
+def _are_sets(labels: Any, depth: int, n_classes: int) -> bool:
     if not isinstance(labels, (list, tuple)):
         return False
-    return any(len(entries) != n_classes for entries in _rows_of_sets(labels, depth))
+    return not labels or any(len(entries) != n_classes for entries in _rows_of_sets(labels, depth))
 
 
 def _rows_of_sets(labels: Any, depth: int) -> list[list[Any]]:

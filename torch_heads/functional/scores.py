@@ -67,18 +67,21 @@ class ScoreBins:
 
 
 def bin_scores(logits: Tensor, scores: Tensor, thresholds: Tensor) -> Tensor:
-    """Return the bin of each score, int64, counting the boundaries that it lies above.
+    """Return the bin of each score, counting the boundaries that it lies above.
 
     Args:
         logits: ``[N, U]``; above 0 is a positive decision.
         scores: ``[N, U]`` float32 in [0, 1]. NaN counts as lowest.
         thresholds: ``[T, U]`` float32, padded with a value that no score exceeds.
+
+    Returns:
+        The bins ``[N, U]``, whole numbers in float32.
     """
-    # converted before clamping: an integer is never NaN, so no index leaves the table
-    bins = (scores * GRID).ceil_().to(torch.int64).clamp_(1, GRID).sub_(1)
-    bins += logits > 0
+    above = torch.empty_like(scores)
+    bins = (scores * GRID).ceil_().nan_to_num_(0.0).clamp_(min=1.0).sub_(1.0)
+    bins += torch.gt(logits, 0.0, out=above)
     for threshold in thresholds:
-        bins += scores > threshold
+        bins += torch.gt(scores, threshold, out=above)
     return bins
 
 
@@ -86,10 +89,9 @@ def label_kinds(labels: Tensor) -> Tensor:
     """Return 0 for label 0, 1 for label 1 and 2 for a soft label in between.
 
     >>> label_kinds(torch.tensor([0.0, 1.0, 0.3]))
-    tensor([0, 1, 2])
+    tensor([0., 1., 2.])
     """
-    upper = labels.ceil()
-    return (upper + (upper != labels)).to(torch.int64)
+    return labels.ceil().mul_(2.0).sub_(labels.floor())
 
 
 def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:

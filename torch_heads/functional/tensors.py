@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_heads.functional.errors import preview, shape, unexpected
 
 SAME_BATCH = "Labels and logits must come from the same batch."
-SWAPPED = "Labels come first, then logits: the two may be swapped."
+SWAPPED = "Labels and logits may be swapped: loss takes labels first, update_metrics logits."
 
 
 def is_text(values: Any) -> bool:
@@ -72,7 +72,7 @@ def to_tensor(who: str, argument: str, values: Any, device: torch.device | None 
     if array.dtype.kind == "f" and not isinstance(values, np.ndarray):
         return torch.tensor(array, dtype=torch.get_default_dtype(), device=device)
     # a copy, since the caller's array may be read-only or change under us
-    return torch.tensor(array, device=device)
+    return torch.tensor(array.copy(), device=device)
 
 
 def check_logits(who: str, given: Any, width: int) -> Tensor:

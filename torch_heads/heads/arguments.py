@@ -7,8 +7,9 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torch_heads.functional.errors import preview, unexpected
 
@@ -57,6 +58,9 @@ def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[floa
         return ()
     if isinstance(thresholds, (str, bytes)) or not isinstance(thresholds, Iterable):
         raise TypeError(unexpected(who, "thresholds", "as a list of floats", repr(thresholds)))
+    for value in (thresholds := list(thresholds)):
+        if isinstance(value, str) or np.ndim(value) != 0:
+            raise TypeError(unexpected(who, "thresholds", "as a list of floats", repr(value)))
     values = tuple(float(value) for value in thresholds)
     for value in values:
         if not 0.0 < value < 1.0:
@@ -171,11 +175,12 @@ def check_loss_fn(who: str, loss_fn: Any) -> tuple[str, ...]:
         return ()
     if not callable(loss_fn):
         raise TypeError(unexpected(who, "loss_fn", "to be callable", type(loss_fn).__name__))
+    inspected = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
     bound = loss_fn.keywords if isinstance(loss_fn, functools.partial) else {}
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = tuple(
         parameter.name
-        for parameter in inspect.signature(loss_fn).parameters.values()
+        for parameter in inspect.signature(inspected).parameters.values()
         if parameter.kind in kinds and parameter.name not in bound
     )
     if not set(REQUIRED) <= set(names) <= {*REQUIRED, *OPTIONAL}:

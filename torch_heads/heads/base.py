@@ -42,17 +42,15 @@ class Head(nn.Module, ABC):
                 unexpected(type(self).__name__, "name", "as a string", type(name).__name__)
             )
         self._name = name
+        kind = type(self).__name__
+        #: The head's class and name, as errors say it.
+        self.title = f"{kind} {name!r}" if name else kind
         self._layout: Layout | None = None
 
     @property
     def name(self) -> str | None:
         """The head's name: the suffix of its metric keys, its key in a `MultiHead`."""
         return self._name
-
-    @property
-    def title(self) -> str:
-        """The head's class and name, as errors say it."""
-        return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
 
     @property
     @abstractmethod
@@ -256,16 +254,16 @@ class Head(nn.Module, ABC):
             device = measured[0].losses.device
             calls = self.call_values(measured)
             for tally, one in zip(tallies, measured, strict=False):
-                tally.update(one.observed)
+                tally.prepare(device)
+                tally.add(one.observed)
             if calls:
-                metrics.tallies[CALLS].update(
-                    torch.cat([one.losses for one in calls]),
-                    None if all(one.counted is None for one in calls) else _counted(calls),
-                )
+                counted = None if all(one.counted is None for one in calls) else _counted(calls)
+                metrics.tallies[CALLS].prepare(device)
+                metrics.tallies[CALLS].add((torch.cat([one.losses for one in calls]), counted))
             if regularization_losses is not None:
-                metrics.tallies[REGULARIZATION].update(
-                    torch.as_tensor(added, device=device).reshape(1)
-                )
+                total = torch.as_tensor(added, device=device).reshape(1)
+                metrics.tallies[REGULARIZATION].prepare(device)
+                metrics.tallies[REGULARIZATION].add((total, None))
         return metrics
 
     def create_estimator_spec(

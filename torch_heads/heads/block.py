@@ -11,7 +11,7 @@ from torch_heads.functional.families import Balance, Categorical, class_weights
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.metrics.tally import ColumnTally, Observed, ScoreTally, Tally
+from torch_heads.metrics.tally import ClassTally, ColumnTally, Observed, ScoreTally, Tally
 
 if TYPE_CHECKING:
     from torch_heads.heads.tensor_head import TensorHead
@@ -34,9 +34,10 @@ class Batch(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A block's losses, one per head ``[H]``, and what its tally observed.
+    """A block's losses, one per head, and what its tally observed.
 
-    ``counted`` ``[H]`` tells which heads had any label; None for all.
+    ``losses`` are a scalar for one head, ``[H]`` for several; ``counted``, of the same shape, tells
+    which heads had any label; None for all.
     """
 
     losses: Tensor
@@ -94,6 +95,8 @@ class Block(nn.Module):
 
     def tally(self) -> Tally:
         """Return a new tally of this block's columns."""
+        if isinstance(self.heads[0].family, Categorical):
+            return ClassTally(self.widths)
         if all(head.bins is None for head in self.heads):
             return ColumnTally(sum(head.labels_dimension for head in self.heads))
         return ScoreTally(
@@ -107,7 +110,7 @@ class Block(nn.Module):
         loss_weights: Tensor | None,
         norm: Tensor | None,
     ) -> Tensor:
-        """Return the loss of each head, ``[H]``.
+        """Return the loss of each head: a scalar for one head, ``[H]`` for several.
 
         Args:
             losses: ``[N, U]``.
@@ -116,7 +119,7 @@ class Block(nn.Module):
             norm: what each label counts in the mean over the weights.
         """
         if len(losses) == 0:
-            return (losses.sum() * 0).expand(len(self.heads))  # 0, and connected to the logits
+            return self.per_head(losses.sum(0, keepdim=True) * 0)  # 0, connected to the logits
         mean = self.per_head(losses if loss_weights is None else losses * loss_weights)
         return self.normalize(mean, len(losses), share, norm)
 
@@ -167,8 +170,11 @@ class Block(nn.Module):
         return safe_divide(labelled, labelled.mean(-1, keepdim=True))
 
     def per_head(self, values: Tensor) -> Tensor:
-        """Return the mean over rows and each head's columns of ``[N, U]`` or ``[N, 1]`` values."""
-        return values.mean().unsqueeze(0)
+        """Return the mean over rows and a head's columns of ``[N, U]`` or ``[N, 1]`` values.
+
+        The mean is a scalar for one head, ``[H]`` for several.
+        """
+        return values.mean()
 
 
 def product(first: Tensor | None, second: Tensor | None) -> Tensor | None:

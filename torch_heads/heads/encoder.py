@@ -48,6 +48,9 @@ class JoinedEncoder(nn.Module):
         sizes = [head.labels_dimension for head in heads]
         self._size = sizes[0] if len(set(sizes)) == 1 else None
         self._named = any(head.takes_names for head in heads)
+        columns = {head.weight_column for head in heads}
+        self._weight_columns = columns
+        self._row_weights = all(head.loss_dimension == 1 for head in heads)
         self._may_miss = any(head.may_miss for head in heads)
         self._low = heads[0].label_range[0]
         highs = [head.label_range[1] for head in heads]
@@ -166,12 +169,11 @@ class JoinedEncoder(nn.Module):
     def _weights(
         self, features: Features | None, weights: Mapping[str, Any], logits: Tensor
     ) -> Tensor | None:
-        heads, column = self.heads, self.heads[0].weight_column
-        if not any(name in weights for name in self.names):
-            alike = all(head.weight_column == column for head in heads)
-            if alike and column is None:
+        heads = self.heads
+        if not weights or not any(name in weights for name in self.names):
+            if self._weight_columns == {None}:
                 return None
-            if alike and all(head.loss_dimension == 1 for head in heads):
+            if len(self._weight_columns) == 1 and self._row_weights:
                 part = logits[..., : heads[0].logits_dimension]
                 return heads[0].encode_weights(features, None, part)
         found, start = [], 0

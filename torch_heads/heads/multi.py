@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ class MultiHead(Head):
         self._children = tuple(_checked(self.title, heads))
         self.heads = nn.ModuleList(self._children)
         self.names = [head.name or "" for head in self._children]
+        self.title = f"{self.title} {preview(self.names, 4)}"
+        self._named = [head.name for head in self._children if head.takes_names]
         self._positions = {name: i for i, name in enumerate(self.names)}
         factors = _factors(self.title, head_weights, len(self.names))
         self.register_buffer("head_weights", factors, persistent=False)
@@ -93,6 +96,11 @@ class MultiHead(Head):
             )
         return self._children[self._positions[name]]
 
+    def __repr__(self) -> str:
+        """Return the heads by name."""
+        lines = [f"({name}): {self[name]!r}".replace("\n", "\n  ") for name in self.names]
+        return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
+
     def __len__(self) -> int:
         """Return the number of heads."""
         return len(self.names)
@@ -101,12 +109,6 @@ class MultiHead(Head):
     def name(self) -> str:
         """The heads' names, joined by underscores."""
         return "_".join(self.names)
-
-    @property
-    def title(self) -> str:
-        """The class and the heads' names, as errors say them."""
-        names = getattr(self, "names", None)
-        return f"{type(self).__name__} {preview(names, 4)}" if names else type(self).__name__
 
     @property
     def logits_dimension(self) -> int:
@@ -242,15 +244,14 @@ class MultiHead(Head):
         if labels is None:
             expected = "as a dict by head name, or one numeric tensor"
             raise ValueError(unexpected(self.title, "labels", expected, None))
-        named = [head.name for head in self._children if head.takes_names]
-        if named:
+        if self._named:
             raise ValueError(
                 unexpected(
                     self.title,
                     "labels",
                     "as a dict by head name",
                     type(labels).__name__,
-                    f"The heads {preview(named)} take class names. {SWAPPED}",
+                    f"The heads {preview(self._named)} take class names. {SWAPPED}",
                 )
             )
         first = logits if isinstance(logits, Tensor) else torch.as_tensor(logits[self.names[0]])
@@ -374,13 +375,15 @@ def _checked(who: str, heads: Any) -> list[Head]:
 def _factors(who: str, head_weights: Any, count: int) -> Tensor | None:
     if head_weights is None:
         return None
-    expected = f"as {count} numbers, one per head"
+    expected = f"as one finite number per head, {count} in all"
     if isinstance(head_weights, (str, Mapping)) or not isinstance(head_weights, Iterable):
         raise TypeError(unexpected(who, "head_weights", expected, repr(head_weights)))
     given = list(head_weights)
     for weight in given:
         if isinstance(weight, str) or np.ndim(weight) != 0:
             raise TypeError(unexpected(who, "head_weights", expected, repr(weight)))
+        if not isfinite(weight):
+            raise ValueError(unexpected(who, "head_weights", expected, repr(weight)))
     factors = [float(weight) for weight in given]
     if factors and len(factors) != count:
         came = f"{len(factors)}: {preview(factors)}"

@@ -83,14 +83,14 @@ class Alone(Part):
 
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
         """Return the head's loss, ``[1]``."""
-        return self._head[0].combine(losses).unsqueeze(0)
+        return self._head[0].combine(losses).reshape(1)
 
     def calls(self, measured: Sequence[Measured]) -> tuple[Measured, list[Measured]]:
         """Return the head's loss and call values."""
         counted = [one.counted.any() for one in measured if one.counted is not None]
         own = Measured(
             self.combine([one.losses for one in measured]),
-            counted=torch.stack(counted).any(0, keepdim=True) if counted else None,
+            counted=torch.stack(counted).any().reshape(1) if counted else None,
         )
         return own, self._head[0].call_values(measured)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.tensors import check_logits, to_tensor
 from torch_heads.heads.base import Features, Head, Labels
 from torch_heads.heads.block import Batch, Block, Measured
 from torch_heads.heads.multi import MultiHead
@@ -79,6 +79,7 @@ class SequentialHeadWrapper(Head):
             raise TypeError(unexpected(title, "static_head", "as a head", given))
         super().__init__()
         self.static_head = static_head
+        self.title = f"{self.title} {self.name!r}" if self.name else self.title
         self.input_sequence_mask_key = sequence_length_mask
         self.feature_columns = columns
 
@@ -181,7 +182,8 @@ class SequentialHeadWrapper(Head):
         key = self.input_sequence_mask_key
         predict = mode == ModeKeys.PREDICT
         if predict and (features is None or key not in features):
-            raise KeyError(unexpected(self.title, "features", f"with the mask {key!r}", features))
+            given = None if features is None else preview(features, 20)
+            raise KeyError(unexpected(self.title, "features", f"with the mask {key!r}", given))
         spec = super().create_estimator_spec(features, mode, *args, **kwargs)
         if predict and features is not None:
             spec = replace(spec, predictions={**spec.predictions, key: features[key]})
@@ -195,7 +197,9 @@ class SequentialHeadWrapper(Head):
         if logits.dim() < 2:
             shape = list(logits.shape)
             raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", shape))
-        return logits.unsqueeze(-1) if logits.dim() == 2 else logits
+        flat = logits.dim() == 2 and self.logits_dimension == 1
+        steps = logits.unsqueeze(-1) if flat else logits
+        return check_logits(self.title, steps, self.logits_dimension)
 
     def _feature(self, features: Features | None, key: str) -> Any:
         if features is None or key not in features:

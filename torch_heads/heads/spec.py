@@ -125,7 +125,13 @@ def make_train_op(
             unexpected(who, "logits", "with a gradient to train", "logits that need none")
         )
 
+    done = False
+
     def step() -> Tensor:
+        nonlocal done
+        if done:
+            raise RuntimeError(f"{who}: this train_op has run; each batch has a spec of its own.")
+        done = True
         optimizer.zero_grad()
         torch.autograd.backward(loss, inputs=list(trainable_variables or ()) or None)
         for update in update_ops or ():

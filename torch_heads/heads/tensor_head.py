@@ -227,7 +227,7 @@ class TensorHead(Head):
 
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
         """Return this head's loss."""
-        return losses[0].squeeze(0)
+        return losses[0]
 
     def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
         """Return the metrics by key, bound to this head's tally."""
@@ -277,6 +277,11 @@ class TensorHead(Head):
     def check_logits(self, logits: Any) -> Tensor:
         """Return logits in at least float32, refusing those of another shape or type."""
         return check_logits(self.title, logits, self.logits_dimension)
+
+    def extra_repr(self) -> str:
+        """Return what tells this head from others of its class."""
+        name = f"name={self.name!r}, " if self.name else ""
+        return f"{name}logits_dimension={self.logits_dimension}"
 
     def class_names(self) -> list[str]:
         """Return the names of the classes: the vocabulary, or the ids as strings."""

@@ -1,6 +1,7 @@
 """The collection that a head wraps: readings on the outside, a few tallies on the inside."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -8,10 +9,11 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.plot import plot_single_or_multi_val
 
+from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.errors import preview
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.readings import Reading
-from torch_heads.metrics.tally import Sums, Tally
+from torch_heads.metrics.tally import ClassTally, Sums, Tally
 
 UPDATE_BY_HEAD = "Update it by head.update_metrics(metrics, features, logits, labels)."
 
@@ -31,11 +33,15 @@ class Bound(NamedTuple):
     bins: ScoreBins
     may_miss: bool = False
 
-    def value(self, state: Tensor) -> Tensor:
-        """Return the metric from a tally's state, in torch's default dtype."""
-        rows = state[self.columns]
-        if self.reading.column is not None:
-            rows = rows[self.reading.column, None]
+    @property
+    def rows(self) -> slice:
+        """The rows of the tally's state that the reading reads."""
+        if self.reading.column is None:
+            return self.columns
+        return slice(*(self.columns.start + self.reading.column + i for i in (0, 1)))
+
+    def value(self, rows: Tensor) -> Tensor:
+        """Return the metric from these rows of the state, ``[..., U, width]``, as default dtype."""
         sums = Sums.of(rows)
         value = self.reading.read(sums, self.bins).to(torch.get_default_dtype())
         if not self.may_miss:
@@ -84,7 +90,7 @@ class ReadingMetric(Metric):
 
     def compute(self) -> Tensor:
         """Return the metric over all batches since the last reset."""
-        return self.bound.value(self.tally.compute())
+        return self.bound.value(self.tally.compute()[self.bound.rows])
 
     def reset(self) -> None:
         """Reset the tally."""
@@ -147,11 +153,67 @@ class ReadingCollection(MetricCollection):
 
     def compute(self) -> dict[str, Any]:
         """Return every metric, synced over processes once per tally."""
+        values: dict[str, Tensor] = {}
         states = {name: tally.compute() for name, tally in self.tallies.items()}
-        return {
-            self._set_name(key): bound.value(states[bound.tally])
-            for key, bound in self._readings.items()
-        }
+        for keys in self._alike():
+            bound = [self._readings[key] for key in keys]
+            state = states[bound[0].tally]
+            rows = [row for one in bound for row in range(one.rows.start, one.rows.stop)]
+            index = torch.tensor(rows, device=state.device).view(len(keys), -1)
+            values |= zip(keys, bound[0].value(state[index]).unbind(), strict=True)
+        return {self._set_name(key): values[key] for key in self._readings}
+
+    def _alike(self) -> list[list[str]]:
+        """Return the keys in groups that one formula reads at once: a thousand AUCs, say."""
+        groups: dict[Any, list[str]] = {}
+        for key, bound in self._readings.items():
+            rows = bound.rows.stop - bound.rows.start
+            kind = type(bound.reading), replace(bound.reading, column=None), bound.bins
+            groups.setdefault((*kind, bound.tally, rows, bound.may_miss), []).append(key)
+        return list(groups.values())
+
+    def curves(self, head: str | None = None) -> ScoreCurves:
+        """Return the curves of a head with classes: ROC, precision-recall, calibration.
+
+        Args:
+            head: the head's name; None where the collection is of a single head.
+
+        Raises:
+            KeyError: if there is no such head, or its scores are not counted.
+
+        >>> from torch_heads import BinaryClassHead
+        >>> head = BinaryClassHead()
+        >>> metrics = head.update_metrics(logits=[[2.0], [-1.0], [0.5]], labels=[1, 0, 1])
+        >>> metrics.curves().best_threshold().f_score
+        tensor([1.], dtype=torch.float64)
+        """
+        bound = self._bound_of(head, "auc", "counted scores")
+        sums = Sums.of(self.tallies[bound.tally].compute()[bound.columns])
+        return ScoreCurves(sums.counts, bound.bins)
+
+    def confusion_matrix(self, head: str | None = None) -> Tensor:
+        """Return the weights ``[n_classes, n_classes]`` of labels (rows) and predictions (columns).
+
+        Args:
+            head: the head's name; None where the collection is of a single head.
+
+        Raises:
+            KeyError: if there is no such head, or it is not multi-class.
+            ValueError: if there are too many classes for confusions to be kept.
+        """
+        bound = self._bound_of(head, "accuracy", "confusion matrix")
+        tally = self.tallies[bound.tally]
+        if not isinstance(tally, ClassTally):
+            raise KeyError(f"{head!r} has no confusion matrix: it is not a multi-class head.")
+        return tally.matrix(bound.columns.start)
+
+    def _bound_of(self, head: str | None, key: str, what: str) -> Bound:
+        full = f"{key}/{head}" if head else key
+        if full not in self._readings:
+            suffix = f"{key}/"
+            known = [name.removeprefix(suffix) for name in self._readings if suffix in name]
+            raise KeyError(f"No {what} of {head!r}; the heads are {preview(known, 20)}.")
+        return self._readings[full]
 
     def reset(self) -> None:
         """Forget all batches."""

@@ -31,11 +31,11 @@ class Reading(ABC):
 
     @abstractmethod
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
-        """Return the metric of these columns together, a float64 scalar."""
+        """Return the metric of these columns together, ``[...]`` in float64."""
 
     def present(self, sums: Sums) -> Tensor:
         """Return whether any label was there to read from."""
-        return sums.totals[:, Total.LABELLED].sum() > 0
+        return sums.total(Total.LABELLED) > 0
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Mean(Reading):
 
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
         """Return the weighted sum over the weights."""
-        return safe_divide(sums.totals[:, self.of].sum(), sums.totals[:, self.by].sum())
+        return safe_divide(sums.total(self.of), sums.total(self.by))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Coverage(Mean):
 
     def present(self, sums: Sums) -> Tensor:
         """Return whether there was any row."""
-        return sums.totals[:, self.by].sum() > 0
+        return sums.total(self.by) > 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class AccuracyBaseline(Reading):
 
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
         """Return ``max(m, 1 - m)`` of the label mean ``m``."""
-        label, weight = sums.totals[:, Total.LABEL].sum(), sums.totals[:, Total.WEIGHT].sum()
+        label, weight = sums.total(Total.LABEL), sums.total(Total.WEIGHT)
         return safe_divide(torch.maximum(label, weight - label), weight)
 
 
@@ -101,9 +101,9 @@ class ThresholdReading(Reading):
     threshold: float | None = None
 
     def outcomes(self, sums: Sums, bins: ScoreBins) -> tuple[Tensor, Tensor]:
-        """Return the counts ``[3]`` by label kind, above the threshold and in all."""
-        counts = sums.counts.sum(0)
-        return counts[:, bins.positions[self.threshold] :].sum(-1), counts.sum(-1)
+        """Return the counts ``[..., 3]`` by label kind, above the threshold and in all."""
+        counts = sums.counts.sum(-3)
+        return counts[..., bins.positions[self.threshold] :].sum(-1), counts.sum(-1)
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class Accuracy(ThresholdReading):
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
         """Return ``(TP + TN) / all``."""
         above, total = self.outcomes(sums, bins)
-        true_negatives = total[HARD_NEGATIVE] - above[HARD_NEGATIVE]
-        return safe_divide(above[HARD_POSITIVE] + true_negatives, total.sum())
+        true_negatives = total[..., HARD_NEGATIVE] - above[..., HARD_NEGATIVE]
+        return safe_divide(above[..., HARD_POSITIVE] + true_negatives, total.sum(-1))
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Precision(ThresholdReading):
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
         """Return ``TP / (TP + FP)``."""
         above, _ = self.outcomes(sums, bins)
-        return safe_divide(above[HARD_POSITIVE:].sum(), above.sum())
+        return safe_divide(above[..., HARD_POSITIVE:].sum(-1), above.sum(-1))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Recall(ThresholdReading):
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
         """Return ``TP / (TP + FN)``."""
         above, total = self.outcomes(sums, bins)
-        return safe_divide(above[HARD_POSITIVE:].sum(), total[HARD_POSITIVE:].sum())
+        return safe_divide(above[..., HARD_POSITIVE:].sum(-1), total[..., HARD_POSITIVE:].sum(-1))
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,13 @@ class CallMean(Mean):
 
     def present(self, sums: Sums) -> Tensor:
         """Return whether any call counted."""
-        return sums.totals[:, self.by].sum() > 0
+        return sums.total(self.by) > 0
 
 
 def grid_counts(sums: Sums, bins: ScoreBins) -> tuple[Tensor, Tensor]:
     """Return the true and the false positives above each of the 200 grid thresholds."""
-    counts = sums.counts[..., : bins.size].sum(0)
+    counts = sums.counts[..., : bins.size].sum(-3)
     above = counts.flip(-1).cumsum(-1).flip(-1)
     above = torch.nn.functional.pad(above, (0, 1))  # nothing lies above the last threshold
-    above = above[:, torch.tensor(bins.grid, device=above.device)]
-    return above[HARD_POSITIVE:].sum(0), above[HARD_NEGATIVE]
+    above = above[..., torch.tensor(bins.grid, device=above.device)]
+    return above[..., HARD_POSITIVE:, :].sum(-2), above[..., HARD_NEGATIVE, :]

@@ -6,14 +6,18 @@ update of it serves every reading.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import inf
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from torch_heads.functional.scores import ScoreBins, bin_scores, label_kinds
+
+MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
 
 
 class Observed(NamedTuple):
@@ -46,10 +50,10 @@ class Total:
 
 
 class Sums(NamedTuple):
-    """What a tally knows of some columns.
+    """What a tally knows of some columns, of one head or of many alike.
 
-    ``totals`` is ``[U, 7]``, its columns named by `Total`; ``counts`` is ``[U, 3, bins]``, by the
-    kind of label and the bin of the score.
+    ``totals`` is ``[..., U, 7]``, its columns named by `Total`; ``counts`` is ``[..., U, 3,
+    bins]``, by the kind of label and the bin of the score.
     """
 
     totals: Tensor
@@ -58,20 +62,57 @@ class Sums(NamedTuple):
     @classmethod
     def of(cls, state: Tensor) -> "Sums":
         """Return a tally's state, or some rows of it, as totals and counts."""
-        totals, counts = state[:, : Total.ALL], state[:, Total.ALL :]
-        return cls(totals, counts.reshape(len(state), 3, counts.shape[1] // 3))
+        totals, counts = state[..., : Total.ALL], state[..., Total.ALL :]
+        return cls(totals, counts.reshape(*state.shape[:-1], 3, counts.shape[-1] // 3))
+
+    def total(self, of: int) -> Tensor:
+        """Return one of the totals over all columns."""
+        return self.totals[..., of].sum(-1)
 
 
 class Tally(Metric):
-    """A metric with one state of sums: ``[columns, width]`` in float64, a row per column."""
+    """A metric whose states are sums in float64: ``sums`` ``[columns, width]``, a row per column.
+
+    Updates are in place, so that they can be compiled, and captured in a CUDA graph. Nothing is
+    cached, since such updates leave no trace in Python.
+    """
 
     full_state_update = False
     sums: Tensor
 
     def __init__(self, columns: int, width: int) -> None:
-        super().__init__()
+        super().__init__(compute_with_cache=False)
         # float64 counts stay exact up to 2**53; float32 would stop counting at 2**24
         self.add_state("sums", torch.zeros(columns, width, dtype=torch.float64), "sum")
+
+    @property
+    def update_called(self) -> bool:
+        """Whether there was a batch since the last reset."""
+        return self._update_count > 0 or bool(self.sums.any())
+
+    def add(self, observed: Any) -> None:
+        """Add one batch in place; `update`, without torchmetrics' bookkeeping."""
+        raise NotImplementedError
+
+    def update(self, observed: Any) -> None:
+        """Add one batch."""
+        self.add(observed)
+
+    def compute(self) -> Tensor:
+        """Return the sums, added over all processes."""
+        return self.sums
+
+    def prepare(self, device: torch.device) -> None:
+        """Move to the device of a batch, and out of an inference mode that has ended."""
+        if self.sums.device != device:
+            self.to(device)
+        if torch.compiler.is_compiling():
+            return
+        self._update_count += 1
+        for name in self._defaults:
+            state = getattr(self, name)
+            if state.is_inference() and not torch.is_inference_mode_enabled():
+                setattr(self, name, state.clone())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
         # `module.to(torch.bfloat16)` reaches metric states too, and would stop counts at 256
@@ -81,16 +122,19 @@ class Tally(Metric):
 
         return super()._apply(keep_dtype, exclude_state)
 
-    def prepare(self, device: torch.device) -> None:
-        """Move to the device of a batch, and out of an inference mode that has ended."""
-        if self.sums.device != device:
-            self.to(device)
-        if self.sums.is_inference() and not torch.is_inference_mode_enabled():
-            self.sums = self.sums.clone()
-
-    def compute(self) -> Tensor:
-        """Return the state, added over all processes."""
-        return self.sums
+    def _sync_dist(
+        self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None
+    ) -> None:
+        if dist_sync_fn is not gather_all_tensors:
+            super()._sync_dist(dist_sync_fn, process_group)
+            return
+        # one all-reduce for all states, where torchmetrics gathers every rank's copy of each
+        states = [getattr(self, name) for name in self._defaults]
+        joined = torch.cat([state.flatten() for state in states])
+        torch.distributed.all_reduce(joined, group=process_group or self.process_group)
+        parts = torch.split(joined, [state.numel() for state in states])
+        for name, state, part in zip(self._defaults, states, parts, strict=True):
+            setattr(self, name, part.view(state.shape))
 
 
 class ColumnTally(Tally):
@@ -99,10 +143,9 @@ class ColumnTally(Tally):
     def __init__(self, columns: int) -> None:
         super().__init__(columns, Total.ALL)
 
-    def update(self, observed: Observed) -> None:
-        """Add one batch."""
-        self.prepare(observed.logits.device)
-        self.sums += column_totals(observed)
+    def add(self, observed: Observed) -> None:
+        """Add one batch in place."""
+        self.sums.add_(column_totals(observed))
 
 
 class ScoreTally(Tally):
@@ -124,13 +167,64 @@ class ScoreTally(Tally):
         padded = [[*column.thresholds, *[inf] * (most - len(column.thresholds))] for column in bins]
         thresholds = torch.tensor(padded, dtype=torch.float32).view(len(bins), most)
         self.register_buffer("thresholds", thresholds.T.contiguous(), persistent=False)
-        starts = torch.arange(len(bins)) * width + Total.ALL
+        # places are counted in floats, which is faster, as long as float32 counts exactly
+        exact = torch.float32 if len(bins) * width < 2**24 else torch.float64
+        starts = torch.arange(len(bins), dtype=exact) * width + Total.ALL
         self.register_buffer("offsets", starts, persistent=False)
 
-    def update(self, observed: Observed) -> None:
-        """Add one batch, with one scatter for all columns."""
-        self.prepare(observed.logits.device)
+    def add(self, observed: Observed) -> None:
+        """Add one batch in place, with one scatter for all columns."""
         add_scores(self.sums, observed, self.thresholds, self.offsets, self.size)
+
+
+class ClassTally(Tally):
+    """A `ColumnTally` of class ids that also counts confusions, of each label with each prediction.
+
+    ``confusion`` holds the ``[K, K]`` matrices of all heads one after the other, unless they have
+    more than `MOST_CONFUSIONS` entries: then it is empty.
+
+    Args:
+        widths: the number of classes of each column.
+    """
+
+    confusion: Tensor
+    starts: Tensor
+    widths: Tensor
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__(len(widths), Total.ALL)
+        starts = [0, *accumulate(width * width for width in widths)]
+        entries = starts.pop()
+        self.keeps_confusion = entries <= MOST_CONFUSIONS
+        size = entries if self.keeps_confusion else 0
+        self.add_state("confusion", torch.zeros(size, dtype=torch.float64), "sum")
+        self.register_buffer("starts", torch.tensor(starts), persistent=False)
+        self.register_buffer("widths", torch.tensor(widths), persistent=False)
+
+    def matrix(self, column: int) -> Tensor:
+        """Return the confusions of one column, ``[labels, predictions]``, over all processes.
+
+        Raises:
+            ValueError: if there are too many to be kept.
+        """
+        width, start = int(self.widths[column]), int(self.starts[column])
+        if not self.keeps_confusion:
+            given = int(self.widths.square().sum())
+            raise ValueError(
+                f"Confusions are kept up to {MOST_CONFUSIONS} entries in all; here are {given}."
+            )
+        with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
+            return self.confusion[start : start + width**2].clone().view(width, width)
+
+    def add(self, observed: Observed) -> None:
+        """Add one batch in place; its predictions are class ids."""
+        ids, labels, weights = observed.predictions, observed.labels, observed.weights
+        correct = (ids == labels).to(observed.losses.dtype)
+        self.sums.add_(column_totals(observed._replace(predictions=correct)))
+        if self.keeps_confusion:
+            place = torch.addcmul(ids + self.starts, labels, self.widths)
+            ones = self.sums.new_ones(()) if weights is None else weights.double()
+            self.confusion.scatter_add_(0, place.flatten(), ones.expand(place.shape).flatten())
 
 
 class CallTally(Tally):
@@ -139,23 +233,22 @@ class CallTally(Tally):
     def __init__(self, columns: int) -> None:
         super().__init__(columns, 2)
 
-    def update(self, values: Tensor, counted: Tensor | None = None) -> None:
-        """Add the values ``[columns]`` of one call; ``counted`` is 0 where there was none."""
-        self.prepare(values.device)
+    def add(self, observed: tuple[Tensor, Tensor | None]) -> None:
+        """Add the values ``[columns]`` of one call, and 0 or 1 for whether they count."""
+        values, counted = observed
         ones = torch.ones_like(values) if counted is None else counted.to(values.dtype)
-        self.sums += torch.stack([values * ones, ones], dim=-1)
+        self.sums.add_(torch.stack([values * ones, ones], dim=-1))
 
 
 def add_scores(
     sums: Tensor, observed: Observed, thresholds: Tensor, offsets: Tensor, size: int
 ) -> None:
     """Add one batch to the state of a `ScoreTally`, in place."""
-    place = bin_scores(observed.logits, observed.predictions.float(), thresholds)
-    place += label_kinds(observed.labels) * size
-    place += offsets
+    bins = bin_scores(observed.logits, observed.predictions.float(), thresholds)
+    place = bins.add_(label_kinds(observed.labels), alpha=size).add(offsets).to(torch.int64)
     weights = observed.weights
-    ones = place.new_ones((), dtype=torch.float64) if weights is None else weights.double()
-    sums[:, : Total.ALL] += column_totals(observed)
+    ones = sums.new_ones(()) if weights is None else weights.double()
+    sums[:, : Total.ALL].add_(column_totals(observed))
     sums.view(-1).scatter_add_(0, place.flatten(), ones.expand(place.shape).flatten())
 
 

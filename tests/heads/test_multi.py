@@ -1,0 +1,184 @@
+"""`MultiHead`, beyond that it equals its heads one by one."""
+
+import pytest
+import torch
+from torch import nn
+
+import torch_heads as th
+
+
+@pytest.fixture
+def head() -> th.MultiHead:
+    return th.MultiHead(
+        [
+            th.MultiClassHead(3, name="digit", label_vocabulary=["zero", "one", "two"]),
+            th.BinaryClassHead(name="even"),
+            th.RegressionHead(2, name="ink"),
+        ],
+        head_weights=[1.0, 0.5, 2.0],
+    )
+
+
+def test_heads_are_child_modules_reachable_by_name(head: th.MultiHead) -> None:
+    assert isinstance(head["even"], th.BinaryClassHead)
+    assert len(head) == 3
+    assert set(head.children()) >= {head.heads}
+    assert [child.name for child in head.heads] == ["digit", "even", "ink"]
+    assert head.name == "digit_even_ink"
+    with pytest.raises(KeyError, match=r"odd.*|digit"):
+        head["odd"]
+
+
+def test_it_is_as_wide_as_its_heads_together(head: th.MultiHead) -> None:
+    assert head.logits_dimension == 3 + 1 + 2
+    assert head.labels_dimension == 1 + 1 + 2
+
+
+def test_stacked_logits_stand_in_the_order_of_the_heads(
+    head: th.MultiHead, device: torch.device
+) -> None:
+    logits = torch.arange(12.0, device=device).view(2, 6)
+    predictions = head.predictions(logits, keys=["logits"])
+    assert predictions[("digit", "logits")].tolist() == [[0, 1, 2], [6, 7, 8]]
+    assert predictions[("even", "logits")].tolist() == [[3], [9]]
+    assert head.predictions(logits, keys=[("ink", "predictions")]).keys() == {
+        ("ink", "predictions")
+    }
+    assert head(logits)["ink/predictions"].tolist() == [[4, 5], [10, 11]]
+
+
+def test_names_of_classes_are_asked_for_or_come_with_a_vocabulary(
+    head: th.MultiHead, device: torch.device
+) -> None:
+    logits = torch.zeros(2, 6, device=device)
+    assert ("digit", "classes") in head.predictions(logits)
+    assert ("even", "classes") not in head.predictions(logits)
+    assert head.predictions(logits, keys=["classes"]).keys() == {
+        ("digit", "classes"),
+        ("even", "classes"),
+    }
+    assert not any(key.endswith("classes") for key in head(logits))
+
+
+def test_head_weights_are_for_the_sum_only(device: torch.device) -> None:
+    children = [th.RegressionHead(name="a"), th.RegressionHead(name="b")]
+    head = th.MultiHead(children, head_weights=[0.1, 10])
+    labels, logits = torch.zeros(1, 2, device=device), torch.ones(1, 2, device=device)
+    assert head.losses(labels, logits) == {"a": 1, "b": 1}
+    total = head.loss(labels, logits, regularization_losses=[0.5])
+    assert total.item() == pytest.approx(10.6)
+    values = head.update_metrics(None, None, logits, labels).compute()
+    assert values["loss/a"] == values["loss/b"] == values["average_loss/b"] == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_head_weights_are_as_precise_as_the_loss(dtype: torch.dtype, device: torch.device) -> None:
+    head = th.MultiHead([th.RegressionHead(name="a")], head_weights=[0.1]).to(device)
+    logits = torch.ones(1, 1, dtype=dtype, device=device)
+    loss = head.loss(torch.zeros(1, 1, device=device), logits)
+    assert loss == torch.tensor(0.1, dtype=dtype)
+
+
+def test_no_head_weights_may_be_an_empty_list(device: torch.device) -> None:
+    head = th.MultiHead([th.RegressionHead(name="a")], head_weights=[])
+    assert head.loss({"a": [0.0]}, torch.ones(1, 1, device=device)) == 1
+
+
+def test_the_loss_of_a_head_is_averaged_over_calls(device: torch.device) -> None:
+    head = th.MultiHead([th.RegressionHead(name="a")])
+    for logits in [[[1.0], [1.0]], [[2.0]]]:
+        labels = {"a": torch.zeros(len(logits), device=device)}
+        head.update_metrics(None, None, torch.tensor(logits, device=device), labels)
+    values = head.metric_collection.compute()
+    assert values["loss/a"] == 2.5  # a small last batch counts as a full one
+    assert values["average_loss/a"] == 2  # and here it does not
+
+
+def test_metrics_come_in_the_order_of_the_heads(head: th.MultiHead) -> None:
+    keys = list(head.metrics())
+    assert keys[:3] == ["loss/digit", "loss/even", "loss/ink"]
+    owners = [key.rpartition("/")[2] for key in keys[3:]]
+    assert owners == sorted(owners)
+    assert len(set(keys)) == len(keys)
+
+
+def test_keys_of_nested_heads_are_nested(device: torch.device) -> None:
+    inner = th.MultiHead([th.RegressionHead(name="a"), th.RegressionHead(name="b")])
+    outer = th.MultiHead([inner, th.RegressionHead(name="c")])
+    logits = torch.tensor([[1.0, 2, 3]], device=device)
+    predictions = outer.predictions(logits)
+    assert predictions[("a_b", ("b", "predictions"))].tolist() == [[2]]
+    assert outer(logits).keys() == {"a_b/a/predictions", "a_b/b/predictions", "c/predictions"}
+    assert set(outer.metrics()) >= {"loss/a_b", "loss/a", "average_loss/a", "average_loss/c"}
+    assert outer["a_b"]["a"] is inner.heads[0]
+
+
+def test_each_head_may_have_its_own_rows_where_logits_are_a_dict(device: torch.device) -> None:
+    children = [
+        th.BinaryClassHead(name="a"),
+        th.BinaryClassHead(name="b"),
+        th.RegressionHead(name="c"),
+    ]
+    head = th.MultiHead(children)
+    random = torch.Generator().manual_seed(0)
+    rows = {"a": 5, "b": 2, "c": 3}
+    logits = {name: torch.randn(n, 1, generator=random).to(device) for name, n in rows.items()}
+    labels = {name: torch.randint(2, (n,), generator=random).to(device) for name, n in rows.items()}
+    losses = head.losses(labels, logits)
+    values = head.update_metrics(None, None, logits, labels).compute()
+    for child in children:
+        name = child.name
+        torch.testing.assert_close(losses[name], child.loss(labels[name], logits[name]))
+        own = child.update_metrics(child.metrics(), None, logits[name], labels[name]).compute()
+        torch.testing.assert_close({key: values[key] for key in own}, own)
+
+
+def test_more_labels_and_logits_than_heads_do_no_harm(
+    head: th.MultiHead, device: torch.device
+) -> None:
+    labels = {"digit": ["one"], "even": [1], "ink": [[1.0, 2.0]]}
+    logits = head.as_logits(torch.ones(1, 6, device=device))
+    more = {"other": None}
+    assert head.loss(labels | more, logits | more) == head.loss(labels, logits)
+
+
+def test_class_ids_may_stand_among_floats(device: torch.device) -> None:
+    head = th.MultiHead([th.MultiClassHead(3, name="a"), th.RegressionHead(name="b")])
+    labels = torch.tensor([[2.0, 0.5], [0.0, 1.5]], device=device)
+    logits = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).to(device)
+    split = {"a": torch.tensor([2, 0], device=device), "b": labels[:, 1]}
+    assert head.loss(labels, logits) == head.loss(split, logits)
+    with pytest.raises(ValueError, match="fraction"):
+        head.loss(labels + 0.25, logits)
+
+
+def test_ids_are_checked_whatever_the_model_is_cast_to() -> None:
+    head = th.MultiHead([th.MultiClassHead(1000, name="a"), th.MultiClassHead(3, name="b")])
+    for dtype in [torch.bfloat16, torch.float16]:
+        head.to(dtype)  # in bfloat16, 999 is 1000
+        logits = torch.zeros(1, 1003)
+        with pytest.raises(ValueError, match="1000"):
+            head.loss({"a": [1000], "b": [0]}, logits)
+        head.loss({"a": [999], "b": [2]}, logits)
+
+
+def test_a_model_of_a_backbone_and_a_head_learns(head: th.MultiHead, device: torch.device) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, head.logits_dimension), head)
+    model.to(device)
+    inputs = torch.randn(16, 4, device=device)
+    labels = {
+        "digit": [["zero", "one", "two"][i % 3] for i in range(16)],
+        "even": (inputs[:, 0] > 0).to(device),
+        "ink": inputs[:, :2] * 3,
+    }
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = head.loss(labels, model[:-1](inputs))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert model(inputs)["digit/class_ids"].shape == (16, 1)

@@ -1,0 +1,88 @@
+"""The heads of real numbers, beyond what every head promises."""
+
+import pytest
+import torch
+
+import torch_heads as th
+
+
+@pytest.mark.parametrize(
+    ("weights", "loss", "average_loss", "prediction", "label"),
+    [
+        ([1, 2], 10.25, 6.833333, 3.166667, 1),
+        ([[1], [2]], 10.25, 6.833333, 3.166667, 1),
+        ([[1, 2], [3, 4]], 19.25, 7.7, 3.4, 1.1),
+    ],
+    ids=["per example", "as a column", "per number"],
+)
+def test_a_regression_may_weigh_examples_or_numbers(
+    weights: list,
+    loss: float,
+    average_loss: float,
+    prediction: float,
+    label: float,
+    device: torch.device,
+) -> None:
+    head = th.RegressionHead(2, weight_column="w")
+    logits = torch.tensor([[1.0, 2], [3, 5]], device=device)
+    labels = torch.tensor([[0.0, 2], [1, 1]], device=device)
+    features = {"w": torch.tensor(weights, device=device)}
+    assert head.loss(labels, logits, features).item() == pytest.approx(loss)
+    values = head.update_metrics(None, features, logits, labels).compute()
+    assert values["average_loss"].item() == pytest.approx(average_loss)
+    assert values["prediction/mean"].item() == pytest.approx(prediction)
+    assert values["label/mean"].item() == pytest.approx(label)
+
+
+def test_a_regression_of_two_columns_is_the_mean_of_two(device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(2, 5, 2, generator=random).to(device)
+    columns = zip(labels.unbind(-1), logits.split(1, -1), strict=True)
+    each = [th.RegressionHead().loss(*column) for column in columns]
+    torch.testing.assert_close(th.RegressionHead(2).loss(labels, logits), sum(each) / 2)
+
+
+def test_the_inverse_link_is_for_predictions_and_not_for_the_loss(device: torch.device) -> None:
+    plain, linked = th.RegressionHead(), th.RegressionHead(inverse_link_fn=torch.exp)
+    logits, labels = torch.tensor([[0.0], [1.0]], device=device), [2.0, 3.0]
+    assert linked.loss(labels, logits) == plain.loss(labels, logits)
+    assert list(plain.predictions(logits)) == ["predictions"]
+    predictions = linked.predictions(logits)
+    assert predictions.keys() == {"predictions", "logits"}
+    assert torch.equal(predictions["predictions"], logits.exp())
+    values = linked.update_metrics(None, None, logits, labels).compute()
+    torch.testing.assert_close(values["prediction/mean"], logits.exp().mean())
+    assert values["average_loss"] == plain.loss(labels, logits)
+
+
+def test_a_logistic_regression_has_the_loss_of_a_binary_head(device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(6, 1, generator=random), torch.rand(6, generator=random)
+    logits, labels = logits.to(device), labels.to(device)
+    head, binary = th.LogisticRegressionHead(), th.BinaryClassHead()
+    assert head.loss(labels, logits) == binary.loss(labels, logits)
+    expected = binary.update_metrics(None, None, logits, labels).compute()
+    actual = head.update_metrics(None, None, logits, labels).compute()
+    assert actual == {key: expected[key] for key in actual}
+    assert len(actual) == 3
+    assert torch.equal(head.predictions(logits)["predictions"], torch.sigmoid(logits))
+
+
+def test_the_full_poisson_loss_has_the_gradient_of_the_short_one(device: torch.device) -> None:
+    logits = torch.tensor([[0.0], [-1], [1], [0.5]], device=device).requires_grad_()
+    labels = torch.tensor([0, 1, 2, 5], device=device)
+    full, short = (
+        th.PoissonRegressionHead(compute_full_loss=full).loss(labels, logits)
+        for full in [True, False]
+    )
+    assert full.item() == pytest.approx(1.914384, abs=1e-6)
+    assert short.item() == pytest.approx(0.558721, abs=1e-6)
+    gradients = [torch.autograd.grad(loss, logits)[0] for loss in [full, short]]
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_poisson_head_predicts_rates(device: torch.device) -> None:
+    logits = torch.tensor([[0.0, 2.0]], device=device)
+    predictions = th.PoissonRegressionHead(2).predictions(logits)
+    assert torch.equal(predictions["predictions"], logits.exp())
+    assert torch.equal(predictions["logits"], logits)

@@ -1,0 +1,195 @@
+"""`SequentialHeadWrapper`: a step of padding is as if it were not there."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import torch_heads as th
+from tests.cases import ROWS, STEPS, normal
+
+NAMES = ["zero", "one", "two"]
+MASKS = st.lists(st.booleans(), min_size=ROWS * STEPS, max_size=ROWS * STEPS)
+
+
+def wrapped(head: th.Head) -> th.SequentialHeadWrapper:
+    return th.SequentialHeadWrapper(head, feature_columns=["w"])
+
+
+HEADS = {
+    "binary": (lambda **kwargs: th.BinaryClassHead(thresholds=[0.4], **kwargs), 1, 2),
+    "multi-class": (lambda **kwargs: th.MultiClassHead(3, **kwargs), 3, 3),
+    "multi-label": (lambda **kwargs: th.MultiLabelHead(2, **kwargs), 2, 2),
+    "regression": (lambda **kwargs: th.RegressionHead(2, **kwargs), 2, 2),
+    "regression, 1/z": (
+        lambda **kwargs: th.RegressionHead(inverse_link_fn=torch.reciprocal, **kwargs),
+        1,
+        2,
+    ),
+    "Poisson": (lambda **kwargs: th.PoissonRegressionHead(**kwargs), 1, 5),
+}
+every_head = pytest.mark.parametrize("kind", HEADS)
+every_reduction = pytest.mark.parametrize(
+    "reduction", ["sum_over_batch_size", "sum", "weighted_mean"]
+)
+
+
+def loss_and_gradient(head: th.Head, labels: Tensor, logits: Tensor, features: dict) -> tuple:
+    leaf = logits.detach().requires_grad_()
+    loss = head.loss(labels, leaf, features)
+    return loss.detach(), torch.autograd.grad(loss, leaf)[0]
+
+
+def evaluate(head: th.Head, labels: Tensor, logits: Tensor, features: dict) -> dict[str, Tensor]:
+    return head.update_metrics(head.metrics(), features, logits, labels).compute()
+
+
+@every_reduction
+@every_head
+@given(kept=MASKS)
+@settings(deadline=None, max_examples=10)
+def test_garbage_in_the_padding_never_spreads(
+    kind: str, reduction: str, kept: list[bool], device: torch.device
+) -> None:
+    make, width, values = HEADS[kind]
+    head = make(loss_reduction=reduction, weight_column="w")
+    columns = 1 if kind == "multi-class" else width
+    mask = torch.tensor(kept, device=device).view(ROWS, STEPS)
+    random = torch.Generator().manual_seed(sum(kept))
+    logits = torch.randn(ROWS, STEPS, width, generator=random).to(device)
+    labels = torch.randint(values, (ROWS, STEPS, columns), generator=random).to(device)
+    weights = torch.rand(ROWS, STEPS, generator=random).to(device)
+    bad_label = -7 if kind == "multi-class" else torch.nan
+    if kind != "multi-class":
+        labels = labels.float()
+    padded = (
+        labels.masked_fill(~mask[..., None], bad_label),
+        logits.masked_fill(~mask[..., None], torch.nan),
+        {"w": weights.masked_fill(~mask, torch.inf), "sequence_length_mask": mask},
+    )
+    steps = labels[mask], logits[mask], {"w": weights[mask]}
+    loss, gradient = loss_and_gradient(wrapped(head), *padded)
+    expected, step_gradient = loss_and_gradient(head, *steps)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradient[mask], step_gradient)
+    assert not gradient[~mask].any()
+    if any(kept):
+        torch.testing.assert_close(evaluate(wrapped(head), *padded), evaluate(head, *steps))
+
+
+MASK = torch.tensor([[1, 1], [1, 0]])
+LABELS, LOGITS = torch.tensor([[1, 0], [0, 1]]), torch.tensor([[[2.0], [-1]], [[0.5], [9]]])
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32, torch.uint8])
+def test_the_numbers_are_those_of_the_original(dtype: torch.dtype, device: torch.device) -> None:
+    head = wrapped(th.BinaryClassHead(weight_column="w"))
+    labels, logits = LABELS.to(device), LOGITS.to(device)
+    features = {
+        "sequence_length_mask": MASK.to(device, dtype),
+        "w": torch.ones(2, 2, device=device),
+    }
+    assert head.loss(labels, logits, features).item() == pytest.approx(0.471422, abs=1e-6)
+    features["w"] = torch.tensor([[1.0, 2], [3, 100]], device=device)
+    assert head.loss(labels, logits, features).item() == pytest.approx(1.225227, abs=1e-6)
+    values = head.update_metrics(None, features, logits, labels).compute()
+    expected = {
+        "average_loss": 0.612614,
+        "accuracy": 0.5,
+        "precision": 0.25,
+        "recall": 1,
+        "label/mean": 0.166667,
+        "accuracy_baseline": 0.833333,
+        "prediction/mean": 0.547676,
+        "auc": 1,
+        "auc_precision_recall": 1,
+    }
+    assert {k: v.item() for k, v in values.items()} == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("length", [None, 0, 1])
+def test_a_sequence_may_be_all_padding(length: int | None, device: torch.device) -> None:
+    head = wrapped(th.BinaryClassHead())
+    mask = torch.zeros(2, 2, device=device)
+    logits = torch.full((2, 2, 1), torch.nan, device=device)
+    features = {"sequence_length_mask": mask[:length], "w": mask[:length]}
+    loss, gradient = loss_and_gradient(head, mask[:length], logits[:length], features)
+    assert loss == 0
+    assert not gradient.any()
+    assert not any(evaluate(head, mask[:length], logits[:length], features).values())
+
+
+def test_names_in_the_padding_are_not_looked_up(device: torch.device) -> None:
+    mask = {"sequence_length_mask": torch.tensor([[1, 0]], device=device)}
+    logits = normal(1, 2, 3).to(device)
+    for head, labels in [
+        (th.MultiClassHead(3, label_vocabulary=NAMES), [["one", "<pad>"]]),
+        (th.MultiLabelHead(3, label_vocabulary=NAMES), [[["one"], ["<pad>"]]]),
+        (th.MultiLabelHead(3), [[[1], [-1]]]),
+    ]:
+        shorter = [labels[0][:1]]
+        expected = head.loss(shorter, logits[:, :1])
+        torch.testing.assert_close(
+            th.SequentialHeadWrapper(head).loss(labels, logits, mask), expected
+        )
+
+
+def test_padding_may_stand_among_stacked_labels(device: torch.device) -> None:
+    head = th.MultiHead(
+        [
+            th.SequentialHeadWrapper(th.MultiClassHead(3, name="a")),
+            th.SequentialHeadWrapper(th.RegressionHead(name="b")),
+        ]
+    )
+    features = {"sequence_length_mask": torch.tensor([[1, 0]], device=device)}
+    logits = normal(1, 2, 4).to(device)
+    labels = torch.tensor([[[2.0, 0.5], [torch.nan, torch.nan]]], device=device)
+    first = {"sequence_length_mask": torch.ones(1, 1, device=device)}
+    expected = head.loss(labels[:, :1], logits[:, :1], first)
+    torch.testing.assert_close(head.loss(labels, logits, features), expected)
+
+
+def test_logits_may_lack_a_last_dimension_of_one(device: torch.device) -> None:
+    head = th.SequentialHeadWrapper(th.BinaryClassHead())
+    features = {"sequence_length_mask": MASK.to(device)}
+    labels, logits = LABELS.to(device), LOGITS.to(device)
+    expected = head.loss(labels, logits, features)
+    assert head.loss(labels[..., None], logits.squeeze(-1), features) == expected
+    assert head.predictions(logits.squeeze(-1))["logistic"].shape == (2, 2, 1)
+
+
+def test_names_and_keys_are_those_of_the_static_head() -> None:
+    head = th.SequentialHeadWrapper(th.BinaryClassHead(name="tag"), "mask", (c for c in "ab"))
+    assert head.name == "tag_sequential"
+    assert th.SequentialHeadWrapper(th.BinaryClassHead()).name is None
+    assert "auc/tag" in head.metrics()
+    assert list(head.metrics(regularization_losses=[])) == [
+        *head.metrics(),
+        "regularization_loss/tag",
+    ]
+    assert head.input_sequence_mask_key == "mask"
+    assert head.feature_columns == ["a", "b"]
+    assert th.SequentialHeadWrapper(th.BinaryClassHead(), feature_columns="w").feature_columns == [
+        "w"
+    ]
+
+
+def test_the_mask_is_among_the_predictions_of_a_server(device: torch.device) -> None:
+    head = th.SequentialHeadWrapper(th.BinaryClassHead())
+    features = {"sequence_length_mask": MASK.to(device)}
+    spec = head.create_estimator_spec(features, "infer", LOGITS.to(device))
+    assert spec.predictions["sequence_length_mask"] is features["sequence_length_mask"]
+    assert spec.predictions["logistic"].shape == (2, 2, 1)  # padding included
+    assert "sequence_length_mask" not in spec.export_outputs["predict"].outputs
+    with pytest.raises(KeyError, match="sequence_length_mask"):
+        head.create_estimator_spec({}, "infer", LOGITS.to(device))
+
+
+def test_evaluation_leaves_the_padding_out(device: torch.device) -> None:
+    head = th.SequentialHeadWrapper(th.BinaryClassHead())
+    features = {"sequence_length_mask": MASK.to(device)}
+    spec = head.create_estimator_spec(features, "eval", LOGITS.to(device), LABELS.to(device))
+    assert spec.loss.item() == pytest.approx(0.471422, abs=1e-6)
+    values = spec.eval_metric_ops.compute()
+    assert values["average_loss"].item() == pytest.approx(0.471422, abs=1e-6)

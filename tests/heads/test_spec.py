@@ -1,0 +1,227 @@
+"""`create_estimator_spec` in its three modes, and the step of training."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import torch_heads as th
+from tests.cases import CASES, Case
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
+
+
+class Model(nn.Module):
+    """Two layers and a head, with one batch."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(3, 4, device=device), nn.Linear(4, 1, device=device)
+        self.head = th.RegressionHead()
+        self.inputs = torch.randn(8, 3, device=device)
+        self.labels = torch.randn(8, device=device)
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def spec(self, mode: str = "train", **kwargs: Any) -> th.EstimatorSpec:
+        logits = self.second(self.first(self.inputs).relu())
+        return self.head.create_estimator_spec(None, mode, logits, self.labels, **kwargs)
+
+    def values(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.named_parameters()}
+
+
+@pytest.fixture
+def model(device: torch.device) -> Model:
+    return Model(device)
+
+
+# ---- modes ----
+
+
+def test_modes_have_the_originals_values() -> None:
+    assert list(th.ModeKeys) == ["train", "eval", "infer"]
+
+
+@every_case
+def test_a_server_needs_neither_labels_nor_features(case: Case, device: torch.device) -> None:
+    batch, head = case.batch.to(device), case.head(weight_column="w")
+    needs_mask = isinstance(head, th.SequentialHeadWrapper)
+    spec = head.create_estimator_spec(
+        batch.features if needs_mask else None, th.ModeKeys.PREDICT, batch.logits
+    )
+    assert spec.mode == "infer"
+    assert spec.loss is spec.train_op is None
+    assert not spec.eval_metric_ops
+    assert set(spec.predictions) >= set(head.all_prediction_keys())
+    assert "serving_default" in spec.export_outputs
+    assert isinstance(spec.export_outputs["predict"], th.PredictOutput)
+    outputs = (th.ClassificationOutput, th.RegressionOutput, th.PredictOutput)
+    assert all(isinstance(output, outputs) for output in spec.export_outputs.values())
+
+
+@every_case
+def test_evaluation_gives_the_loss_and_the_metrics_of_the_batch(
+    case: Case, device: torch.device
+) -> None:
+    batch, head = case.batch.to(device), case.head(weight_column="w")
+    extra = [torch.tensor(0.5, device=device)]
+    spec = head.create_estimator_spec(
+        batch.features, "eval", batch.logits, batch.labels, regularization_losses=extra
+    )
+    expected = head.loss(batch.labels, batch.logits, batch.features, regularization_losses=extra)
+    assert spec.loss == expected
+    metrics = head.metrics(regularization_losses=extra)
+    head.update_metrics(metrics, batch.features, batch.logits, batch.labels, extra)
+    assert spec.eval_metric_ops.compute() == metrics.compute()
+    assert spec.train_op is spec.export_outputs is None
+    assert spec.predictions.keys() == head.predictions(batch.logits).keys()
+
+
+@every_case
+def test_training_gives_the_loss_and_no_metrics(case: Case, device: torch.device) -> None:
+    batch, head = case.batch.to(device), case.head(weight_column="w")
+    spec = head.create_estimator_spec(
+        batch.features, "train", batch.logits, batch.labels, train_op_fn=lambda loss: 2 * loss
+    )
+    assert spec.loss == head.loss(batch.labels, batch.logits, batch.features)
+    assert spec.train_op == 2 * spec.loss
+    assert not spec.eval_metric_ops
+    assert spec.export_outputs is None
+
+
+def test_an_unknown_mode_is_refused(model: Model) -> None:
+    with pytest.raises(ValueError, match=r"mode.*'train'.*'bogus'"):
+        model.spec("bogus", optimizer=model.optimizer)
+
+
+# ---- the step ----
+
+
+def test_a_step_descends_and_returns_the_loss(model: Model) -> None:
+    losses = []
+    for _ in range(5):
+        spec = model.spec(optimizer=model.optimizer)
+        losses.append(spec.train_op())
+        assert losses[-1] == spec.loss
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_a_step_is_that_of_a_plain_loop(model: Model, device: torch.device) -> None:
+    plain = Model(device)
+    for _ in range(2):
+        model.spec(optimizer=model.optimizer).train_op()
+        plain.optimizer.zero_grad()
+        plain.spec(train_op_fn=lambda loss: loss).loss.backward()
+        plain.optimizer.step()
+    torch.testing.assert_close(model.values(), plain.values(), rtol=0, atol=0)
+
+
+def test_nothing_happens_before_the_step_is_called(model: Model) -> None:
+    before = model.values()
+    model.spec(optimizer=model.optimizer)
+    torch.testing.assert_close(model.values(), before, rtol=0, atol=0)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_step_clears_old_gradients(model: Model, device: torch.device) -> None:
+    model.second.weight.grad = torch.full_like(model.second.weight, 1e6)
+    model.spec(optimizer=model.optimizer).train_op()
+    fresh = Model(device)
+    fresh.spec(optimizer=fresh.optimizer).train_op()
+    torch.testing.assert_close(model.values(), fresh.values(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("form", [list, tuple])
+def test_only_trainable_variables_get_gradients(model: Model, form: type) -> None:
+    before = model.values()
+    variables = form(model.second.parameters())
+    model.spec(optimizer=model.optimizer, trainable_variables=variables).train_op()
+    after = model.values()
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {
+        "second.weight",
+        "second.bias",
+    }
+    assert all(parameter.grad is None for parameter in model.first.parameters())
+
+
+def test_no_trainable_variables_are_no_step(model: Model) -> None:
+    before = model.values()
+    spec = model.spec(optimizer=model.optimizer, trainable_variables=[])
+    assert spec.train_op() == spec.loss
+    torch.testing.assert_close(model.values(), before, rtol=0, atol=0)
+
+
+def test_updates_run_after_the_backward_pass_and_before_the_step(model: Model) -> None:
+    before, seen = model.values(), []
+
+    def update() -> None:
+        assert model.second.weight.grad is not None
+        torch.testing.assert_close(model.values(), before, rtol=0, atol=0)
+        seen.append(model.second.weight.grad.clone())
+
+    model.spec(optimizer=model.optimizer, update_ops=[update, update]).train_op()
+    assert len(seen) == 2
+    expected = before["second.weight"] - 0.1 * seen[0]
+    torch.testing.assert_close(model.second.weight.detach(), expected)
+
+
+def test_an_update_may_clip_the_gradient(model: Model) -> None:
+    before = model.values()
+
+    def clip() -> None:
+        nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+
+    model.spec(optimizer=model.optimizer, update_ops=(clip,)).train_op()
+    moved = [new - before[name] for name, new in model.values().items()]
+    assert torch.stack([change.norm() for change in moved]).norm().item() <= 1.01e-4
+
+
+def test_regularization_reaches_the_gradient(model: Model) -> None:
+    penalty = 10 * model.first.weight.square().sum()
+    model.spec(optimizer=model.optimizer, regularization_losses=[penalty]).train_op()
+    plain = Model(model.inputs.device)
+    plain.spec(optimizer=plain.optimizer).train_op()
+    expected = plain.first.weight.grad + 20 * Model(model.inputs.device).first.weight
+    torch.testing.assert_close(model.first.weight.grad, expected)
+
+
+def test_a_train_op_fn_gets_the_loss(model: Model) -> None:
+    seen = []
+    spec = model.spec(train_op_fn=lambda loss: seen.append(loss) or "done")
+    assert spec.train_op == "done"
+    assert seen == [spec.loss]
+
+
+def sgd(model: Model) -> dict[str, Any]:
+    return {"optimizer": model.optimizer}
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        (lambda model: {}, ValueError, "neither"),
+        (lambda model: {**sgd(model), "train_op_fn": abs}, ValueError, "both"),
+        (lambda model: {"train_op_fn": lambda loss: None}, ValueError, "to return a train op"),
+        (lambda model: {"optimizer": "SGD"}, TypeError, "optimizer.*str"),
+        (lambda model: {**sgd(model), "update_ops": print}, TypeError, "update_ops.*list"),
+        (
+            lambda model: {**sgd(model), "trainable_variables": model.parameters()},
+            TypeError,
+            "trainable_variables.*generator",
+        ),
+    ],
+)
+def test_a_step_that_makes_no_sense_is_refused(
+    model: Model, given: Any, error: type[Exception], says: str
+) -> None:
+    before = model.values()
+    with pytest.raises(error, match=says):
+        model.spec(**given(model))
+    torch.testing.assert_close(model.values(), before, rtol=0, atol=0)
+
+
+def test_what_only_training_needs_is_not_looked_at_elsewhere(model: Model) -> None:
+    for mode in ["eval", "infer"]:
+        model.spec(mode, optimizer="SGD", train_op_fn=abs, update_ops=7)

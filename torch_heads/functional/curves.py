@@ -1,0 +1,119 @@
+"""What counts of binned scores tell beyond single metrics: curves, calibration, thresholds.
+
+Scores are known to a bin of the grid, 1/199 wide: thresholds are the edges of bins, and mean
+scores are those of bin centres.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.scores import HARD_NEGATIVE, HARD_POSITIVE, ScoreBins
+
+
+class RocCurve(NamedTuple):
+    """Rates ``[K, T]`` above each of the thresholds ``[T]``, which ascend from 0 to 1."""
+
+    false_positive_rate: Tensor
+    true_positive_rate: Tensor
+    thresholds: Tensor
+
+
+class PrecisionRecallCurve(NamedTuple):
+    """Precision and recall ``[K, T]`` above each of the thresholds ``[T]``, ascending.
+
+    Where nothing is above the threshold, the precision is 1.
+    """
+
+    precision: Tensor
+    recall: Tensor
+    thresholds: Tensor
+
+
+class CalibrationCurve(NamedTuple):
+    """Mean score, share of positives and weight of each bin of scores, ``[K, bins]``."""
+
+    mean_score: Tensor
+    positive_share: Tensor
+    weight: Tensor
+
+
+class BestThreshold(NamedTuple):
+    """The threshold ``[K]`` that maximises the F score, and that score."""
+
+    threshold: Tensor
+    f_score: Tensor
+
+
+class ScoreCurves(NamedTuple):
+    """The curves of some columns: a head's classes, in order.
+
+    Attributes:
+        counts: ``[K, 3, bins]``, by kind of label; a soft label counts as positive.
+        bins: where the bins lie.
+    """
+
+    counts: Tensor
+    bins: ScoreBins
+
+    def roc(self) -> RocCurve:
+        """Return the receiver operating characteristic."""
+        positives, negatives = self._above()
+        return RocCurve(
+            safe_divide(negatives, negatives[:, :1]),
+            safe_divide(positives, positives[:, :1]),
+            self._edges(),
+        )
+
+    def precision_recall(self) -> PrecisionRecallCurve:
+        """Return precision against recall."""
+        positives, negatives = self._above()
+        predicted = positives + negatives
+        precision = torch.where(predicted > 0, safe_divide(positives, predicted), 1.0)
+        recall = safe_divide(positives, positives[:, :1])
+        return PrecisionRecallCurve(precision, recall, self._edges())
+
+    def calibration(self, bins: int = 10) -> CalibrationCurve:
+        """Return the calibration curve over bins of equal width, empty ones as 0."""
+        edges = self._edges()
+        centres = (edges[:-1] + edges[1:]) / 2
+        place = (centres * bins).floor().clamp(max=bins - 1).to(torch.int64)
+        counts = self.counts[..., : self.bins.size]
+        total = counts.sum(1)
+
+        def binned(values: Tensor) -> Tensor:
+            return values.new_zeros(len(values), bins).index_add(1, place, values)
+
+        weight = binned(total)
+        return CalibrationCurve(
+            safe_divide(binned(total * centres), weight),
+            safe_divide(binned(counts[:, HARD_POSITIVE:].sum(1)), weight),
+            weight,
+        )
+
+    def expected_calibration_error(self, bins: int = 10) -> Tensor:
+        """Return the mean distance of score and share of positives, by weight (Naeini, 2015)."""
+        curve = self.calibration(bins)
+        gap = (curve.mean_score - curve.positive_share).abs()
+        return safe_divide((gap * curve.weight).sum(-1), curve.weight.sum(-1))
+
+    def best_threshold(self, beta: float = 1.0) -> BestThreshold:
+        """Return the threshold with the highest F-beta score, the lowest of equals."""
+        positives, negatives = self._above()
+        factor = beta**2
+        actual = positives[:, :1]
+        score = safe_divide((1 + factor) * positives, positives + negatives + factor * actual)
+        best, place = score.max(-1)
+        return BestThreshold(self._edges()[place], best)
+
+    def _edges(self) -> Tensor:
+        return torch.tensor(self.bins.edges, dtype=torch.float64, device=self.counts.device)
+
+    def _above(self) -> tuple[Tensor, Tensor]:
+        """Return positives and negatives above each edge, ``[K, T]``."""
+        counts = self.counts[..., : self.bins.size]
+        above = counts.flip(-1).cumsum(-1).flip(-1)
+        above = torch.nn.functional.pad(above, (0, 1))
+        return above[:, HARD_POSITIVE:].sum(1), above[:, HARD_NEGATIVE]
