@@ -116,24 +116,6 @@ def check_columns(
     )
 
 
-def check_weights(who: str, argument: str, values: Any, logits: Tensor, per_logit: bool) -> Tensor:
-    """Return weights ``[D*, 1]``, or ``[D*, L]`` where a weight per logit is allowed.
-
-    Raises:
-        ValueError: if they are not real numbers or of another shape.
-    """
-    weights = to_tensor(who, argument, values, logits.device)
-    leading, full = logits.shape[:-1], logits.shape
-    if weights.shape == leading:
-        weights = weights.unsqueeze(-1)
-    elif weights.shape != (*leading, 1) and not (per_logit and weights.shape == full):
-        allowed = [leading, (*leading, 1), *([full] if per_logit and full[-1] > 1 else [])]
-        raise ValueError(
-            unexpected(who, argument, f"of shape {shape(*allowed)}", list(weights.shape))
-        )
-    return weights.to(logits.dtype)
-
-
 def sum_scalars(who: str, losses: Any) -> Tensor | float:
     """Return the sum of a list of regularization losses, 0 where it is empty or None.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.weights import WeightColumn
 
 LossFn = Callable[..., Tensor]
-WeightColumn = str | Callable[[Mapping[str, Any]], Any] | None
 MissingLabel = float | str | None
 
 REQUIRED, OPTIONAL = ("labels", "logits"), ("features", "loss_reduction")

@@ -15,15 +15,15 @@ from torch_heads.functional.labels import class_ids
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import check_columns, is_text, to_tensor
+from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
     LossFn,
     MissingLabel,
-    WeightColumn,
     check_class_weights,
     check_smoothing,
     check_thresholds,
 )
-from torch_heads.heads.base import Labels
+from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import (
     ClassificationOutput,
     ExportOutput,
@@ -42,7 +42,7 @@ from torch_heads.metrics.readings import (
     Reading,
     Recall,
 )
-from torch_heads.metrics.tally import Total
+from torch_heads.metrics.sums import Total
 
 
 class BinaryClassHead(TensorHead):

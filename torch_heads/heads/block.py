@@ -11,7 +11,8 @@ from torch_heads.functional.families import Balance, Categorical, class_weights
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.metrics.tally import ClassTally, ColumnTally, Observed, ScoreTally, Tally
+from torch_heads.metrics.sums import Observed
+from torch_heads.metrics.tally import ClassTally, ColumnTally, ScoreTally, Tally
 
 if TYPE_CHECKING:
     from torch_heads.heads.tensor_head import TensorHead

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from torch_heads.functional.labels import check_values, whole_numbers
-from torch_heads.heads.base import ABSENT, Features
 from torch_heads.heads.block import Batch
+from torch_heads.heads.evaluated import ABSENT, Features
 from torch_heads.heads.tensor_head import TensorHead
 
 

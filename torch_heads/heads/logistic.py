@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch_heads.functional.families import Bernoulli
 from torch_heads.functional.reductions import Reduction
-from torch_heads.heads.arguments import MissingLabel, WeightColumn
+from torch_heads.functional.weights import WeightColumn
+from torch_heads.heads.arguments import MissingLabel
 from torch_heads.heads.number_head import NumberHead
 
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import isfinite
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.tensors import (
-    SAME_BATCH,
-    SWAPPED,
-    check_columns,
-    check_logits,
-    to_tensor,
-)
-from torch_heads.heads.base import ABSENT, Features, Head, Labels
+from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block, Measured
+from torch_heads.heads.evaluated import ABSENT, Features, Labels
+from torch_heads.heads.named import NamedInputs, check_factors, check_heads
 from torch_heads.heads.parts import Part, make_parts
 from torch_heads.heads.spec import ExportOutput, PredictOutput
-from torch_heads.metrics.collection import Bound
+from torch_heads.metrics.bound import Bound
 
 
 class MultiHead(Head):
@@ -62,16 +55,14 @@ class MultiHead(Head):
 
     def __init__(self, heads: Iterable[Head], head_weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        self._children = tuple(_checked(self.title, heads))
+        self._children = tuple(check_heads(self.title, heads))
         self.heads = nn.ModuleList(self._children)
         self.names = [head.name or "" for head in self._children]
         self.title = f"{self.title} {preview(self.names, 4)}"
-        self._named = [head.name for head in self._children if head.takes_names]
         self._positions = {name: i for i, name in enumerate(self.names)}
-        factors = _factors(self.title, head_weights, len(self.names))
+        self._inputs = NamedInputs(self.title, self._children)
+        factors = check_factors(self.title, head_weights, len(self.names))
         self.register_buffer("head_weights", factors, persistent=False)
-        self._widths = [head.logits_dimension for head in self._children]
-        self._labels_dimension = sum(head.labels_dimension for head in self._children)
         self._parts = tuple(make_parts(self._children))
         self.parts = nn.ModuleList(self._parts)
         order = [i for part in self._parts for i in part.positions]
@@ -113,12 +104,12 @@ class MultiHead(Head):
     @property
     def logits_dimension(self) -> int:
         """The sum of the heads'."""
-        return sum(self._widths)
+        return sum(self._inputs.widths)
 
     @property
     def labels_dimension(self) -> int:
         """The sum of the heads'."""
-        return self._labels_dimension
+        return self._inputs.labels_dimension
 
     @property
     def may_miss(self) -> bool:
@@ -147,7 +138,7 @@ class MultiHead(Head):
         self, labels: Labels, logits: Any, features: Features | None = None, *, weights: Any = None
     ) -> dict[str, Tensor]:
         """Return each head's loss by name, without ``head_weights``; arguments as for `loss`."""
-        measured = self._measure(labels, logits, features, weights)
+        measured = self.measure(labels, logits, features, weights)
         values = self.per_head([one.losses for one in measured])
         return dict(zip(self.names, values.unbind(), strict=True))
 
@@ -164,9 +155,9 @@ class MultiHead(Head):
         mask: Tensor | None = None,
     ) -> Sequence[Batch]:
         """Return one checked batch per block."""
-        logits = self._check_logits(logits)
-        labels = {} if labels is ABSENT else self._check_labels(labels, logits)
-        weights = self._check_weights(weights)
+        logits = self._inputs.check_logits(logits)
+        labels = {} if labels is ABSENT else self._inputs.check_labels(labels, logits)
+        weights = self._inputs.check_weights(weights)
         return [
             batch
             for part in self._parts
@@ -229,68 +220,12 @@ class MultiHead(Head):
         joined = torch.cat(list(values)) if len(values) > 1 else values[0]
         return joined if self.order is None else joined[self.order]
 
-    def _check_logits(self, logits: Any) -> Tensor | Mapping[str, Any]:
-        if not isinstance(logits, Mapping):
-            return check_logits(self.title, logits, self.logits_dimension)
-        self._check_names("logits", logits, lambda head: False)
-        return logits
-
-    def _check_labels(
-        self, labels: Any, logits: Tensor | Mapping[str, Any]
-    ) -> Tensor | Mapping[str, Any]:
-        if isinstance(labels, Mapping):
-            self._check_names("labels", labels, lambda head: head.may_miss)
-            return labels
-        if labels is None:
-            expected = "as a dict by head name, or one numeric tensor"
-            raise ValueError(unexpected(self.title, "labels", expected, None))
-        if self._named:
-            raise ValueError(
-                unexpected(
-                    self.title,
-                    "labels",
-                    "as a dict by head name",
-                    type(labels).__name__,
-                    f"The heads {preview(self._named)} take class names. {SWAPPED}",
-                )
-            )
-        first = logits if isinstance(logits, Tensor) else torch.as_tensor(logits[self.names[0]])
-        stacked = to_tensor(self.title, "labels", labels, first.device)
-        return check_columns(self.title, "labels", stacked, first.shape[:-1], self.labels_dimension)
-
-    def _check_weights(self, weights: Any) -> Mapping[str, Any]:
-        if weights is None:
-            return {}
-        if not isinstance(weights, Mapping):
-            given = type(weights).__name__
-            raise TypeError(unexpected(self.title, "weights", "as a dict by head name", given))
-        unknown = [name for name in weights if name not in self._positions]
-        if unknown:
-            raise ValueError(
-                unexpected(
-                    self.title, "weights", f"by head names {preview(self.names)}", preview(unknown)
-                )
-            )
-        return weights
-
-    def _check_names(
-        self, argument: str, given: Mapping[str, Any], may_lack: Callable[[Head], bool]
-    ) -> None:
-        absent = [name for name in self.names if name not in given]
-        if any(not may_lack(self[name]) for name in absent):
-            missing = preview(name for name in absent if not may_lack(self[name]))
-            raise ValueError(
-                unexpected(
-                    self.title, argument, f"for the heads {missing}", preview(given), SAME_BATCH
-                )
-            )
-
     def as_logits(self, logits: Any) -> dict[str, Any]:
         """Return each head's logits by name: a dict's own, or the split of one tensor."""
-        checked = self._check_logits(logits)
+        checked = self._inputs.check_logits(logits)
         if isinstance(checked, Mapping):
             return {name: checked[name] for name in self.names}
-        split = torch.split(checked, self._widths, dim=-1)
+        split = torch.split(checked, self._inputs.widths, dim=-1)
         return dict(zip(self.names, split, strict=True))
 
     def tensor_predictions(self, logits: Any) -> dict[str, Any]:
@@ -351,41 +286,3 @@ class MultiHead(Head):
             if isinstance(predicted, PredictOutput):
                 merged |= {f"{name}/{key}": value for key, value in predicted.outputs.items()}
         return {**outputs, "predict": PredictOutput(merged)}
-
-
-def _checked(who: str, heads: Any) -> list[Head]:
-    if isinstance(heads, Head) or not isinstance(heads, Iterable):
-        raise TypeError(unexpected(who, "heads", "as a list of heads", type(heads).__name__))
-    children = list(heads)
-    if not children:
-        raise ValueError(unexpected(who, "heads", "with at least one head", children))
-    for head in children:
-        if not isinstance(head, Head):
-            given = type(head).__name__
-            raise TypeError(unexpected(who, "heads", "as a list of heads", f"a {given} in it"))
-        if not head.name:
-            given = f"a {type(head).__name__} without"
-            raise ValueError(unexpected(who, "heads", "with a name each", given))
-    for name, times in Counter(head.name for head in children).items():
-        if times > 1:
-            raise ValueError(unexpected(who, "heads", "with different names", f"{name!r} twice"))
-    return children
-
-
-def _factors(who: str, head_weights: Any, count: int) -> Tensor | None:
-    if head_weights is None:
-        return None
-    expected = f"as one finite number per head, {count} in all"
-    if isinstance(head_weights, (str, Mapping)) or not isinstance(head_weights, Iterable):
-        raise TypeError(unexpected(who, "head_weights", expected, repr(head_weights)))
-    given = list(head_weights)
-    for weight in given:
-        if isinstance(weight, str) or np.ndim(weight) != 0:
-            raise TypeError(unexpected(who, "head_weights", expected, repr(weight)))
-        if not isfinite(weight):
-            raise ValueError(unexpected(who, "head_weights", expected, repr(weight)))
-    factors = [float(weight) for weight in given]
-    if factors and len(factors) != count:
-        came = f"{len(factors)}: {preview(factors)}"
-        raise ValueError(unexpected(who, "head_weights", expected, came))
-    return torch.tensor(factors, dtype=torch.float32) if factors else None

@@ -14,15 +14,15 @@ from torch_heads.functional.families import Balance, Categorical
 from torch_heads.functional.labels import class_ids, whole_numbers
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.tensors import SWAPPED, check_columns, is_text, to_tensor
+from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
     LossFn,
     MissingLabel,
-    WeightColumn,
     check_class_weights,
     check_count,
     check_smoothing,
 )
-from torch_heads.heads.base import Labels
+from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.readings import AverageLoss, CorrectShare, Reading

@@ -14,16 +14,16 @@ from torch_heads.functional.families import Balance, Bernoulli
 from torch_heads.functional.labels import multi_hot
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
+from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
     LossFn,
     MissingLabel,
-    WeightColumn,
     check_class_weights,
     check_count,
     check_smoothing,
     check_thresholds,
 )
-from torch_heads.heads.base import Labels
+from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.readings import (
@@ -36,7 +36,7 @@ from torch_heads.metrics.readings import (
     Reading,
     Recall,
 )
-from torch_heads.metrics.tally import Total
+from torch_heads.metrics.sums import Total
 
 
 class MultiLabelHead(TensorHead):

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from torch_heads.functional.tensors import check_columns, to_tensor
 from torch_heads.heads.arguments import check_count
-from torch_heads.heads.base import Labels
+from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.readings import AverageLoss, Mean, Reading
-from torch_heads.metrics.tally import Total
+from torch_heads.metrics.sums import Total
 
 
 class NumberHead(TensorHead):

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_heads.heads.base import ABSENT, Features, Head
+from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block, Measured
 from torch_heads.heads.encoder import JoinedEncoder
+from torch_heads.heads.evaluated import ABSENT, Features
 from torch_heads.heads.joined import JoinedBlock
 from torch_heads.heads.tensor_head import TensorHead
-from torch_heads.metrics.collection import Bound
+from torch_heads.metrics.bound import Bound
 
 Columns = Mapping[str, Any] | Tensor  # by head name, or those of all heads side by side
 

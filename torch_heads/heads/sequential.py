@@ -11,11 +11,12 @@ from torch import Tensor
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.tensors import check_logits, to_tensor
-from torch_heads.heads.base import Features, Head, Labels
+from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block, Measured
+from torch_heads.heads.evaluated import Features, Labels
 from torch_heads.heads.multi import MultiHead
 from torch_heads.heads.spec import EstimatorSpec, ExportOutput, ModeKeys
-from torch_heads.metrics.collection import Bound
+from torch_heads.metrics.bound import Bound
 
 
 class SequentialHeadWrapper(Head):

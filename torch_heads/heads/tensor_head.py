@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import isnan, nan
 from typing import Any, ClassVar
 
@@ -16,19 +16,20 @@ from torch_heads.functional.families import Balance, Family
 from torch_heads.functional.labels import check_values
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import check_logits, check_weights
+from torch_heads.functional.tensors import check_logits
+from torch_heads.functional.weights import WeightColumn, find_weights
 from torch_heads.heads.arguments import (
     LossFn,
     MissingLabel,
-    WeightColumn,
     check_loss_fn,
     check_missing_label,
     check_vocabulary,
     check_weight_column,
 )
-from torch_heads.heads.base import ABSENT, Features, Head, Labels
+from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block
-from torch_heads.metrics.collection import Bound
+from torch_heads.heads.evaluated import ABSENT, Features, Labels
+from torch_heads.metrics.bound import Bound
 from torch_heads.metrics.readings import Coverage, Reading
 
 
@@ -179,31 +180,8 @@ class TensorHead(Head):
         self, features: Features | None, weights: Any, logits: Tensor
     ) -> Tensor | None:
         """Return the weights given, or those of the ``weight_column``, checked; None for none."""
-        column, per_logit = self.weight_column, self.loss_dimension > 1
-        if weights is not None:
-            if column is not None:
-                raise ValueError(
-                    unexpected(
-                        self.title, "weights", f"or the weight_column {column!r} alone", "both"
-                    )
-                )
-            return check_weights(self.title, "weights", weights, logits, per_logit)
-        if column is None:
-            return None
-        if callable(column):
-            found = column({} if features is None else features)
-            return check_weights(self.title, "weight_column(features)", found, logits, per_logit)
-        if not isinstance(features, Mapping) or column not in features:
-            given = preview(features, 20) if isinstance(features, Mapping) else repr(features)
-            raise ValueError(
-                unexpected(self.title, "features", f"with the weight_column {column!r}", given)
-            )
-        found, argument = features[column], f"features[{column!r}]"
-        if not isinstance(found, Tensor):
-            found = np.asarray(found)
-        if found.ndim == 1:
-            found = found[:, None]  # the originals' rule; it tells for logits of rank 3 and more
-        return check_weights(self.title, argument, found, logits, per_logit)
+        per_logit = self.loss_dimension > 1
+        return find_weights(self.title, self.weight_column, features, weights, logits, per_logit)
 
     def custom_losses(self, batch: Batch) -> Tensor:
         """Return what the user's ``loss_fn`` gives, ``[D*, loss_dimension]``."""

@@ -19,7 +19,7 @@ from torch_heads.functional.scores import (
     precision_recall_auc,
     roc_auc,
 )
-from torch_heads.metrics.tally import Sums, Total
+from torch_heads.metrics.sums import Sums, Total
 
 
 @dataclass(frozen=True)

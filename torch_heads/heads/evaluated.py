@@ -1,0 +1,223 @@
+"""The metrics of a head: the collection that it wraps, and one update of all of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.scores import ScoreBins
+from torch_heads.functional.tensors import sum_scalars
+from torch_heads.heads.block import Batch, Block, Measured
+from torch_heads.metrics.bound import Bound
+from torch_heads.metrics.collection import Layout, ReadingCollection
+from torch_heads.metrics.readings import CallMean
+from torch_heads.metrics.tally import CallTally
+
+CALLS, REGULARIZATION = "calls", "regularization"
+
+ABSENT: Any = object()  # the labels of a head that a batch has none for
+
+Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
+Features = Mapping[str, Any]
+
+
+class Evaluated(nn.Module, ABC):
+    """A module that measures batches by blocks, and keeps the tallies of what it measured."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__()
+        kind = type(self).__name__
+        if name is not None and not isinstance(name, str):
+            raise TypeError(unexpected(kind, "name", "as a string", type(name).__name__))
+        self._name = name
+        #: The head's class and name, as errors say it.
+        self.title = f"{kind} {name!r}" if name else kind
+        self._layout: Layout | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The head's name: the suffix of its metric keys, its key in a `MultiHead`."""
+        return self._name
+
+    @abstractmethod
+    def blocks(self) -> Sequence[Block]:
+        """Return the blocks that compute this head's losses and observations."""
+
+    @abstractmethod
+    def encode(
+        self,
+        labels: Labels,
+        logits: Any,
+        features: Features | None = None,
+        weights: Any = None,
+        mask: Tensor | None = None,
+    ) -> Sequence[Batch]:
+        """Return one checked batch per block; ``mask`` ``[D*]`` is False where a row is padding.
+
+        Raises:
+            ValueError: if the batch is not what this head takes.
+        """
+
+    @abstractmethod
+    def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
+        """Return the metrics by key, bound to the tallies of each block, given by name."""
+
+    def call_keys(self) -> list[tuple[str, bool]]:
+        """Return the keys of what is averaged over update calls, and whether some may not count."""
+        return []
+
+    def call_values(self, measured: Sequence[Measured]) -> list[Measured]:
+        """Return what `call_keys` names, and which of them count, from what blocks measured."""
+        return []
+
+    def measure(
+        self,
+        labels: Labels,
+        logits: Any,
+        features: Features | None,
+        weights: Any,
+        observe: bool = False,
+    ) -> list[Measured]:
+        """Return the losses of each block and, if asked, what its tally takes from the batch."""
+        batches = self.encode(labels, logits, features, weights)
+        return [
+            block.measure(batch, observe)
+            for block, batch in zip(self.blocks(), batches, strict=True)
+        ]
+
+    def metrics(self, regularization_losses: Sequence[Any] | None = None) -> ReadingCollection:
+        """Return a new metric collection, empty; with the regularization's where that is given."""
+        blocks = self.blocks()
+        names: list[str] = []
+        for block in blocks:
+            family = type(block.heads[0].family).__name__.lower()
+            names.append(family if family not in names else f"{family}_{len(names)}")
+        tallies: dict[str, Any] = {
+            name: block.tally() for name, block in zip(names, blocks, strict=True)
+        }
+        readings: dict[str, Bound] = {}
+        keys = self.call_keys()
+        if keys:
+            tallies[CALLS] = CallTally(len(keys))
+            readings |= {
+                key: _call_mean(CALLS, i, may_miss) for i, (key, may_miss) in enumerate(keys)
+            }
+        readings |= self.bound_readings(names)
+        if self._layout is None:
+            shapes = tuple(tuple(tally.sums.shape) for tally in tallies.values())
+            self._layout = (tuple(readings), shapes)
+        if regularization_losses is not None:
+            sum_scalars(self.title, regularization_losses)
+            tallies[REGULARIZATION] = CallTally(1)
+            readings[self._suffixed("regularization_loss")] = _call_mean(REGULARIZATION, 0)
+        return ReadingCollection(tallies, readings, self._layout)
+
+    @property
+    def metric_collection(self) -> ReadingCollection:
+        """The collection that this head wraps; assign another, or a clone, to replace it."""
+        if "metric_collection" not in self._modules:
+            # made when first asked for: a head inside a MultiHead never needs its own
+            self._modules["metric_collection"] = self.metrics()
+        return self._modules["metric_collection"]  # type: ignore[return-value]
+
+    def update_metrics(
+        self,
+        eval_metrics: ReadingCollection | None = None,
+        features: Features | None = None,
+        logits: Any = None,
+        labels: Labels = None,
+        regularization_losses: Sequence[Any] | None = None,
+        *,
+        weights: Any = None,
+    ) -> ReadingCollection:
+        """Add one batch to a collection made by `metrics`, or to the head's own; return it.
+
+        The collection moves to the device of the logits.
+
+        Args:
+            eval_metrics: a collection from `metrics`, or a clone; None for `metric_collection`.
+            features: as for `loss`.
+            logits: as for `loss`; here they come before the labels, as in the originals.
+            labels: as for `loss`.
+            regularization_losses: as for `loss`; `metrics` must have been given some, too.
+            weights: as for `loss`.
+
+        Raises:
+            ValueError: if the batch is not what the head takes, or the collection not its own.
+            KeyError: if the collection does not keep regularization losses.
+        """
+        metrics = self.metric_collection if eval_metrics is None else eval_metrics
+        self._check_metrics(metrics)
+        tallies = list(metrics.tallies.values())
+        regularized = REGULARIZATION in metrics.tallies
+        if regularization_losses is not None and not regularized:
+            raise KeyError(
+                unexpected(
+                    self.title,
+                    "eval_metrics",
+                    "that keep regularization_losses",
+                    "none of them",
+                    "Make them by head.metrics(regularization_losses=[...]).",
+                )
+            )
+        with torch.no_grad():
+            added = sum_scalars(self.title, regularization_losses)
+            measured = self.measure(labels, logits, features, weights, observe=True)
+            device = measured[0].losses.device
+            calls = self.call_values(measured)
+            for tally, one in zip(tallies, measured, strict=False):
+                tally.prepare(device)
+                tally.add(one.observed)
+            if calls:
+                counted = None if all(one.counted is None for one in calls) else _counted(calls)
+                metrics.tallies[CALLS].prepare(device)
+                metrics.tallies[CALLS].add((torch.cat([one.losses for one in calls]), counted))
+            if regularization_losses is not None:
+                total = torch.as_tensor(added, device=device).reshape(1)
+                metrics.tallies[REGULARIZATION].prepare(device)
+                metrics.tallies[REGULARIZATION].add((total, None))
+        return metrics
+
+    def _suffixed(self, key: str) -> str:
+        return f"{key}/{self.name}" if self.name else key
+
+    def _check_metrics(self, metrics: Any) -> None:
+        if not isinstance(metrics, ReadingCollection):
+            raise TypeError(
+                unexpected(
+                    self.title, "eval_metrics", "made by its metrics()", type(metrics).__name__
+                )
+            )
+        own = self._layout if self._layout is not None else self.metrics().layout
+        if metrics.layout is not own and metrics.layout != own:
+            raise ValueError(
+                unexpected(
+                    self.title,
+                    "eval_metrics",
+                    f"made by its metrics(), with {preview(own[0], 4)}",
+                    preview(metrics.layout[0], 4),
+                )
+            )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if any(key.startswith(f"{prefix}metric_collection.") for key in state_dict):
+            self.metric_collection  # noqa: B018  made here, so that its states find their place
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _call_mean(tally: str, row: int, may_miss: bool = False) -> Bound:
+    return Bound(CallMean(), tally, slice(row, row + 1), ScoreBins(), may_miss)
+
+
+def _counted(calls: Sequence[Measured]) -> Tensor:
+    return torch.cat(
+        [
+            torch.ones_like(one.losses, dtype=torch.bool) if one.counted is None else one.counted
+            for one in calls
+        ]
+    )

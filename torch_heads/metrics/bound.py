@@ -1,0 +1,100 @@
+"""A reading bound to some columns of a tally, and the same as a `torchmetrics.Metric`."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.plot import plot_single_or_multi_val
+
+from torch_heads.functional.scores import ScoreBins
+from torch_heads.metrics.readings import Reading
+from torch_heads.metrics.sums import Sums
+from torch_heads.metrics.tally import Tally
+
+UPDATE_BY_HEAD = "Update it by head.update_metrics(metrics, features, logits, labels)."
+
+
+class Bound(NamedTuple):
+    """A reading, the tally that it reads, and the columns and bins that it reads there.
+
+    Where labels ``may_miss``, what never had a label reads as NaN, not as 0.
+    """
+
+    reading: Reading
+    tally: str
+    columns: slice
+    bins: ScoreBins
+    may_miss: bool = False
+
+    @property
+    def rows(self) -> slice:
+        """The rows of the tally's state that the reading reads."""
+        if self.reading.column is None:
+            return self.columns
+        return slice(*(self.columns.start + self.reading.column + i for i in (0, 1)))
+
+    def value(self, rows: Tensor) -> Tensor:
+        """Return the metric from these rows of the state, ``[..., U, width]``, as default dtype."""
+        sums = Sums.of(rows)
+        value = self.reading.read(sums, self.bins).to(torch.get_default_dtype())
+        if not self.may_miss:
+            return value
+        return torch.where(self.reading.present(sums), value, torch.nan)
+
+
+class ReadingMetric(Metric):
+    """One reading as a `torchmetrics.Metric`. Its states are its tally's, shared with the others.
+
+    To reset it resets the tally, and with it every reading of that tally.
+    """
+
+    full_state_update = False
+
+    def __init__(self, name: str, bound: Bound, tally: Tally) -> None:
+        # the tally syncs and caches
+        super().__init__(sync_on_compute=False, compute_with_cache=False)
+        self.name = name
+        self.bound = bound
+        self.tally = tally
+
+    @property
+    def higher_is_better(self) -> bool | None:  # type: ignore[override]
+        """Whether more is better, None where neither is."""
+        return self.bound.reading.higher_is_better
+
+    @property
+    def update_count(self) -> int:
+        """How many batches the tally has seen since the last reset."""
+        return self.tally.update_count
+
+    @property
+    def update_called(self) -> bool:
+        """Whether the tally has seen a batch since the last reset."""
+        return self.tally.update_called
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the tally."""
+        return self.tally.device
+
+    def update(self, *_: Any, **__: Any) -> None:
+        """Refuse: only a head can update its metrics."""
+        raise TypeError(f"{self.name!r} is read from a tally. {UPDATE_BY_HEAD}")
+
+    def compute(self) -> Tensor:
+        """Return the metric over all batches since the last reset."""
+        return self.bound.value(self.tally.compute()[self.bound.rows])
+
+    def reset(self) -> None:
+        """Reset the tally."""
+        self.tally.reset()
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Plot one or several values of this metric, as torchmetrics does."""
+        return plot_single_or_multi_val(
+            self.compute() if val is None else val,
+            ax=ax,
+            higher_is_better=self.higher_is_better,
+            name=self.name,
+        )
