@@ -1,7 +1,7 @@
 """One small example of each head, in each form in which it takes labels."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,11 +40,15 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A head, made with more arguments if wanted, and a batch for it."""
+    """What makes a head, and a batch for it."""
 
     about: str
-    head: Callable[..., th.Head]
-    batch: Batch
+    make: Callable[..., th.Head] = field(repr=False)
+    batch: Batch = field(repr=False)
+
+    def head(self, device: torch.device | str = "cpu", **kwargs: Any) -> th.Head:
+        """Return a new head, made with more arguments if wanted."""
+        return self.make(**kwargs).to(device)
 
     @property
     def dense(self) -> bool:
@@ -128,17 +132,17 @@ def coo(rows: Sequence[Sequence[int]]) -> Tensor:
     )
 
 
-def case(about: str, head: Callable[..., th.Head], labels: Any, width: int, *steps: int) -> Case:
+def case(about: str, make: Callable[..., th.Head], labels: Any, width: int, *steps: int) -> Case:
     """Return a case with random logits and weights; ``steps`` are further batch dimensions."""
     weights = 0.25 + torch.rand(ROWS, *steps, generator=RANDOM)
-    return Case(about, head, Batch(labels, normal(ROWS, *steps, width), {"w": weights}))
+    return Case(about, make, Batch(labels, normal(ROWS, *steps, width), {"w": weights}))
 
 
-def sequential(about: str, head: Callable[..., th.Head], labels: Any, width: int) -> Case:
+def sequential(about: str, make: Callable[..., th.Head], labels: Any, width: int) -> Case:
     """Return a case of the wrapped head, in which some steps are padding."""
 
     def wrapped(**kwargs: Any) -> th.Head:
-        return th.SequentialHeadWrapper(head(**kwargs), feature_columns=["w"])
+        return th.SequentialHeadWrapper(make(**kwargs), feature_columns=["w"])
 
     one = case(about, wrapped, labels, width, STEPS)
     lengths = torch.tensor([3, 1, 2, 0, 3, 2, 1])

@@ -10,6 +10,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="the torch device to run the tests on")
 
 
+def pytest_configure() -> None:
+    # the tensors of tests are small: threads would only wait for each other
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Return the device that the factories of a test are bound to."""

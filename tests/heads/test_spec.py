@@ -46,7 +46,7 @@ def test_modes_have_the_originals_values() -> None:
 
 @every_case
 def test_a_server_needs_neither_labels_nor_features(case: Case, device: torch.device) -> None:
-    batch, head = case.batch.to(device), case.head(weight_column="w")
+    batch, head = case.batch.to(device), case.head(device, weight_column="w")
     needs_mask = isinstance(head, th.SequentialHeadWrapper)
     spec = head.create_estimator_spec(
         batch.features if needs_mask else None, th.ModeKeys.PREDICT, batch.logits
@@ -65,7 +65,7 @@ def test_a_server_needs_neither_labels_nor_features(case: Case, device: torch.de
 def test_evaluation_gives_the_loss_and_the_metrics_of_the_batch(
     case: Case, device: torch.device
 ) -> None:
-    batch, head = case.batch.to(device), case.head(weight_column="w")
+    batch, head = case.batch.to(device), case.head(device, weight_column="w")
     extra = [torch.tensor(0.5, device=device)]
     spec = head.create_estimator_spec(
         batch.features, "eval", batch.logits, batch.labels, regularization_losses=extra
@@ -81,7 +81,7 @@ def test_evaluation_gives_the_loss_and_the_metrics_of_the_batch(
 
 @every_case
 def test_training_gives_the_loss_and_no_metrics(case: Case, device: torch.device) -> None:
-    batch, head = case.batch.to(device), case.head(weight_column="w")
+    batch, head = case.batch.to(device), case.head(device, weight_column="w")
     spec = head.create_estimator_spec(
         batch.features, "train", batch.logits, batch.labels, train_op_fn=lambda loss: 2 * loss
     )

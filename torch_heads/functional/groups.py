@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from torch_heads.functional.constants import Constants
 
 
-class Groups(nn.Module):
+class Groups(Constants):
     """Where each of several groups of logits stands, and how to compute all of them at once.
 
     Groups of one width are a view. Others are padded to the next power of two, so that there are
@@ -27,7 +29,7 @@ class Groups(nn.Module):
         super().__init__()
         self.widths = list(widths)
         self.uniform = len(set(widths)) == 1
-        self.buckets: list[int] = []
+        self.buckets: list[tuple[int, int]] = []
         starts = list(accumulate(widths, initial=0))
         order: list[int] = []
         if not self.uniform:
@@ -37,25 +39,25 @@ class Groups(nn.Module):
             for size, members in by_size.items():
                 padded = min(size, max(widths[i] for i in members))
                 b = len(self.buckets)
-                self.buckets.append(padded)
+                self.buckets.append((len(members), padded))
                 order += members
                 step = torch.arange(padded)
                 own = torch.tensor([widths[i] for i in members]).unsqueeze(-1)
                 start = torch.tensor([starts[i] for i in members]).unsqueeze(-1)
                 index = start + torch.minimum(step, own - 1)
-                self.register_buffer(f"members_{b}", torch.tensor(members), persistent=False)
-                self.register_buffer(f"index_{b}", index.flatten(), persistent=False)
-                self.register_buffer(f"padding_{b}", step >= own, persistent=False)
-        self.register_buffer("inverse", torch.tensor(order).argsort(), persistent=False)
+                self.constant(f"members_{b}", torch.tensor(members))
+                self.constant(f"index_{b}", index.flatten())
+                self.constant(f"padding_{b}", step >= own)
+        self.constant("inverse", torch.tensor(order).argsort())
 
     def spread(self, values: Tensor, fill: float) -> list[Tensor]:
         """Return values ``[..., C]`` of each logit as ``[..., groups, width]`` per bucket."""
         if self.uniform:
             return [values.view(*values.shape[:-1], len(self.widths), self.widths[0])]
         parts = []
-        for b, width in enumerate(self.buckets):
+        for b, shape in enumerate(self.buckets):
             part = values.index_select(-1, self.get_buffer(f"index_{b}"))
-            part = part.view(*values.shape[:-1], -1, width)
+            part = part.view(*values.shape[:-1], *shape)
             parts.append(part.masked_fill(self.get_buffer(f"padding_{b}"), fill))
         return parts
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.tensors import check_columns, is_text, to_tensor
+from torch_heads.functional.tensors import blank, check_columns, is_text, to_tensor
 
 Blame = str | Callable[[Tensor], str]  # who refuses, or who does given the mask of bad values
 
@@ -59,13 +59,15 @@ def multi_hot(
     n_classes: int,
     device: torch.device,
     missing: float | str | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Return labels as ``[D*, n_classes]``, one entry per class.
 
     Multi-hot labels are taken as they are. Sets of classes may be given row-wise as
     ``torch.sparse_coo_tensor`` of ids (``[D*, ?]``), as a (jagged) nested tensor of ids, or as
     nested lists of ids or names, in which rows of length ``n_classes`` are read as multi-hot. A
-    set of nothing but ``missing`` is a row without a label.
+    set of nothing but ``missing`` is a row without a label. Where ``mask`` ``[D*]`` is False
+    (padding), any set will do.
 
     Raises:
         ValueError: if an id is out of range, a name unknown, or the batch of another shape.
@@ -79,7 +81,7 @@ def multi_hot(
     elif isinstance(labels, Tensor) and labels.is_nested:
         sets = _sets_of_nested(labels)
     elif is_text(labels) or _are_sets(labels, len(leading), n_classes):
-        sets = _sets_of_lists(who, labels, len(leading), vocabulary, device, missing)
+        sets = _sets_of_lists(who, labels, len(leading), vocabulary, device, missing, mask)
     else:
         dense = to_tensor(who, "labels", labels, device)
         return check_columns(who, "labels", dense, leading, n_classes)
@@ -89,6 +91,8 @@ def multi_hot(
     ids = sets.ids
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.is_complex():
         raise ValueError(unexpected(who, "sparse labels", "to be integer class ids", ids.dtype))
+    if mask is not None:
+        ids = blank(ids, mask.flatten()[sets.rows])
     check_values(who, "sparse labels", ids, 0, n_classes - 1)
     hot = torch.zeros(prod(leading) * n_classes, dtype=torch.int64, device=device)
     hot = hot.index_fill(0, sets.rows.to(device) * n_classes + ids.to(device), 1)
@@ -132,8 +136,12 @@ def _sets_of_lists(
     vocabulary: Sequence[str] | None,
     device: torch.device,
     missing: object,
+    mask: Tensor | None,
 ) -> _Sets:
     sets = _rows_of_sets(labels, depth)
+    if mask is not None and mask.numel() == len(sets):
+        steps = mask.flatten().tolist()
+        sets = [entries if step else [] for entries, step in zip(sets, steps, strict=True)]
     absent = [i for i, entries in enumerate(sets) if missing is not None and entries == [missing]]
     for i in absent:
         sets[i] = []

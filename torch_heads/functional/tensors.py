@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_heads.functional.errors import preview, shape, unexpected
 
 SAME_BATCH = "Labels and logits must come from the same batch."
-SWAPPED = "Labels and logits may be swapped: loss takes labels first, update_metrics logits."
+SWAPPED = "Labels come first in loss, logits in update_metrics: the two may be swapped."
 
 
 def is_text(values: Any) -> bool:
@@ -71,8 +71,8 @@ def to_tensor(who: str, argument: str, values: Any, device: torch.device | None 
         array = array.astype(np.int64)
     if array.dtype.kind == "f" and not isinstance(values, np.ndarray):
         return torch.tensor(array, dtype=torch.get_default_dtype(), device=device)
-    # a copy, since the caller's array may be read-only or change under us
-    return torch.tensor(array.copy(), device=device)
+    # a copy: the caller's array may be read-only, reversed, or of the other byte order
+    return torch.tensor(array.astype(array.dtype.newbyteorder("=")), device=device)
 
 
 def check_logits(who: str, given: Any, width: int) -> Tensor:
@@ -114,6 +114,11 @@ def check_columns(
     raise ValueError(
         unexpected(who, argument, f"of shape {allowed}", list(values.shape), SAME_BATCH)
     )
+
+
+def blank(values: Tensor, keep: Tensor | None) -> Tensor:
+    """Return 0 where ``keep`` is False, whatever stands there; all values where it is None."""
+    return values if keep is None else torch.where(keep, values, torch.zeros_like(values))
 
 
 def sum_scalars(who: str, losses: Any) -> Tensor | float:

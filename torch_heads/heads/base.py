@@ -50,10 +50,6 @@ class Head(Evaluated):
         """Whether labels may be missing, so that a batch may lack them altogether."""
         return False
 
-    def stacked_labels(self, columns: Tensor) -> Tensor:
-        """Return this head's labels out of a stacked tensor, which has one dtype for all heads."""
-        return columns
-
     @abstractmethod
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
         """Return the scalar loss from the losses of each block."""

@@ -127,7 +127,7 @@ class BinaryClassHead(TensorHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels ``[D*, 1]``, class names as ids."""
-        if is_text(labels):
+        if is_text(labels) or (self._named and isinstance(labels, list) and not labels):
             labels = class_ids(self.title, labels, self.label_vocabulary, self.missing_label, mask)
         elif self._named and labels is not None:
             raise ValueError(

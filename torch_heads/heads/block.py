@@ -11,6 +11,7 @@ from torch_heads.functional.families import Balance, Categorical, class_weights
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.scores import ScoreBins
+from torch_heads.functional.tensors import blank
 from torch_heads.metrics.sums import Observed
 from torch_heads.metrics.tally import ClassTally, ColumnTally, ScoreTally, Tally
 
@@ -79,7 +80,9 @@ class Block(nn.Module):
         if head.inverse_link_fn is None:
             predictions = family.observed(logits, labels, groups)
         else:
-            predictions = head.inverse_link_fn(logits)
+            # of the 0 that stands for what does not count, any link may make an infinity
+            keep = labelled if weights is None else weights != 0
+            predictions = blank(head.inverse_link_fn(logits), keep)
         seen = None if labelled is None else labelled.to(losses.dtype)
         counted = None if seen is None else (self.per_head(seen) > 0)
         observed = Observed(

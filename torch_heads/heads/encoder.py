@@ -8,16 +8,18 @@ from math import isnan, nan
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
+from torch_heads.functional.constants import Constants
 from torch_heads.functional.labels import check_values, whole_numbers
+from torch_heads.functional.tensors import blank
 from torch_heads.heads.block import Batch
 from torch_heads.heads.evaluated import ABSENT, Features
 from torch_heads.heads.tensor_head import TensorHead
 
 
-class JoinedEncoder(nn.Module):
+class JoinedEncoder(Constants):
     """Makes the batch of a `JoinedBlock` out of dicts by head name, or of stacked columns.
 
     Wherever the heads' labels and weights are alike, they are checked and encoded in one pass;
@@ -30,6 +32,7 @@ class JoinedEncoder(nn.Module):
     """
 
     owner: Tensor
+    logit_owner: Tensor
     highest: Tensor
     missing: Tensor
     nan_is_missing: Tensor
@@ -60,20 +63,19 @@ class JoinedEncoder(nn.Module):
         owner = [i for i, size in enumerate(sizes) for _ in range(size)]
         may_be_nan = [head.may_miss and isnan(missing[i]) for i, head in enumerate(heads)]
         self._nan_may_miss = any(may_be_nan)
-        for name, values in {
-            "owner": owner,
-            "highest": [highs[i] for i in owner],
-            "missing": [float(missing[i]) for i in owner],
-            "nan_is_missing": [may_be_nan[i] for i in owner],
-        }.items():
-            self.register_buffer(name, torch.tensor(values), persistent=False)
+        widths = [head.logits_dimension for head in heads]
+        self.constant("logit_owner", [i for i, width in enumerate(widths) for _ in range(width)])
+        self.constant("owner", owner)
+        self.constant("highest", [highs[i] for i in owner])
+        self.constant("missing", [float(missing[i]) for i in owner])
+        self.constant("nan_is_missing", [may_be_nan[i] for i in owner])
 
     def _run(self, name: str, parts: Sequence[slice]) -> slice | None:
         """Return the columns as one slice, which is a view, or keep their index and return None."""
         if all(left.stop == right.start for left, right in pairwise(parts)):
             return slice(parts[0].start, parts[-1].stop)
         index = torch.tensor([i for part in parts for i in range(part.start, part.stop)])
-        self.register_buffer(name, index, persistent=False)
+        self.constant(name, index)
         return None
 
     def take_logits(self, stacked: Tensor) -> Tensor:
@@ -113,13 +115,18 @@ class JoinedEncoder(nn.Module):
             labelled = columns != self.missing
             if self._nan_may_miss:
                 labelled &= ~(columns.isnan() & self.nan_is_missing)
-            columns = torch.where(labelled, columns, torch.zeros_like(columns))
-            joined = torch.where(self._per_logit(labelled, joined), joined, joined.new_zeros(()))
-            if found is not None:
-                found = torch.where(labelled, found, torch.zeros_like(found))
+            columns = blank(columns, labelled)
+            found = None if found is None else blank(found, labelled)
             rows = self._rows(labels, labelled)
         high = self.highest if self._high is None else self._high
         check_values(self._blame, "labels", columns, self._low, high)
+        # before anything is computed, so that no NaN spreads from what does not count
+        keep = labelled if found is None else found != 0
+        if keep is not None:
+            columns = blank(columns, keep)
+            if keep.shape[-1] not in (1, joined.shape[-1]):
+                keep = keep.index_select(-1, self.logit_owner)
+            joined = blank(joined, keep)
         return Batch(joined, columns, found, labelled, rows)
 
     def _columns(self, labels: Mapping[str, Any] | Tensor, logits: Tensor) -> Tensor:
@@ -184,14 +191,6 @@ class JoinedEncoder(nn.Module):
             one = part.new_ones(()) if one is None else one
             found.append(one.expand(*logits.shape[:-1], head.labels_dimension))
         return torch.cat(found, dim=-1)
-
-    def _per_logit(self, labelled: Tensor, logits: Tensor) -> Tensor:
-        if labelled.shape == logits.shape:
-            return labelled
-        widths = torch.tensor([head.logits_dimension for head in self.heads])
-        return labelled.repeat_interleave(
-            widths.to(labelled.device), dim=-1, output_size=logits.shape[-1]
-        )
 
     def _rows(self, labels: Mapping[str, Any] | Tensor, labelled: Tensor) -> Tensor | None:
         """Return where a label could be: nowhere in the columns of an absent head."""

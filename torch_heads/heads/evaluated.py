@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import sum_scalars
@@ -22,11 +23,18 @@ CALLS, REGULARIZATION = "calls", "regularization"
 
 ABSENT: Any = object()  # the labels of a head that a batch has none for
 
+
+class Stacked(NamedTuple):
+    """Label columns out of a tensor of many heads' labels, which has one dtype for all."""
+
+    columns: Tensor
+
+
 Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
 Features = Mapping[str, Any]
 
 
-class Evaluated(nn.Module, ABC):
+class Evaluated(Constants, ABC):
     """A module that measures batches by blocks, and keeps the tallies of what it measured."""
 
     def __init__(self, name: str | None = None) -> None:
@@ -38,6 +46,7 @@ class Evaluated(nn.Module, ABC):
         #: The head's class and name, as errors say it.
         self.title = f"{kind} {name!r}" if name else kind
         self._layout: Layout | None = None
+        self._composed = False  # inside another head, which wraps the collection of both
 
     @property
     def name(self) -> str | None:
@@ -121,7 +130,6 @@ class Evaluated(nn.Module, ABC):
     def metric_collection(self) -> ReadingCollection:
         """The collection that this head wraps; assign another, or a clone, to replace it."""
         if "metric_collection" not in self._modules:
-            # made when first asked for: a head inside a MultiHead never needs its own
             self._modules["metric_collection"] = self.metrics()
         return self._modules["metric_collection"]  # type: ignore[return-value]
 
@@ -182,6 +190,17 @@ class Evaluated(nn.Module, ABC):
                 metrics.tallies[REGULARIZATION].prepare(device)
                 metrics.tallies[REGULARIZATION].add((total, None))
         return metrics
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the collection too, which is made when first asked for.
+
+        Lightning looks for metrics once, maybe before the first update.
+        """
+        if not self._composed:
+            self.metric_collection  # noqa: B018
+        return super().named_modules(memo, prefix, remove_duplicate)
 
     def _suffixed(self, key: str) -> str:
         return f"{key}/{self.name}" if self.name else key

@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from torch_heads.functional.constants import Constants
 from torch_heads.functional.families import Balance, Categorical
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.reductions import safe_divide
@@ -15,7 +16,7 @@ from torch_heads.heads.block import Block
 from torch_heads.heads.tensor_head import TensorHead
 
 
-class JoinedBlock(Block):
+class JoinedBlock(Block, Constants):
     """Heads of one family whose columns stand side by side: one kernel, one tally."""
 
     owner: Tensor
@@ -34,19 +35,15 @@ class JoinedBlock(Block):
         self._balanced = any(head.balance is not None for head in heads)
         self._reductions = list(dict.fromkeys(head.loss_reduction for head in heads))
         owner = [i for i, size in enumerate(sizes) for _ in range(size)]
-        self._constant("owner", owner)
-        self._constant("sizes", sizes)
-        self._constant("loss_elements", [head.loss_dimension for head in heads])
-        self._constant("ones", [1.0] * max(self._widths))
+        self.constant("owner", owner)
+        self.constant("sizes", sizes)
+        self.constant("loss_elements", [head.loss_dimension for head in heads])
+        self.constant("ones", [1.0] * max(self._widths))
         smoothing = [heads[i].label_smoothing for i in owner]
-        self._constant("label_smoothing", smoothing if any(smoothing) else None)
+        self.constant("label_smoothing", smoothing if any(smoothing) else None)
         for reduction in self._reductions:
             uses = [head.loss_reduction is reduction for head in heads]
-            self._constant(f"uses_{reduction}", uses)
-
-    def _constant(self, name: str, values: Sequence[float] | None) -> None:
-        tensor = None if values is None else torch.tensor(values)
-        self.register_buffer(name, tensor, persistent=False)
+            self.constant(f"uses_{reduction}", uses)
 
     @property
     def widths(self) -> Sequence[int]:

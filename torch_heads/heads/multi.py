@@ -13,7 +13,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
 from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block, Measured
-from torch_heads.heads.evaluated import ABSENT, Features, Labels
+from torch_heads.heads.evaluated import ABSENT, Features, Labels, Stacked
 from torch_heads.heads.named import NamedInputs, check_factors, check_heads
 from torch_heads.heads.parts import Part, make_parts
 from torch_heads.heads.spec import ExportOutput, PredictOutput
@@ -57,17 +57,19 @@ class MultiHead(Head):
         super().__init__()
         self._children = tuple(check_heads(self.title, heads))
         self.heads = nn.ModuleList(self._children)
+        for head in self._children:
+            head._composed = True
         self.names = [head.name or "" for head in self._children]
         self.title = f"{self.title} {preview(self.names, 4)}"
         self._positions = {name: i for i, name in enumerate(self.names)}
         self._inputs = NamedInputs(self.title, self._children)
         factors = check_factors(self.title, head_weights, len(self.names))
-        self.register_buffer("head_weights", factors, persistent=False)
+        self.constant("head_weights", factors)
         self._parts = tuple(make_parts(self._children))
         self.parts = nn.ModuleList(self._parts)
         order = [i for part in self._parts for i in part.positions]
         inverse = torch.tensor(order).argsort() if order != sorted(order) else None
-        self.register_buffer("order", inverse, persistent=False)
+        self.constant("order", inverse)
         bound = self._bound([""] * len(self.blocks()))
         for key, times in Counter(key for each in bound for key in each).items():
             if times > 1:
@@ -156,6 +158,8 @@ class MultiHead(Head):
     ) -> Sequence[Batch]:
         """Return one checked batch per block."""
         logits = self._inputs.check_logits(logits)
+        if isinstance(labels, Stacked):
+            labels = labels.columns
         labels = {} if labels is ABSENT else self._inputs.check_labels(labels, logits)
         weights = self._inputs.check_weights(weights)
         return [

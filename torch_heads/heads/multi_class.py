@@ -13,7 +13,7 @@ from torch_heads.functional.errors import unexpected
 from torch_heads.functional.families import Balance, Categorical
 from torch_heads.functional.labels import class_ids, whole_numbers
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.tensors import SWAPPED, check_columns, is_text, to_tensor
+from torch_heads.functional.tensors import SWAPPED, blank, check_columns, is_text, to_tensor
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
     LossFn,
@@ -107,7 +107,7 @@ class MultiClassHead(TensorHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return class ids ``[D*, 1]``."""
-        if is_text(labels):
+        if is_text(labels) or (self._named and isinstance(labels, list) and not labels):
             labels = class_ids(self.title, labels, self.label_vocabulary, self.missing_label, mask)
         elif self._named and labels is not None:
             raise ValueError(
@@ -125,9 +125,13 @@ class MultiClassHead(TensorHead):
         """The lowest and the highest class id."""
         return 0.0, self.n_classes - 1.0
 
-    def stacked_labels(self, columns: Tensor) -> Tensor:
-        """Return class ids out of a stacked tensor, where they may stand among floats."""
-        if columns.is_floating_point() and self.missing_value is not None:
+    def unstack(self, columns: Tensor, mask: Tensor | None) -> Tensor:
+        """Return class ids, which may stand among floats."""
+        if not columns.is_floating_point():
+            return columns
+        if mask is not None:
+            columns = blank(columns, mask.unsqueeze(-1))
+        if self.missing_value is not None:
             # among floats, NaN is how a missing label is written
             columns = columns.nan_to_num(nan=self.missing_value)
         return whole_numbers(self.title, "labels", columns)

@@ -133,7 +133,8 @@ class MultiLabelHead(TensorHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels ``[D*, n_classes]``, one entry per class."""
-        return multi_hot(self.title, labels, self.label_vocabulary, leading, self.n_classes, device)
+        names, missing = self.label_vocabulary, self.missing_label
+        return multi_hot(self.title, labels, names, leading, self.n_classes, device, missing, mask)
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block, Measured
 from torch_heads.heads.encoder import JoinedEncoder
-from torch_heads.heads.evaluated import ABSENT, Features
+from torch_heads.heads.evaluated import ABSENT, Features, Stacked
 from torch_heads.heads.joined import JoinedBlock
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.bound import Bound
@@ -73,7 +73,7 @@ class Alone(Part):
         (head,) = self._head
         name = head.name or ""
         return head.encode(
-            head.stacked_labels(labels[..., self._labels])
+            Stacked(labels[..., self._labels])
             if isinstance(labels, Tensor)
             else labels.get(name, ABSENT),
             logits[..., self._logits] if isinstance(logits, Tensor) else logits[name],

@@ -80,6 +80,7 @@ class SequentialHeadWrapper(Head):
             raise TypeError(unexpected(title, "static_head", "as a head", given))
         super().__init__()
         self.static_head = static_head
+        static_head._composed = True
         self.title = f"{self.title} {self.name!r}" if self.name else self.title
         self.input_sequence_mask_key = sequence_length_mask
         self.feature_columns = columns
@@ -113,10 +114,6 @@ class SequentialHeadWrapper(Head):
     def may_miss(self) -> bool:
         """Whether the static head's labels may be missing."""
         return self.static_head.may_miss
-
-    def stacked_labels(self, columns: Tensor) -> Tensor:
-        """Return the static head's labels out of a stacked tensor."""
-        return self.static_head.stacked_labels(columns)
 
     def blocks(self) -> Sequence[Block]:
         """Return the static head's blocks."""

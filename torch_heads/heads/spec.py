@@ -133,7 +133,10 @@ def make_train_op(
             raise RuntimeError(f"{who}: this train_op has run; each batch has a spec of its own.")
         done = True
         optimizer.zero_grad()
-        torch.autograd.backward(loss, inputs=list(trainable_variables or ()) or None)
+        if trainable_variables is None:
+            torch.autograd.backward(loss)
+        elif trainable_variables:
+            torch.autograd.backward(loss, inputs=list(trainable_variables))
         for update in update_ops or ():
             update()
         optimizer.step()

@@ -16,7 +16,7 @@ from torch_heads.functional.families import Balance, Family
 from torch_heads.functional.labels import check_values
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import check_logits
+from torch_heads.functional.tensors import blank, check_logits
 from torch_heads.functional.weights import WeightColumn, find_weights
 from torch_heads.heads.arguments import (
     LossFn,
@@ -28,7 +28,7 @@ from torch_heads.heads.arguments import (
 )
 from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block
-from torch_heads.heads.evaluated import ABSENT, Features, Labels
+from torch_heads.heads.evaluated import ABSENT, Features, Labels, Stacked
 from torch_heads.metrics.bound import Bound
 from torch_heads.metrics.readings import Coverage, Reading
 
@@ -132,6 +132,10 @@ class TensorHead(Head):
             return -1 if self.takes_names else nan
         return self.missing_label
 
+    def unstack(self, columns: Tensor, mask: Tensor | None) -> Tensor:
+        """Return this head's labels from its columns of a tensor of many heads' labels."""
+        return columns
+
     def absent_columns(self, leading: torch.Size, device: torch.device) -> Tensor:
         """Return label columns without a label, for a batch that has none for this head."""
         value = self.missing_value
@@ -158,6 +162,8 @@ class TensorHead(Head):
             columns = self.absent_columns(leading, device)
             mask = torch.zeros(leading, dtype=torch.bool, device=device)
         else:
+            if isinstance(labels, Stacked):
+                labels = self.unstack(labels.columns, mask)
             columns = self.label_columns(labels, leading, device, mask)
         columns = columns.to(self.family.label_dtype(logits))
         weights = self.encode_weights(features, weights, logits)
@@ -167,13 +173,12 @@ class TensorHead(Head):
         if missing is not None:
             there = ~columns.isnan() if isnan(missing) else columns != missing
             labelled = there if rows is None else there & rows
-        if labelled is not None:
-            # before anything is computed, so that nothing spreads from where no label is
-            columns = torch.where(labelled, columns, torch.zeros_like(columns))
-            logits = torch.where(labelled, logits, torch.zeros_like(logits))
-            if weights is not None:
-                weights = torch.where(labelled, weights, torch.zeros_like(weights))
+        columns = blank(columns, labelled)
         check_values(self.title, "labels", columns, *self.label_range)
+        weights = None if weights is None else blank(weights, labelled)
+        # before anything is computed, so that no NaN spreads from what does not count
+        keep = labelled if weights is None else weights != 0
+        columns, logits = blank(columns, keep), blank(logits, keep)
         return (Batch(logits, columns, weights, labelled, rows, features),)
 
     def encode_weights(
@@ -199,9 +204,7 @@ class TensorHead(Head):
             raise ValueError(
                 unexpected(self.title, "loss_fn", f"to return a tensor of shape {list(shape)}", got)
             )
-        if batch.labelled is None:
-            return losses
-        return torch.where(batch.labelled, losses, torch.zeros_like(losses))
+        return blank(losses, batch.labelled)
 
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
         """Return this head's loss."""

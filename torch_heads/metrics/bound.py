@@ -82,6 +82,10 @@ class ReadingMetric(Metric):
         """Refuse: only a head can update its metrics."""
         raise TypeError(f"{self.name!r} is read from a tally. {UPDATE_BY_HEAD}")
 
+    def forward(self, *_: Any, **__: Any) -> Any:
+        """Refuse: only a head can update its metrics."""
+        self.update()
+
     def compute(self) -> Tensor:
         """Return the metric over all batches since the last reset."""
         return self.bound.value(self.tally.compute()[self.bound.rows])

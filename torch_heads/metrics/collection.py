@@ -160,14 +160,14 @@ class ReadingCollection(MetricCollection):
 
     def __getitem__(self, key: str, copy_state: bool = True) -> Metric:
         """Return one metric by its key, with prefix and postfix or without."""
-        base = key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")
-        if base not in self._readings:
+        base = self._base(key)
+        if base is None:
             raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}.")
         return self._view(base)
 
     def __contains__(self, key: object) -> bool:
         """Return whether there is a metric of that key."""
-        return key in set(self.keys())
+        return isinstance(key, str) and self._base(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the metric keys."""
@@ -176,6 +176,10 @@ class ReadingCollection(MetricCollection):
     def __len__(self) -> int:
         """Return the number of metrics."""
         return len(self._readings)
+
+    def _base(self, key: str) -> str | None:
+        bare = key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")
+        return next((base for base in (bare, key) if base in self._readings), None)
 
     def _to_renamed_dict(self) -> Mapping[str, Metric]:
         return dict(self.items())

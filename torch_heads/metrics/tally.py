@@ -66,10 +66,11 @@ class Tally(Metric):
                 setattr(self, name, state.clone())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
-        # `module.to(torch.bfloat16)` reaches metric states too, and would stop counts at 256
+        # `module.to(torch.bfloat16)` reaches metric states too, and would round counts past 256
         def keep_dtype(state: Tensor) -> Tensor:
-            moved = fn(state)
-            return moved if self._dtype_convert else moved.to(state.dtype)
+            probe = fn(state.new_empty(0))
+            same = probe.dtype == state.dtype or self._dtype_convert
+            return fn(state) if same else state.to(probe.device)
 
         return super()._apply(keep_dtype, exclude_state)
 

@@ -1,0 +1,50 @@
+"""Example weights: of any number type, and found wherever the head says."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import torch_heads as th
+from torch_heads.functional.weights import check_weights
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (2, 3, 4)])
+def test_weights_are_per_example_or_if_allowed_per_logit(
+    shape: tuple[int, ...], device: torch.device
+) -> None:
+    logits, weights = torch.zeros(2, 3, 4, device=device), torch.ones(shape, device=device)
+    per_logit = check_weights("head", "weights", weights, logits, per_logit=True)
+    assert per_logit.shape == (2, 3, 4 if shape == logits.shape else 1)
+    if shape == logits.shape:
+        with pytest.raises(ValueError, match=r"\[2, 3\] or \[2, 3, 1\], got \[2, 3, 4\]"):
+            check_weights("head", "weights", weights, logits, per_logit=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.float64])
+def test_weights_may_be_of_any_number_type(dtype: torch.dtype, device: torch.device) -> None:
+    weights = torch.ones(2, dtype=dtype, device=device)
+    logits = torch.zeros(2, 1, device=device)
+    assert check_weights("head", "w", weights, logits, per_logit=False).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [[1.0, 3.0], [[1], [3]], np.array([1, 3]), torch.tensor([1.0, 3.0]), torch.tensor([[1], [3]])],
+    ids=["list", "column", "array", "tensor", "tensor column"],
+)
+@pytest.mark.parametrize("column", ["w", lambda features: features["w"]], ids=["key", "callable"])
+def test_a_column_may_hold_weights_in_any_form(
+    weights: Any, column: Any, device: torch.device
+) -> None:
+    if isinstance(weights, torch.Tensor):
+        weights = weights.to(device)
+    head = th.RegressionHead(weight_column=column)
+    logits = torch.tensor([[1.0], [2.0]], device=device)
+    assert head.loss([0.0, 0.0], logits, {"w": weights}) == (1 * 1 + 3 * 4) / 2
+
+
+def test_negative_weights_are_taken_as_they_are(device: torch.device) -> None:
+    logits = torch.tensor([[1.0], [2.0]], device=device)
+    assert th.RegressionHead().loss([0.0, 0.0], logits, weights=[-1.0, 1.0]) == 1.5

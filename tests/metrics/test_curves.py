@@ -1,0 +1,202 @@
+"""Curves and confusions of the heads whose metrics a collection holds."""
+
+from math import nan
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
+from torch import Tensor
+
+import torch_heads as th
+from torch_heads.functional.curves import ScoreCurves
+from torch_heads.metrics.collection import ReadingCollection
+
+ROWS = 60
+LEVELS = torch.tensor([-2.0, -0.7, -0.1, 0.3, 1.1, 2.5])  # logits, of scores away from the grid
+COLUMNS = {"even": [0], "bars": [2, 3, 4], "odd": [5]}  # of labels and of logits
+
+
+class Seen(NamedTuple):
+    """What the metrics of a fused head have seen, in three batches."""
+
+    head: th.MultiHead
+    metrics: ReadingCollection
+    logits: Tensor
+    labels: Tensor
+    weights: Tensor
+
+    def column(self, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the labels, scores and weights where there is a label."""
+        there = ~self.labels[:, place].isnan()
+        values = self.labels[:, place], self.logits[:, place].sigmoid(), self.weights
+        return tuple(value[there].cpu().numpy() for value in values)
+
+
+@pytest.fixture(params=[False, True], ids=["all labelled", "some missing"])
+def seen(request: pytest.FixtureRequest, device: torch.device) -> Seen:
+    random = torch.Generator().manual_seed(3)
+    options: dict[str, Any] = {"missing_label": nan} if request.param else {}
+    head = th.MultiHead(
+        [
+            th.BinaryClassHead("w", [0.2, 0.8], name="even", **options),
+            th.RegressionHead(1, "w", name="ink"),
+            th.MultiLabelHead(3, "w", classes_for_class_based_metrics=[0], name="bars", **options),
+            th.BinaryClassHead("w", name="odd", **options),
+            th.LogisticRegressionHead("w", name="share"),
+            th.MultiClassHead(3, "w", name="digit", missing_label=-1),
+            th.MultiClassHead(5, "w", name="size", missing_label=-1),
+        ]
+    )
+    logits = LEVELS[torch.randint(len(LEVELS), (ROWS, 15), generator=random)]
+    hot = torch.randint(2, (ROWS, 7), generator=random).float()
+    ids = [torch.randint(-1 * request.param, n, (ROWS, 1), generator=random) for n in (3, 5)]
+    if request.param:
+        for columns in COLUMNS.values():
+            hot[:, columns] = hot[:, columns].where(torch.rand(ROWS, 1) < 0.7, nan)
+    weights = torch.randint(1, 9, (ROWS,), generator=random) / 4
+    labels = torch.cat([hot, *ids], -1).to(device)
+    everything = Seen(head, head.metrics(), logits.to(device), labels, weights.to(device))
+    for rows in torch.arange(ROWS, device=device).split([25, 5, 30]):
+        features = {"w": everything.weights[rows]}
+        head.update_metrics(everything.metrics, features, everything.logits[rows], labels[rows])
+    return everything
+
+
+def points(*coordinates: Any) -> np.ndarray:
+    """Return the distinct points of a curve."""
+    return np.unique(np.stack([np.asarray(values) for values in coordinates]).round(9), axis=1)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_curves_are_those_of_scikit_learn_for_each_class(seen: Seen, name: str) -> None:
+    curves = seen.metrics.curves(name)
+    assert isinstance(curves, ScoreCurves)
+    assert len(curves.counts) == len(COLUMNS[name])
+    roc, pr = curves.roc(), curves.precision_recall()
+    for i, place in enumerate(COLUMNS[name]):
+        labels, scores, weights = seen.column(place)
+        fpr, tpr, _ = roc_curve(labels, scores, sample_weight=weights, drop_intermediate=False)
+        actual = points(roc.false_positive_rate[i].cpu(), roc.true_positive_rate[i].cpu())
+        np.testing.assert_allclose(actual, points(fpr, tpr))
+        precision, recall, _ = precision_recall_curve(labels, scores, sample_weight=weights)
+        actual = points(pr.precision[i].cpu(), pr.recall[i].cpu())
+        np.testing.assert_allclose(actual, points(precision, recall))
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_curves_of_heads_together_are_those_of_each_alone(seen: Seen, name: str) -> None:
+    head, columns = seen.head[name], COLUMNS[name]
+    own = head.update_metrics(
+        head.metrics(), {"w": seen.weights}, seen.logits[:, columns], seen.labels[:, columns]
+    )
+    for metrics in [seen.metrics, seen.metrics.clone(prefix="val_")]:
+        actual, expected = metrics.curves(name), own.curves(name)
+        assert actual.bins == expected.bins
+        for each in ["roc", "precision_recall", "calibration", "best_threshold"]:
+            torch.testing.assert_close(getattr(actual, each)(), getattr(expected, each)())
+
+
+def test_curves_agree_with_the_metrics(seen: Seen) -> None:
+    values = seen.metrics.compute()
+    curves = seen.metrics.curves("even")
+    roc = curves.roc()
+    area = -torch.trapezoid(roc.true_positive_rate, roc.false_positive_rate)
+    torch.testing.assert_close(area.squeeze().float(), values["auc/even"])
+    pr = curves.precision_recall()
+    place = (pr.thresholds - 0.8).abs().argmin()
+    for key, curve in [("precision", pr.precision), ("recall", pr.recall)]:
+        expected = values[f"{key}/positive_threshold_0.8/even"]
+        torch.testing.assert_close(curve[0, place].float(), expected)
+
+
+def test_a_head_without_a_name_has_curves_too(device: torch.device) -> None:
+    head = th.MultiLabelHead(2, classes_for_class_based_metrics=[1])
+    logits = torch.tensor([[2.0, -1.0], [-2.0, -0.5]], device=device)
+    metrics = head.update_metrics(head.metrics(), None, logits, torch.eye(2, device=device))
+    assert len(metrics.curves().counts) == 2
+    with pytest.raises(KeyError, match="bars"):
+        metrics.curves("bars")
+
+
+@pytest.mark.parametrize("name", ["ink", "share", "digit", "none", None])
+def test_a_head_without_counted_scores_has_no_curves(seen: Seen, name: str | None) -> None:
+    with pytest.raises(KeyError, match=rf"{name}.*'even', 'bars'"):
+        seen.metrics.curves(name)
+
+
+def test_a_class_is_not_a_head(seen: Seen) -> None:
+    assert "auc/class0/bars" in seen.metrics
+    with pytest.raises(KeyError, match="'even', 'bars', 'odd'"):
+        seen.metrics.curves("class0/bars")
+
+
+def test_heads_in_heads_are_found_by_the_names_in_their_keys(device: torch.device) -> None:
+    inner = th.MultiHead([th.BinaryClassHead(name="left"), th.MultiClassHead(3, name="kind")])
+    head = th.MultiHead([inner, th.SequentialHeadWrapper(th.BinaryClassHead(name="up"), "mask")])
+    logits = torch.tensor([[[3.0, 0.0, 1.0, 0.0, -3.0]]], device=device)
+    labels = {
+        "left_kind": {"left": [[1]], "kind": [[0]]},
+        "up_sequential": [[1]],
+    }
+    metrics = head.update_metrics(head.metrics(), {"mask": [[1]]}, logits, labels)
+    assert metrics.curves("left").best_threshold().f_score == 1
+    assert metrics.curves("up").best_threshold().f_score == 1
+    assert metrics.confusion_matrix("kind").tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+
+
+# ---- confusions ----
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "columns"), [("digit", 7, [7, 10]), ("size", 8, [10, 15])]
+)
+def test_confusions_are_those_of_scikit_learn(
+    seen: Seen, name: str, place: int, columns: list[int]
+) -> None:
+    logits, labels = seen.logits[:, slice(*columns)], seen.labels[:, place].long()
+    classes = range(logits.shape[-1])
+    matrix = seen.metrics.confusion_matrix(name)
+    there = labels >= 0
+    expected = confusion_matrix(
+        labels[there].cpu(),
+        logits[there].argmax(-1).cpu(),
+        labels=classes,
+        sample_weight=seen.weights[there].cpu(),
+    )
+    assert matrix.dtype == torch.float64
+    np.testing.assert_array_equal(matrix.cpu(), expected)
+    accuracy = matrix.trace() / matrix.sum()
+    torch.testing.assert_close(accuracy.float(), seen.metrics.compute()[f"accuracy/{name}"])
+    head = seen.head[name]
+    own = head.update_metrics(head.metrics(), {"w": seen.weights}, logits, labels)
+    assert torch.equal(own.confusion_matrix(name), matrix)
+
+
+def test_confusions_are_a_copy_and_are_reset(seen: Seen) -> None:
+    before = seen.metrics.confusion_matrix("size").clone()
+    seen.metrics.confusion_matrix("size").zero_()
+    assert torch.equal(seen.metrics.confusion_matrix("size"), before)
+    seen.metrics.reset()
+    assert not seen.metrics.confusion_matrix("size").any()
+
+
+@pytest.mark.parametrize(
+    "name", ["even", "ink", "bars", "none", "positive_threshold_0.2/even", None]
+)
+def test_only_a_multi_class_head_has_confusions(seen: Seen, name: str | None) -> None:
+    with pytest.raises(KeyError, match=f"{name}"):
+        seen.metrics.confusion_matrix(name)
+
+
+def test_too_many_classes_have_no_confusions(device: torch.device) -> None:
+    wide = th.MultiClassHead(2049, name="wide")
+    logits = torch.zeros(2, 2049, device=device).index_fill(1, torch.tensor(7, device=device), 1)
+    metrics = wide.update_metrics(wide.metrics(), None, logits, [7, 3])
+    assert metrics.compute()["accuracy/wide"] == 0.5
+    with pytest.raises(ValueError, match=rf"up to {2**22} entries in all; here are {2049**2}"):
+        metrics.confusion_matrix("wide")
+    both = th.MultiHead([wide, th.MultiClassHead(3, name="narrow")])
+    with pytest.raises(ValueError, match=rf"here are {2049**2 + 9}"):
+        both.metrics().confusion_matrix("narrow")

@@ -1,0 +1,392 @@
+"""Class weights, positive weights and label smoothing mean what they mean in PyTorch."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import torch_heads as th
+from tests.cases import hinge
+
+ROWS = 6
+REDUCTIONS = {"sum_over_batch_size": "none", "sum": "sum", "weighted_mean": "mean"}
+
+every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
+
+
+def assert_same(actual: Any, expected: Any) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def assert_same_gradient(
+    actual: Callable[[Tensor], Tensor], expected: Callable[[Tensor], Tensor], logits: Tensor
+) -> None:
+    """Compare two losses, and their gradients."""
+    results = []
+    for loss in [actual, expected]:
+        leaf = logits.detach().requires_grad_()
+        value = loss(leaf)
+        results.append((value.detach(), *torch.autograd.grad(value, leaf)))
+    assert_same(*results)
+
+
+def evaluate(head: th.Head, labels: Any, logits: Tensor) -> dict[str, Tensor]:
+    return head.update_metrics(head.metrics(), None, logits, labels).compute()
+
+
+@pytest.fixture
+def random() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
+# ---- each head equals torch.nn.functional ----
+
+
+@every_reduction
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5, 4.0], [1.0, 0.0, 3.0, 0.5]])
+@pytest.mark.parametrize("steps", [(), (2,)], ids=["2-D", "3-D"])
+def test_multi_class_is_cross_entropy(
+    reduction: str,
+    smoothing: float,
+    weight: list[float] | None,
+    steps: tuple[int, ...],
+    random: torch.Generator,
+    device: torch.device,
+) -> None:
+    head = th.MultiClassHead(
+        4, loss_reduction=reduction, class_weight=weight, label_smoothing=smoothing
+    ).to(device)
+    logits = torch.randn(ROWS, *steps, 4, generator=random).to(device)
+    labels = torch.randint(4, (ROWS, *steps), generator=random).to(device)
+
+    def expected(logits: Tensor) -> Tensor:
+        return F.cross_entropy(
+            logits.flatten(0, -2),
+            labels.flatten(),
+            None if weight is None else torch.tensor(weight, device=device),
+            label_smoothing=smoothing,
+            reduction=REDUCTIONS[reduction],
+        ).mean()
+
+    assert_same_gradient(lambda logits: head.loss(labels, logits), expected, logits)
+
+
+@every_reduction
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("pos_weight", [None, 3.0, [0.5]])
+def test_binary_is_binary_cross_entropy(
+    reduction: str,
+    smoothing: float,
+    pos_weight: Any,
+    random: torch.Generator,
+    device: torch.device,
+) -> None:
+    head = th.BinaryClassHead(
+        loss_reduction=reduction, pos_weight=pos_weight, label_smoothing=smoothing
+    ).to(device)
+    logits = torch.randn(ROWS, 1, generator=random).to(device)
+    labels = torch.rand(ROWS, 1, generator=random).round(decimals=1).to(device)
+    positive = None if pos_weight is None else torch.tensor(pos_weight, device=device)
+
+    def expected(logits: Tensor) -> Tensor:
+        smooth = labels * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(
+            logits, smooth, pos_weight=positive, reduction=REDUCTIONS[reduction]
+        ).mean()
+
+    assert_same_gradient(lambda logits: head.loss(labels, logits), expected, logits)
+
+
+@every_reduction
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("class_weight", [None, [1.0, 0.0, 2.5]])
+@pytest.mark.parametrize("pos_weight", [None, 2.0, [4.0, 0.5, 1.0]])
+def test_multi_label_is_binary_cross_entropy_of_each_class(
+    reduction: str,
+    smoothing: float,
+    class_weight: Any,
+    pos_weight: Any,
+    random: torch.Generator,
+    device: torch.device,
+) -> None:
+    head = th.MultiLabelHead(
+        3,
+        loss_reduction=reduction,
+        class_weight=class_weight,
+        pos_weight=pos_weight,
+        label_smoothing=smoothing,
+    ).to(device)
+    logits = torch.randn(ROWS, 3, generator=random).to(device)
+    labels = torch.randint(2, (ROWS, 3), generator=random).to(device)
+    weight, positive = (
+        None if values is None else torch.tensor(values, device=device).expand(3)
+        for values in (class_weight, pos_weight)
+    )
+
+    def expected(logits: Tensor) -> Tensor:
+        smooth = labels * (1 - smoothing) + smoothing / 2
+        each = F.binary_cross_entropy_with_logits(
+            logits, smooth, weight, pos_weight=positive, reduction="none"
+        ).mean(-1)
+        return each.sum() if reduction == "sum" else each.mean()
+
+    assert_same_gradient(lambda logits: head.loss(labels, logits), expected, logits)
+
+
+def test_class_weights_and_example_weights_are_both_divided_by(
+    random: torch.Generator, device: torch.device
+) -> None:
+    class_weight, weights = torch.tensor([1.0, 2.0, 0.5]), torch.tensor([0.5, 1.0, 0.0, 3.0])
+    class_weight, weights = class_weight.to(device), weights.to(device)
+    logits = torch.randn(4, 3, generator=random).to(device)
+    labels = torch.tensor([2, 1, 1, 0], device=device)
+    head = th.MultiClassHead(3, loss_reduction="weighted_mean", class_weight=class_weight)
+    each = F.cross_entropy(logits, labels, class_weight, reduction="none")
+    expected = (weights * each).sum() / (weights * class_weight[labels]).sum()
+    assert_same(head.to(device).loss(labels, logits, weights=weights), expected)
+
+
+def test_a_batch_of_classes_without_weight_has_no_loss(device: torch.device) -> None:
+    logits = torch.zeros(2, 3, device=device, requires_grad=True)
+    for reduction in REDUCTIONS:
+        head = th.MultiClassHead(3, loss_reduction=reduction, class_weight=[1.0, 1.0, 0.0])
+        loss = head.to(device).loss([2, 2], logits)
+        assert loss == 0
+        assert not torch.autograd.grad(loss, logits)[0].any()
+
+
+def test_a_loss_of_ones_own_is_not_balanced(device: torch.device) -> None:
+    logits, labels = torch.tensor([[2.0], [-0.5]], device=device), [1, 1]
+    plain = th.BinaryClassHead(loss_fn=hinge).loss(labels, logits)
+    balanced = th.BinaryClassHead(loss_fn=hinge, pos_weight=5.0, label_smoothing=0.1)
+    assert balanced.to(device).loss(labels, logits) == plain
+
+    def distance(labels: Tensor, logits: Tensor) -> Tensor:
+        return (logits - labels).abs().sum(-1, keepdim=True)
+
+    options: dict[str, Any] = {"loss_fn": distance, "loss_reduction": "weighted_mean"}
+    logits = torch.eye(3, device=device)
+    head = th.MultiClassHead(3, class_weight=[1.0, 2.0, 4.0], **options).to(device)
+    assert_same(
+        head.loss([0, 1, 2], logits), th.MultiClassHead(3, **options).loss([0, 1, 2], logits)
+    )
+
+
+# ---- balanced heads as any others ----
+
+BALANCED: dict[str, Callable[..., th.Head]] = {
+    "binary": th.BinaryClassHead,
+    "binary, weighted": partial(th.BinaryClassHead, pos_weight=3.0),
+    "binary, smooth": partial(th.BinaryClassHead, label_smoothing=0.25),
+    "logistic": th.LogisticRegressionHead,
+    "multi-label": partial(th.MultiLabelHead, 3, thresholds=[0.3]),
+    "multi-label, weighted": partial(
+        th.MultiLabelHead, 3, class_weight=[1.0, 0.5, 2.0], pos_weight=[2.0, 1.0, 0.25]
+    ),
+    "multi-label, smooth": partial(th.MultiLabelHead, 2, pos_weight=2.0, label_smoothing=0.125),
+    "3 classes": partial(th.MultiClassHead, 3),
+    "3 classes, weighted": partial(th.MultiClassHead, 3, class_weight=[1.0, 0.5, 4.0]),
+    "3 classes, smooth": partial(th.MultiClassHead, 3, label_smoothing=0.25),
+    "5 classes": partial(th.MultiClassHead, 5),
+    "5 classes, both": partial(
+        th.MultiClassHead, 5, class_weight=[1.0, 0.5, 4.0, 0.0, 2.0], label_smoothing=0.125
+    ),
+    "6 classes, weighted": partial(th.MultiClassHead, 6, class_weight=[0.5] * 5 + [2.0]),
+}
+
+every_head = pytest.mark.parametrize("make", BALANCED.values(), ids=BALANCED)
+
+
+def labels_for(head: th.Head, random: torch.Generator, rows: int = ROWS) -> Tensor:
+    if isinstance(head, th.MultiClassHead):
+        return torch.randint(head.n_classes, (rows, 1), generator=random)
+    return torch.randint(2, (rows, head.labels_dimension), generator=random)
+
+
+@given(
+    drawn=st.lists(
+        st.tuples(st.sampled_from(sorted(BALANCED)), st.sampled_from(sorted(REDUCTIONS))),
+        min_size=2,
+        max_size=6,
+    ),
+    stacked=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+@settings(deadline=None, max_examples=60)
+def test_balanced_heads_together_equal_each_alone(
+    drawn: list[tuple[str, str]], stacked: bool, seed: int, device: torch.device
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    heads = [
+        BALANCED[about](name=f"h{i}", loss_reduction=reduction)
+        for i, (about, reduction) in enumerate(drawn)
+    ]
+    joined = th.MultiHead(heads).to(device)
+    labels = {head.name: labels_for(head, random).to(device) for head in heads}
+    logits = torch.randn(ROWS, joined.logits_dimension, generator=random).to(device)
+    given_labels = torch.cat(list(labels.values()), -1) if stacked else labels
+
+    def one_by_one(logits: Tensor) -> Tensor:
+        parts = joined.as_logits(logits)
+        return sum(head.loss(labels[head.name], parts[head.name]) for head in heads)
+
+    assert_same_gradient(lambda logits: joined.loss(given_labels, logits), one_by_one, logits)
+    metrics = evaluate(joined, given_labels, logits)
+    for head, own in zip(heads, joined.as_logits(logits).values(), strict=True):
+        expected = evaluate(head, labels[head.name], own)
+        expected[f"loss/{head.name}"] = head.loss(labels[head.name], own)
+        assert_same({key: metrics.pop(key) for key in expected}, expected)
+    assert not metrics
+
+
+@every_head
+def test_metrics_are_not_balanced(make: Any, random: torch.Generator, device: torch.device) -> None:
+    balance = {"class_weight", "pos_weight", "label_smoothing"}
+    given_options = getattr(make, "keywords", {})
+    options = {key: value for key, value in given_options.items() if key not in balance}
+    kind, width = getattr(make, "func", make), getattr(make, "args", ())
+    balanced, unbalanced = make().to(device), kind(*width, **options).to(device)
+    labels = labels_for(balanced, random).to(device)
+    logits = torch.randn(ROWS, balanced.logits_dimension, generator=random).to(device)
+    assert_same(evaluate(balanced, labels, logits), evaluate(unbalanced, labels, logits))
+
+
+@every_head
+@every_reduction
+def test_an_empty_batch_has_no_balanced_loss(
+    make: Any, reduction: str, random: torch.Generator, device: torch.device
+) -> None:
+    first, second = (make(name=name, loss_reduction=reduction) for name in ("first", "second"))
+    for head in [first.to(device), th.MultiHead([first, second]).to(device)]:
+        logits = torch.zeros(0, head.logits_dimension, device=device, requires_grad=True)
+        labels = torch.zeros(0, head.labels_dimension, dtype=torch.int64, device=device)
+        loss = head.loss(labels, logits)
+        assert loss == 0
+        assert torch.autograd.grad(loss, logits)[0].shape == logits.shape
+
+
+# ---- weights are buffers ----
+
+
+def balanced_multi_head(weight: float = 2.0) -> th.MultiHead:
+    return th.MultiHead(
+        [
+            th.BinaryClassHead(name="even", pos_weight=weight),
+            th.BinaryClassHead(name="odd"),
+            th.MultiLabelHead(2, name="bars", class_weight=[1.0, weight], pos_weight=[weight, 1.0]),
+            th.MultiClassHead(3, name="digit", class_weight=[1.0, weight, 1.0]),
+            th.MultiClassHead(4, name="size", class_weight=[weight, 1.0, 1.0, 0.5]),
+            th.MultiClassHead(4, name="shape", label_smoothing=0.1),
+        ]
+    )
+
+
+SAVED = {
+    "heads.0.pos_weight",
+    "heads.2.class_weight",
+    "heads.2.pos_weight",
+    "heads.3.class_weight",
+    "heads.4.class_weight",
+}
+
+
+@pytest.fixture
+def batch(random: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return stacked labels and logits for the `balanced_multi_head`."""
+    labels = torch.cat([labels_for(head, random) for head in balanced_multi_head()._children], -1)
+    return labels.to(device), torch.randn(ROWS, 15, generator=random).to(device)
+
+
+def test_weights_are_saved_with_the_model() -> None:
+    model = nn.Sequential(nn.Linear(2, 15), balanced_multi_head())
+    expected = {"0.weight", "0.bias", *(f"1.{key}" for key in SAVED)}
+    assert set(model.state_dict()) == expected
+    assert not list(model[1].parameters())
+
+
+def test_loaded_weights_are_those_of_the_loss(
+    batch: tuple[Tensor, Tensor], device: torch.device
+) -> None:
+    first, second = balanced_multi_head(2.0).to(device), balanced_multi_head(5.0).to(device)
+    before, wanted = first.losses(*batch), second.losses(*batch)
+    for name in ["even", "bars", "digit", "size"]:
+        assert before[name] != wanted[name]
+    first.load_state_dict(second.state_dict())
+    assert_same(first.losses(*batch), wanted)
+
+
+def test_a_copy_has_weights_of_its_own(batch: tuple[Tensor, Tensor], device: torch.device) -> None:
+    head = balanced_multi_head(2.0).to(device)
+    before, wanted = head.losses(*batch), balanced_multi_head(5.0).to(device)
+    for again in [copy.deepcopy(head), pickle.loads(pickle.dumps(head))]:
+        assert_same(again.losses(*batch), before)
+        again.load_state_dict(wanted.state_dict())
+        assert_same(again.losses(*batch), wanted.losses(*batch))
+        assert_same(head.losses(*batch), before)
+
+
+def test_weights_move_with_the_model(batch: tuple[Tensor, Tensor], device: torch.device) -> None:
+    head = balanced_multi_head().to(device)
+    expected = head.loss(*batch)
+    assert {value.device for value in head.state_dict().values()} == {expected.device}
+    for dtype in [torch.float64, torch.bfloat16]:  # which hold these weights exactly
+        cast = balanced_multi_head().to(device, dtype)
+        assert {value.dtype for value in cast.state_dict().values()} == {dtype}
+        assert_same(cast.loss(*batch).float(), expected)
+    labels, logits = batch
+    double = balanced_multi_head().to(device).loss(labels, logits.double())
+    assert_same(double, expected.double())
+    assert all(value.is_meta for value in balanced_multi_head().to("meta").state_dict().values())
+
+
+def test_a_head_without_weights_saves_none() -> None:
+    assert th.MultiClassHead(3, label_smoothing=0.1).state_dict() == {}
+    assert th.BinaryClassHead().state_dict() == {}
+
+
+def test_the_weights_given_stay_the_users_own() -> None:
+    given_weights = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    head = th.MultiClassHead(3, class_weight=given_weights)
+    assert not head.class_weight.requires_grad
+    head.class_weight.zero_()
+    assert given_weights.tolist() == [1.0, 2.0, 3.0]
+
+
+# ---- refusals ----
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (partial(th.MultiClassHead, 3, class_weight=[1.0, 2.0]), "class_weight"),
+        (partial(th.MultiClassHead, 3, class_weight=[1.0, 2.0, -1.0]), "class_weight"),
+        (partial(th.MultiClassHead, 3, class_weight=[1.0, 2.0, float("nan")]), "class_weight"),
+        (partial(th.MultiClassHead, 3, class_weight=[1.0, 2.0, float("inf")]), "class_weight"),
+        (partial(th.MultiClassHead, 3, class_weight=["a", "b", "c"]), "class_weight"),
+        (partial(th.MultiClassHead, 3, class_weight={"a": 1.0}), "class_weight"),
+        (partial(th.MultiClassHead, 3, class_weight=torch.ones(3, 1)), "class_weight"),
+        (partial(th.MultiLabelHead, 2, class_weight=[1.0]), "class_weight"),
+        (partial(th.MultiLabelHead, 2, pos_weight=[1.0, 2.0, 3.0]), "pos_weight"),
+        (partial(th.MultiLabelHead, 2, pos_weight=[1.0, -2.0]), "pos_weight"),
+        (partial(th.BinaryClassHead, pos_weight=[1.0, 2.0]), "pos_weight"),
+        (partial(th.BinaryClassHead, pos_weight=-0.5), "pos_weight"),
+        (partial(th.BinaryClassHead, pos_weight="2"), "pos_weight"),
+        (partial(th.BinaryClassHead, label_smoothing=1.0), "label_smoothing"),
+        (partial(th.BinaryClassHead, label_smoothing=-0.1), "label_smoothing"),
+        (partial(th.MultiLabelHead, 2, label_smoothing=True), "label_smoothing"),
+        (partial(th.MultiClassHead, 3, label_smoothing="0.1"), "label_smoothing"),
+        (partial(th.MultiClassHead, 3, label_smoothing=float("nan")), "label_smoothing"),
+    ],
+)
+def test_bad_values_are_refused(make: Callable[[], th.Head], argument: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{make.func.__name__}: expected {argument} "):
+        make()
