@@ -200,7 +200,7 @@ class Evaluated(Constants, ABC):
         """
         if not self._composed:
             self.metric_collection  # noqa: B018
-        return super().named_modules(memo, prefix, remove_duplicate)
+        yield from super().named_modules(memo, prefix, remove_duplicate)
 
     def _suffixed(self, key: str) -> str:
         return f"{key}/{self.name}" if self.name else key

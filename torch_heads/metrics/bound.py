@@ -1,9 +1,10 @@
 """A reading bound to some columns of a tally, and the same as a `torchmetrics.Metric`."""
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities.plot import plot_single_or_multi_val
 
@@ -50,13 +51,15 @@ class ReadingMetric(Metric):
     """
 
     full_state_update = False
+    name: str
+    bound: Bound
+    tally: Tally
 
     def __init__(self, name: str, bound: Bound, tally: Tally) -> None:
-        # the tally syncs and caches
-        super().__init__(sync_on_compute=False, compute_with_cache=False)
-        self.name = name
-        self.bound = bound
-        self.tally = tally
+        nn.Module.__init__(self)
+        # not by setattr, which is slow, and wide heads have thousands of readings
+        self.__dict__ |= _metric_attributes() | {"name": name, "bound": bound}
+        self._modules["tally"] = tally
 
     @property
     def higher_is_better(self) -> bool | None:  # type: ignore[override]
@@ -102,3 +105,14 @@ class ReadingMetric(Metric):
             higher_is_better=self.higher_is_better,
             name=self.name,
         )
+
+
+@cache
+def _metric_attributes() -> dict[str, Any]:
+    """Return what torchmetrics' constructor sets, which is slow, too."""
+    metric = object.__new__(ReadingMetric)
+    # a reading has no state to sync or to cache; its tally syncs
+    Metric.__init__(metric, sync_on_compute=False, compute_with_cache=False)
+    wrapped = {"update", "compute", "_update_signature"}
+    plain = vars(metric).keys() - vars(nn.Module()).keys() - wrapped
+    return {name: vars(metric)[name] for name in plain}

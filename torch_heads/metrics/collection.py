@@ -119,12 +119,15 @@ class ReadingCollection(MetricCollection):
         return tally.matrix(bound.columns.start)
 
     def _bound_of(self, head: str | None, key: str, what: str) -> Bound:
-        full = f"{key}/{head}" if head else key
-        if full not in self._readings:
-            suffix = f"{key}/"
-            known = [name.removeprefix(suffix) for name in self._readings if suffix in name]
+        found = self._readings.get(f"{key}/{head}" if head else key)
+        if found is None or found.reading.column is not None:
+            known = [
+                name.removeprefix(f"{key}/")
+                for name, bound in self._readings.items()
+                if name.startswith(f"{key}/") and bound.reading.column is None
+            ]
             raise KeyError(f"No {what} of {head!r}; the heads are {preview(known, 20)}.")
-        return self._readings[full]
+        return found
 
     def reset(self) -> None:
         """Forget all batches."""

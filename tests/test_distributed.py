@@ -1,0 +1,292 @@
+"""Metrics over two processes are those of one; training does not hang where labels are missing."""
+
+import socket
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+import torch_heads as th
+from torch_heads.metrics.collection import ReadingCollection
+
+ROWS, FEATURES, SECONDS = 37, 3, 120
+NAMES = ["even", "ink", "bars", "odd", "digit", "size", "dark"]
+
+pytestmark = pytest.mark.skipif(
+    not (distributed.is_available() and distributed.is_gloo_available()), reason="needs gloo"
+)
+
+
+def make_head() -> th.MultiHead:
+    return th.MultiHead(
+        [
+            th.BinaryClassHead("w", thresholds=[0.3], name="even", missing_label=-1),
+            th.RegressionHead(name="ink"),
+            th.MultiLabelHead(2, "w", name="bars", classes_for_class_based_metrics=[1]),
+            th.BinaryClassHead(name="odd"),
+            th.MultiClassHead(3, "w", name="digit", missing_label=-1),
+            th.MultiClassHead(4, name="size"),
+            th.PoissonRegressionHead(name="dark", missing_label=nan),
+        ],
+        head_weights=[1.0, 0.5, 2.0, 1.0, 1.0, 3.0, 0.1],
+    )
+
+
+class Data:
+    """The same rows in every process."""
+
+    def __init__(self) -> None:
+        random = torch.Generator().manual_seed(11)
+        self.inputs = torch.randn(ROWS, FEATURES, generator=random)
+        self.logits = 2 * torch.randn(ROWS, make_head().logits_dimension, generator=random)
+        self.weights = 0.25 + torch.rand(ROWS, generator=random)
+        self.labels = {
+            "even": torch.randint(-1, 2, (ROWS,), generator=random),
+            "ink": torch.randn(ROWS, generator=random),
+            "bars": torch.randint(2, (ROWS, 2), generator=random),
+            "odd": torch.randint(2, (ROWS,), generator=random),
+            "digit": torch.randint(-1, 3, (ROWS,), generator=random),
+            "size": torch.randint(4, (ROWS,), generator=random),
+            "dark": torch.randint(5, (ROWS,), generator=random).float(),
+        }
+
+    def update(
+        self, metrics: ReadingCollection, rows: range, without: Sequence[str] = ()
+    ) -> ReadingCollection:
+        """Add some rows to the metrics, without the labels of some heads."""
+        part = slice(rows.start, rows.stop)
+        labels = {name: v[part] for name, v in self.labels.items() if name not in without}
+        features = {"w": self.weights[part]}
+        return make_head().update_metrics(metrics, features, self.logits[part], labels)
+
+
+# ---- what each of two processes does ----
+
+UNEVEN = [[range(10), range(10, 13)], [range(13, 30)]]  # the batches of each rank
+MORE = [range(30, 31), range(31, ROWS)]
+LACKING = ["even", "digit", "dark"]  # heads without labels on rank 1
+
+
+@contextmanager
+def counted_collectives() -> Iterator[list[str]]:
+    """Yield the names of the collective operations that are called inside."""
+    names = ["all_reduce", "all_gather", "all_gather_object", "broadcast", "barrier"]
+    before, calls = {name: getattr(distributed, name) for name in names}, []
+
+    def counted(name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            return before[name](*args, **kwargs)
+
+        return call
+
+    for name in names:
+        setattr(distributed, name, counted(name))
+    try:
+        yield calls
+    finally:
+        for name in names:
+            setattr(distributed, name, before[name])
+
+
+def uneven_batches(rank: int) -> dict[str, Any]:
+    data, metrics = Data(), make_head().metrics()
+    for rows in UNEVEN[rank]:
+        data.update(metrics, rows)
+    local = [tally.sums.clone() for tally in metrics.tallies.values()]
+    with counted_collectives() as calls:
+        first = metrics.compute()
+    kept = all(map(torch.equal, local, (tally.sums for tally in metrics.tallies.values())))
+    with counted_collectives() as single_calls:
+        single = metrics["auc/even"].compute()
+    data.update(metrics, MORE[rank])
+    return {
+        "first": first,
+        "calls": calls,
+        "single": single,
+        "single calls": single_calls,
+        "kept": kept,
+        "second": metrics.compute(),
+        "again": metrics.compute(),
+    }
+
+
+def an_idle_rank(rank: int) -> dict[str, Any]:
+    data, metrics = Data(), make_head().metrics()
+    if rank == 0:
+        data.update(metrics, range(ROWS))
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", r"The ``compute`` method of metric \w+ was called before", UserWarning
+        )
+        values = metrics.compute()
+    return {"values": values, "update_count": metrics["auc/even"].update_count}
+
+
+def a_head_without_labels(rank: int) -> dict[str, Any]:
+    data, metrics = Data(), make_head().metrics()
+    for rows in UNEVEN[rank]:
+        data.update(metrics, rows, LACKING if rank else ())
+    return {"values": metrics.compute()}
+
+
+def curves_and_confusions(rank: int) -> dict[str, Any]:
+    data, metrics = Data(), make_head().metrics()
+    for rows in UNEVEN[rank]:
+        data.update(metrics, rows)
+    with counted_collectives() as calls:
+        counts = metrics.curves("even").counts
+        matrix = metrics.confusion_matrix("digit")
+    again = metrics.confusion_matrix("digit")
+    return {"counts": counts, "matrix": matrix, "again": again, "calls": calls}
+
+
+class Model(nn.Module):
+    """A layer per head, so that the gradient of one head reaches its own layer alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = make_head()
+        torch.manual_seed(0)
+        widths = {name: self.head[name].logits_dimension for name in NAMES}
+        self.layers = nn.ModuleDict({k: nn.Linear(FEATURES, width) for k, width in widths.items()})
+
+    def forward(self, inputs: Tensor, labels: Any, weights: Tensor) -> Tensor:
+        logits = torch.cat([layer(inputs) for layer in self.layers.values()], -1)
+        return self.head.loss(labels, logits, {"w": weights})
+
+
+def training_loss(model: nn.Module, data: Data, rank: int) -> Tensor:
+    rows = slice(0, 13) if rank == 0 else slice(13, 30)
+    lacking = LACKING if rank else ()
+    labels = {name: v[rows] for name, v in data.labels.items() if name not in lacking}
+    return model(data.inputs[rows], labels, data.weights[rows])
+
+
+def a_training_step(rank: int) -> dict[str, Any]:
+    model = Model()
+    parallel = DistributedDataParallel(model)
+    training_loss(parallel, Data(), rank).backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    return {"gradients": gradients, "parameters": dict(model.state_dict())}
+
+
+SCENARIOS = [
+    uneven_batches,
+    an_idle_rank,
+    a_head_without_labels,
+    curves_and_confusions,
+    a_training_step,
+]
+
+
+def work(rank: int, folder: str) -> None:
+    """Run all scenarios in one of two processes, and save what each returned."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("error")
+    store = distributed.FileStore(f"{folder}/store", 2)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    for scenario in SCENARIOS:
+        torch.save(scenario(rank), f"{folder}/{scenario.__name__}-{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with what two processes saved; they are killed if they hang."""
+    path = tmp_path_factory.mktemp("distributed")
+    with pytest.MonkeyPatch.context() as patch:
+        if "lo" in [name for _, name in socket.if_nameindex()]:
+            patch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        started = torch.multiprocessing.start_processes(work, (str(path),), nprocs=2, join=False)
+    end = time.monotonic() + SECONDS
+    try:
+        while not started.join(timeout=max(0.0, end - time.monotonic())):
+            assert time.monotonic() < end, f"Two processes hang for {SECONDS} seconds."
+    finally:
+        for process in started.processes:
+            process.kill()
+    return path
+
+
+def results(folder: Path, scenario: Any) -> list[dict[str, Any]]:
+    """Return what a scenario gave in each process."""
+    return [torch.load(folder / f"{scenario.__name__}-{rank}.pt") for rank in range(2)]
+
+
+def one_process(*batches: range, lacking: Sequence[range] = ()) -> ReadingCollection:
+    """Return the metrics of all batches in one process."""
+    data, metrics = Data(), make_head().metrics()
+    for rows in batches:
+        data.update(metrics, rows, LACKING if rows in lacking else ())
+    return metrics
+
+
+def assert_same(actual: Any, expected: Any) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6, equal_nan=True)
+
+
+def test_uneven_batches_of_two_processes_count_as_in_one(folder: Path) -> None:
+    first = one_process(*UNEVEN[0], *UNEVEN[1]).compute()
+    for result in results(folder, uneven_batches):
+        assert_same(result["first"], first)
+        assert_same(result["single"], first["auc/even"])
+
+
+def test_each_tally_is_reduced_once(folder: Path) -> None:
+    tallies = len(make_head().metrics().tallies)
+    assert tallies == 5  # Bernoulli, Normal, Categorical, Poisson, and the means over calls
+    for result in results(folder, uneven_batches):
+        assert result["calls"] == ["all_reduce"] * tallies
+        assert result["single calls"] == ["all_reduce"]
+
+
+def test_after_compute_each_process_counts_on_for_itself(folder: Path) -> None:
+    second = one_process(*UNEVEN[0], *UNEVEN[1], *MORE).compute()
+    for result in results(folder, uneven_batches):
+        assert result["kept"]
+        assert_same(result["second"], second)
+        assert_same(result["again"], second)
+
+
+def test_a_process_may_have_no_batch_at_all(folder: Path) -> None:
+    values = one_process(range(ROWS)).compute()
+    for rank, result in enumerate(results(folder, an_idle_rank)):
+        assert_same(result["values"], values)
+        assert result["update_count"] == 1 - rank
+
+
+def test_a_head_may_have_no_labels_in_one_process(folder: Path) -> None:
+    values = one_process(*UNEVEN[0], *UNEVEN[1], lacking=UNEVEN[1]).compute()
+    for result in results(folder, a_head_without_labels):
+        assert_same(result["values"], values)
+
+
+def test_curves_and_confusions_are_those_of_all_processes(folder: Path) -> None:
+    metrics = one_process(*UNEVEN[0], *UNEVEN[1])
+    for result in results(folder, curves_and_confusions):
+        assert_same(result["counts"], metrics.curves("even").counts)
+        assert_same(result["matrix"], metrics.confusion_matrix("digit"))
+        assert_same(result["again"], result["matrix"])
+        assert result["calls"] == ["all_reduce"] * 2
+
+
+def test_a_head_without_labels_in_one_process_does_not_hang_the_training(folder: Path) -> None:
+    model, data = Model(), Data()
+    loss = (training_loss(model, data, 0) + training_loss(model, data, 1)) / 2
+    loss.backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters()}
+    assert all(gradient.any() for gradient in expected.values())
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    for result in results(folder, a_training_step):
+        assert_same(result["gradients"], expected)
+        assert_same(result["parameters"], dict(model.state_dict()))
