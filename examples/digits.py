@@ -79,7 +79,7 @@ def main(epochs, output):
 
     Console().print(table(metrics.compute(), heads=list(labels)))
     picture(x, predicted, truth=y).savefig(output)
-    Console().print(f"The ten scans it was least sure of, with predictions and truth: {output}")
+    Console().print(f"The ten scans it was least sure of: {output}")
 
 
 def convolution(inputs, outputs):

@@ -89,7 +89,7 @@ def test_a_tiny_logit_is_a_positive_decision_with_a_score_of_a_half(device: torc
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_kinds_of_labels_are_no_yes_and_soft(dtype: torch.dtype, device: torch.device) -> None:
     labels = torch.tensor([0.0, 1.0, 1e-6, 0.5, 0.999], dtype=dtype, device=device)
-    assert label_kinds(labels).tolist() == [0, 1, 2, 2, 2]
+    assert label_kinds(labels).tolist() == [0, 2, 1, 1, 1]
 
 
 # The originals' formulas, threshold by threshold.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.reductions import safe_divide
-from torch_heads.functional.scores import HARD_NEGATIVE, HARD_POSITIVE, ScoreBins
+from torch_heads.functional.scores import NEGATIVE, SOFT, ScoreBins
 
 
 class RocCurve(NamedTuple):
@@ -89,7 +89,7 @@ class ScoreCurves(NamedTuple):
         weight = binned(total)
         return CalibrationCurve(
             safe_divide(binned(total * centres), weight),
-            safe_divide(binned(counts[:, HARD_POSITIVE:].sum(1)), weight),
+            safe_divide(binned(counts[:, SOFT:].sum(1)), weight),
             weight,
         )
 
@@ -116,4 +116,4 @@ class ScoreCurves(NamedTuple):
         counts = self.counts[..., : self.bins.size]
         above = counts.flip(-1).cumsum(-1).flip(-1)
         above = torch.nn.functional.pad(above, (0, 1))
-        return above[:, HARD_POSITIVE:].sum(1), above[:, HARD_NEGATIVE]
+        return above[:, SOFT:].sum(1), above[:, NEGATIVE]

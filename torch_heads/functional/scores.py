@@ -15,7 +15,7 @@ from torch_heads.functional.reductions import safe_divide
 
 GRID = 199  # steps between the originals' 200 thresholds; 0.5 is not one of them
 
-HARD_NEGATIVE, HARD_POSITIVE, SOFT = range(3)  # labels 0, 1, and all in between
+NEGATIVE, SOFT, POSITIVE = range(3)  # labels 0, in between, and 1
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ def bin_scores(logits: Tensor, scores: Tensor, thresholds: Tensor) -> Tensor:
 
 
 def label_kinds(labels: Tensor) -> Tensor:
-    """Return 0 for label 0, 1 for label 1 and 2 for a soft label in between.
+    """Return 0 for label 0, 2 for label 1, and 1 for a soft label in between.
 
-    >>> label_kinds(torch.tensor([0.0, 1.0, 0.3]))
+    >>> label_kinds(torch.tensor([0.0, 0.3, 1.0]))
     tensor([0., 1., 2.])
     """
-    return labels.ceil().mul_(2.0).sub_(labels.floor())
+    return labels.ceil().add_(labels.floor())
 
 
 def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:

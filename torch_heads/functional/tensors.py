@@ -23,6 +23,8 @@ def is_text(values: Any) -> bool:
     >>> is_text([["zero"], ["one"]]), is_text([[], [3]])
     (True, False)
     """
+    if isinstance(values, Tensor):
+        return False
     if isinstance(values, np.ndarray):
         return values.dtype.kind in "SU" or (
             values.dtype.kind == "O" and is_text(values.ravel().tolist())

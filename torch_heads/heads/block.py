@@ -90,10 +90,10 @@ class Block(nn.Module):
             labels,
             predictions,
             losses,
-            product(seen, weights),
             loss_weights,
+            product(seen, weights),
             labelled,
-            labelled if rows is None and labelled is None else rows,
+            rows,
         )
         return Measured(reduced, observed, counted)
 

@@ -139,9 +139,9 @@ class JoinedEncoder(Constants):
             return labels.to(dtype)
         leading, device = logits.shape[:-1], logits.device
         given = [labels.get(name, ABSENT) for name in self.names]
-        if self._alike(given, logits, dtype):
-            joined = torch.stack if given[0].shape == leading else torch.cat
-            return joined(given, dim=-1).to(dtype)
+        joined = self._join(given, leading, dtype)
+        if joined is not None and joined.device == device:
+            return joined.to(dtype)
         each = [
             head.absent_columns(leading, device)
             if one is ABSENT
@@ -150,28 +150,29 @@ class JoinedEncoder(Constants):
         ]
         return torch.cat([one.to(dtype) for one in each], dim=-1)
 
-    def _alike(self, given: Sequence[Any], logits: Tensor, dtype: torch.dtype) -> bool:
-        """Return whether the labels are dense tensors that one concatenation encodes."""
+    def _join(self, given: Sequence[Any], leading: torch.Size, dtype: torch.dtype) -> Tensor | None:
+        """Return labels joined in one pass, None if they are not dense tensors of one shape."""
         first = given[0]
         if self._named or self._size is None or not isinstance(first, Tensor):
-            return False
-        if first.layout != torch.strided or first.is_nested or first.device != logits.device:
-            return False
-        if not dtype.is_floating_point and (first.dtype == torch.bool or first.is_floating_point()):
-            return False
-        leading = logits.shape[:-1]
-        if first.shape != (*leading, self._size) and not (
-            first.shape == leading and self._size == 1
+            return None
+        shape = first.shape
+        flat = shape == leading and self._size == 1
+        if first.is_sparse or not (flat or shape == (*leading, self._size)):
+            return None
+        if not all(isinstance(one, Tensor) and one.shape == shape for one in given):
+            return None
+        try:
+            joined = torch.stack(list(given))
+        except RuntimeError:  # of several devices, say
+            return None
+        # the dtype to which all promote: if that is of class ids, then so is each
+        if not dtype.is_floating_point and (
+            joined.is_floating_point() or joined.dtype == torch.bool
         ):
-            return False
-        return all(
-            isinstance(one, Tensor)
-            and one.shape == first.shape
-            and one.dtype == first.dtype
-            and one.device == first.device
-            and one.layout == first.layout
-            for one in given
-        )
+            return None
+        if self._size == 1:
+            return joined.view(len(given), *leading).movedim(0, -1).contiguous()
+        return joined.movedim(0, -2).flatten(-2)
 
     def _weights(
         self, features: Features | None, weights: Mapping[str, Any], logits: Tensor

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.scores import (
-    HARD_NEGATIVE,
-    HARD_POSITIVE,
+    NEGATIVE,
+    POSITIVE,
+    SOFT,
     ScoreBins,
     precision_recall_auc,
     roc_auc,
@@ -113,8 +114,8 @@ class Accuracy(ThresholdReading):
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
         """Return ``(TP + TN) / all``."""
         above, total = self.outcomes(sums, bins)
-        true_negatives = total[..., HARD_NEGATIVE] - above[..., HARD_NEGATIVE]
-        return safe_divide(above[..., HARD_POSITIVE] + true_negatives, total.sum(-1))
+        true_negatives = total[..., NEGATIVE] - above[..., NEGATIVE]
+        return safe_divide(above[..., POSITIVE] + true_negatives, total.sum(-1))
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Precision(ThresholdReading):
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
         """Return ``TP / (TP + FP)``."""
         above, _ = self.outcomes(sums, bins)
-        return safe_divide(above[..., HARD_POSITIVE:].sum(-1), above.sum(-1))
+        return safe_divide(above[..., SOFT:].sum(-1), above.sum(-1))
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Recall(ThresholdReading):
     def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
         """Return ``TP / (TP + FN)``."""
         above, total = self.outcomes(sums, bins)
-        return safe_divide(above[..., HARD_POSITIVE:].sum(-1), total[..., HARD_POSITIVE:].sum(-1))
+        return safe_divide(above[..., SOFT:].sum(-1), total[..., SOFT:].sum(-1))
 
 
 @dataclass(frozen=True)
@@ -177,4 +178,4 @@ def grid_counts(sums: Sums, bins: ScoreBins) -> tuple[Tensor, Tensor]:
     above = counts.flip(-1).cumsum(-1).flip(-1)
     above = torch.nn.functional.pad(above, (0, 1))  # nothing lies above the last threshold
     above = above[..., torch.tensor(bins.grid, device=above.device)]
-    return above[..., HARD_POSITIVE:, :].sum(-2), above[..., HARD_NEGATIVE, :]
+    return above[..., SOFT:, :].sum(-2), above[..., NEGATIVE, :]

@@ -16,7 +16,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.metrics.sums import Observed, Total, add_scores, column_totals
+from torch_heads.metrics.sums import Observed, Total, add_scores, add_totals
 
 MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
 
@@ -97,7 +97,7 @@ class ColumnTally(Tally):
 
     def add(self, observed: Observed) -> None:
         """Add one batch in place."""
-        self.sums.add_(column_totals(observed))
+        add_totals(self.sums, observed)
 
 
 class ScoreTally(Tally):
@@ -172,7 +172,7 @@ class ClassTally(Tally):
         """Add one batch in place; its predictions are class ids."""
         ids, labels, weights = observed.predictions, observed.labels, observed.weights
         correct = (ids == labels).to(observed.losses.dtype)
-        self.sums.add_(column_totals(observed._replace(predictions=correct)))
+        add_totals(self.sums, observed._replace(predictions=correct))
         if self.keeps_confusion:
             place = torch.addcmul(ids + self.starts, labels, self.widths)
             ones = self.sums.new_ones(()) if weights is None else weights.double()
@@ -188,5 +188,5 @@ class CallTally(Tally):
     def add(self, observed: tuple[Tensor, Tensor | None]) -> None:
         """Add the values ``[columns]`` of one call, and 0 or 1 for whether they count."""
         values, counted = observed
-        ones = torch.ones_like(values) if counted is None else counted.to(values.dtype)
-        self.sums.add_(torch.stack([values * ones, ones], dim=-1))
+        self.sums[:, 0].add_(values if counted is None else values * counted)
+        self.sums[:, 1].add_(1 if counted is None else counted)
