@@ -48,7 +48,7 @@ class Groups(Constants):
                 self.constant(f"members_{b}", torch.tensor(members))
                 self.constant(f"index_{b}", index.flatten())
                 self.constant(f"padding_{b}", step >= own)
-        self.constant("inverse", torch.tensor(order).argsort())
+            self.constant("inverse", torch.tensor(order).argsort())
 
     def spread(self, values: Tensor, fill: float) -> list[Tensor]:
         """Return values ``[..., C]`` of each logit as ``[..., groups, width]`` per bucket."""

@@ -53,6 +53,10 @@ class Block(nn.Module):
     def __init__(self, heads: Sequence[TensorHead]) -> None:
         super().__init__()
         self.heads = tuple(heads)  # in a tuple, they do not become child modules
+        categorical = isinstance(heads[0].family, Categorical)
+        widths = [head.logits_dimension for head in heads]
+        #: Which logits belong to each column of class ids; None for other families.
+        self.groups = Groups(widths) if categorical else None
 
     def measure(self, batch: Batch, observe: bool = False) -> Measured:
         """Return each head's reduced loss and, if asked, what the tally takes from the batch."""
@@ -61,7 +65,7 @@ class Block(nn.Module):
         weights, labelled, rows = (
             None if values is None else values.flatten(0, -2) for values in batch[2:5]
         )
-        groups, balance = self.groups(), self.balance()
+        groups, balance = self.groups, self.balance()
         if head.loss_fn is None:
             losses = family.loss(logits, labels, groups, balance)
         else:
@@ -69,8 +73,8 @@ class Block(nn.Module):
         share = None if labelled is None else self.share(labelled.to(losses.dtype))
         loss_weights = product(share, weights)
         norm = loss_weights
-        if isinstance(family, Categorical) and balance and balance.class_weight is not None:
-            by_class = class_weights(labels, groups or Groups(self.widths), balance.class_weight)
+        if groups is not None and balance is not None and balance.class_weight is not None:
+            by_class = class_weights(labels, groups, balance.class_weight)
             norm = product(loss_weights, by_class)
         reduced = self.reduce(losses, share, loss_weights, norm)
         if not observe:
@@ -154,10 +158,6 @@ class Block(nn.Module):
     def widths(self) -> Sequence[int]:
         """How many logits each head has."""
         return (self.heads[0].logits_dimension,)
-
-    def groups(self) -> Groups | None:
-        """Return which logits belong to each column of class ids; None for one head's."""
-        return None
 
     def balance(self) -> Balance | None:
         """Return the corrections of class imbalance."""

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.constants import Constants
-from torch_heads.functional.families import Balance, Categorical
-from torch_heads.functional.groups import Groups
+from torch_heads.functional.families import Balance
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.heads.block import Block
 from torch_heads.heads.tensor_head import TensorHead
@@ -30,7 +29,6 @@ class JoinedBlock(Block, Constants):
         self._widths = [head.logits_dimension for head in heads]
         sizes = [head.labels_dimension for head in heads]
         self.columns = [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
-        self._groups = Groups(self._widths) if isinstance(heads[0].family, Categorical) else None
         self._averages = any(head.labels_dimension > head.loss_dimension for head in heads)
         self._balanced = any(head.balance is not None for head in heads)
         self._reductions = list(dict.fromkeys(head.loss_reduction for head in heads))
@@ -49,10 +47,6 @@ class JoinedBlock(Block, Constants):
     def widths(self) -> Sequence[int]:
         """How many logits each head has."""
         return self._widths
-
-    def groups(self) -> Groups | None:
-        """Return which logits belong to each column of class ids."""
-        return self._groups
 
     def balance(self) -> Balance | None:
         """Return the corrections of class imbalance of all heads, side by side."""
