@@ -142,12 +142,18 @@ class Categorical(Family):
             losses = losses * class_weights(labels, groups, class_weight)
         if smoothing is None:
             return losses
-        weights = torch.ones_like(logits[0]) if class_weight is None else class_weight
+        ones = logits.new_ones(logits.shape[-1])
+        weights = ones if class_weight is None else class_weight
         uniform = groups.gather(
             [
                 # the padding's weight is 0, its log-probability -inf: 0 * -inf would be NaN
-                -(part.clamp(min=torch.finfo(part.dtype).min) * own).sum(-1) / own.count_nonzero(-1)
-                for part, own in zip(log_probabilities, groups.spread(weights, 0.0), strict=True)
+                -(part.clamp(min=torch.finfo(part.dtype).min) * own).sum(-1) / count.sum(-1)
+                for part, own, count in zip(
+                    log_probabilities,
+                    groups.spread(weights, 0.0),
+                    groups.spread(ones, 0.0),
+                    strict=True,
+                )
             ]
         )
         return losses * (1 - smoothing) + uniform * smoothing

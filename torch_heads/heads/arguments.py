@@ -100,6 +100,7 @@ def check_missing_label(
     vocabulary: Sequence[str] | None,
     label_range: tuple[float, float],
     takes_names: bool,
+    whole: bool = False,
 ) -> MissingLabel:
     """Return the label value that means "not labelled", which no label can have.
 
@@ -121,6 +122,8 @@ def check_missing_label(
     if takes_names or isinstance(missing, bool) or not isinstance(missing, (int, float)):
         kind = "a string" if takes_names else "a number"
         raise TypeError(unexpected(who, argument, f"as {kind}, as the labels are", repr(missing)))
+    if whole and not float(missing).is_integer():
+        raise ValueError(unexpected(who, argument, "as a whole number", missing))
     low, high = label_range
     bounded = low > -torch.inf
     if bounded and low <= missing <= high:

@@ -65,7 +65,8 @@ class Block(nn.Module):
         weights, labelled, rows = (
             None if values is None else values.flatten(0, -2) for values in batch[2:5]
         )
-        groups, balance = self.groups, self.balance()
+        groups = self.groups
+        balance = None if head.loss_fn else self.balance()
         if head.loss_fn is None:
             losses = family.loss(logits, labels, groups, balance)
         else:
@@ -79,7 +80,7 @@ class Block(nn.Module):
         reduced = self.reduce(losses, share, loss_weights, norm)
         if not observe:
             return Measured(reduced)
-        if balance is not None and head.loss_fn is None:
+        if balance is not None:
             losses = family.loss(logits, labels, groups)  # metrics are not balanced
         if head.inverse_link_fn is None:
             predictions = family.observed(logits, labels, groups)
@@ -88,7 +89,7 @@ class Block(nn.Module):
             keep = labelled if weights is None else weights != 0
             predictions = blank(head.inverse_link_fn(logits), keep)
         seen = None if labelled is None else labelled.to(losses.dtype)
-        counted = None if seen is None else (self.per_head(seen) > 0)
+        counted = None if seen is None else self.counted(self.per_head(seen) > 0)
         observed = Observed(
             logits,
             labels,
@@ -162,6 +163,10 @@ class Block(nn.Module):
     def balance(self) -> Balance | None:
         """Return the corrections of class imbalance."""
         return self.heads[0].balance
+
+    def counted(self, any_label: Tensor) -> Tensor | None:
+        """Return whether the batch counts for each head: if it has a label, or none may miss."""
+        return any_label if self.heads[0].may_miss else None
 
     def share(self, labelled: Tensor) -> Tensor:
         """Return what each label counts in its example's loss: 1 on average where all are there.

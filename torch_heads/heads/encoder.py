@@ -112,7 +112,8 @@ class JoinedEncoder(Constants):
         found = self._weights(features, weights, joined)
         labelled = rows = None
         if self._may_miss:
-            labelled = columns != self.missing
+            # float32 holds every missing label as it was written in any dtype
+            labelled = columns.to(torch.float32) != self.missing
             if self._nan_may_miss:
                 labelled &= ~(columns.isnan() & self.nan_is_missing)
             columns = blank(columns, labelled)
@@ -139,7 +140,7 @@ class JoinedEncoder(Constants):
             return labels.to(dtype)
         leading, device = logits.shape[:-1], logits.device
         given = [labels.get(name, ABSENT) for name in self.names]
-        joined = self._join(given, leading, dtype)
+        joined = self._join(self._filled(given, leading, device), leading, dtype)
         if joined is not None and joined.device == device:
             return joined.to(dtype)
         each = [
@@ -149,6 +150,23 @@ class JoinedEncoder(Constants):
             for head, one in zip(self.heads, given, strict=True)
         ]
         return torch.cat([one.to(dtype) for one in each], dim=-1)
+
+    def _filled(
+        self, given: Sequence[Any], leading: torch.Size, device: torch.device
+    ) -> Sequence[Any]:
+        """Return labels with missing ones for absent heads, of the shape of the others'."""
+        if self._named or not any(one is ABSENT for one in given):
+            return given
+        like = next((one for one in given if isinstance(one, Tensor)), None)
+        shape = (*leading, self._size or 1) if like is None else like.shape
+        fillers: dict[str, Tensor] = {}  # one for all heads that write it alike; by text, for NaN
+        filled = []
+        for head, one in zip(self.heads, given, strict=True):
+            value = nan if head.missing_value is None else head.missing_value
+            if one is ABSENT and str(value) not in fillers:
+                fillers[str(value)] = torch.full(shape, value, device=device)
+            filled.append(fillers[str(value)] if one is ABSENT else one)
+        return filled
 
     def _join(self, given: Sequence[Any], leading: torch.Size, dtype: torch.dtype) -> Tensor | None:
         """Return labels joined in one pass, None if they are not dense tensors of one shape."""
@@ -197,10 +215,13 @@ class JoinedEncoder(Constants):
         """Return where a label could be: nowhere in the columns of an absent head."""
         if isinstance(labels, Tensor) or all(name in labels for name in self.names):
             return None
-        given = [
-            labelled.new_full((head.labels_dimension,), name in labels)
-            for head, name in zip(self.heads, self.names, strict=True)
-        ]
+        fillers: dict[tuple[int, bool], Tensor] = {}
+        given = []
+        for head, name in zip(self.heads, self.names, strict=True):
+            key = head.labels_dimension, name in labels
+            if key not in fillers:
+                fillers[key] = labelled.new_full(key[:1], key[1])
+            given.append(fillers[key])
         return torch.cat(given).expand(labelled.shape)
 
     def _encode_ragged(

@@ -22,6 +22,7 @@ class JoinedBlock(Block, Constants):
     sizes: Tensor
     loss_elements: Tensor
     ones: Tensor
+    never_miss: Tensor
     label_smoothing: Tensor | None
 
     def __init__(self, heads: Sequence[TensorHead]) -> None:
@@ -36,6 +37,7 @@ class JoinedBlock(Block, Constants):
         self.constant("owner", owner)
         self.constant("sizes", sizes)
         self.constant("loss_elements", [head.loss_dimension for head in heads])
+        self.constant("never_miss", [not head.may_miss for head in heads])
         self.constant("ones", [1.0] * max(self._widths))
         smoothing = [heads[i].label_smoothing for i in owner]
         self.constant("label_smoothing", smoothing if any(smoothing) else None)
@@ -63,11 +65,17 @@ class JoinedBlock(Block, Constants):
     def _joined(self, weights: Sequence[Tensor | None]) -> Tensor | None:
         if all(weight is None for weight in weights):
             return None
-        filled = [
-            self.ones[:width] if weight is None else weight
-            for weight, width in zip(weights, self._widths, strict=True)
-        ]
-        return torch.cat(filled)
+        ones = {width: self.ones[:width] for width in set(self._widths)}
+        return torch.cat(
+            [
+                ones[width] if weight is None else weight
+                for weight, width in zip(weights, self._widths, strict=True)
+            ]
+        )
+
+    def counted(self, any_label: Tensor) -> Tensor | None:
+        """Return whether the batch counts for each head: if it has a label, or none may miss."""
+        return any_label | self.never_miss
 
     def share(self, labelled: Tensor) -> Tensor:
         """Return what each label counts in its example's loss: 1 on average where all are there."""

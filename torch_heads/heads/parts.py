@@ -89,6 +89,8 @@ class Alone(Part):
     def calls(self, measured: Sequence[Measured]) -> tuple[Measured, list[Measured]]:
         """Return the head's loss and call values."""
         counted = [one.counted.any() for one in measured if one.counted is not None]
+        if len(counted) < len(measured):
+            counted = []  # some part of the head always counts
         own = Measured(
             self.combine([one.losses for one in measured]),
             counted=torch.stack(counted).any().reshape(1) if counted else None,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.families import Balance, Family
+from torch_heads.functional.families import Balance, Categorical, Family
 from torch_heads.functional.labels import check_values
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
@@ -65,7 +65,12 @@ class TensorHead(Head):
             self.title, label_vocabulary, self.number_of_classes
         )
         self.missing_label = check_missing_label(
-            self.title, missing_label, self.label_vocabulary, self.label_range, self.takes_names
+            self.title,
+            missing_label,
+            self.label_vocabulary,
+            self.label_range,
+            self.takes_names,
+            whole=isinstance(self.family, Categorical),
         )
         self._blocks = (Block([self]),)
 
@@ -165,14 +170,15 @@ class TensorHead(Head):
             if isinstance(labels, Stacked):
                 labels = self.unstack(labels.columns, mask)
             columns = self.label_columns(labels, leading, device, mask)
+        missing = self.missing_value
+        there = None
+        if missing is not None:
+            # in the labels' own dtype, in which the missing one was written
+            there = ~columns.isnan() if isnan(missing) else columns != missing
         columns = columns.to(self.family.label_dtype(logits))
         weights = self.encode_weights(features, weights, logits)
         rows = None if mask is None else mask.unsqueeze(-1)
-        labelled = rows
-        missing = self.missing_value
-        if missing is not None:
-            there = ~columns.isnan() if isnan(missing) else columns != missing
-            labelled = there if rows is None else there & rows
+        labelled = rows if there is None else there if rows is None else there & rows
         columns = blank(columns, labelled)
         check_values(self.title, "labels", columns, *self.label_range)
         weights = None if weights is None else blank(weights, labelled)

@@ -65,6 +65,23 @@ class Tally(Metric):
             if state.is_inference() and not torch.is_inference_mode_enabled():
                 setattr(self, name, state.clone())
 
+    def reset(self) -> None:
+        """Set the states to 0, in place."""
+        if self._is_synced:
+            self.unsync()
+        states = {name: getattr(self, name) for name in self._defaults}
+        super().reset()
+        for name, state in states.items():
+            if torch.is_inference_mode_enabled() or not state.is_inference():
+                setattr(self, name, state.zero_())
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Add up the states of all processes, until `unsync` gives back these very tensors."""
+        states = {name: getattr(self, name) for name in self._defaults}
+        super().sync(*args, **kwargs)
+        if self._is_synced:
+            self._cache = states
+
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
         # `module.to(torch.bfloat16)` reaches metric states too, and would round counts past 256
         def keep_dtype(state: Tensor) -> Tensor:
