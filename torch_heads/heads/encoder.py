@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from torch_heads.functional.constants import Constants
+from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.labels import check_values, whole_numbers
 from torch_heads.functional.tensors import blank
 from torch_heads.heads.block import Batch
@@ -108,6 +109,13 @@ class JoinedEncoder(Constants):
             if any(one.shape[:-1] != each[0].shape[:-1] for one in each):
                 return self._encode_ragged(labels, each, features, weights)
             joined = torch.cat(each, dim=-1)
+        if joined.device != self.owner.device:
+            who, expected = (
+                f"MultiHead of {preview(self.names)}",
+                f"on its device {self.owner.device}",
+            )
+            hint = "Move it by head.to(device)."
+            raise ValueError(unexpected(who, "logits", expected, joined.device, hint))
         columns = self._columns(labels, joined)
         found = self._weights(features, weights, joined)
         labelled = rows = None
