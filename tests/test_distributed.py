@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -14,65 +13,32 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-import torch_heads as th
+from tests.mixture import Batch, mixture, random_batch
 from torch_heads.metrics.collection import ReadingCollection
 
 ROWS, FEATURES, SECONDS = 37, 3, 120
-NAMES = ["even", "ink", "bars", "odd", "digit", "size", "dark"]
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()), reason="needs gloo"
 )
 
-
-def make_head() -> th.MultiHead:
-    return th.MultiHead(
-        [
-            th.BinaryClassHead("w", thresholds=[0.3], name="even", missing_label=-1),
-            th.RegressionHead(name="ink"),
-            th.MultiLabelHead(2, "w", name="bars", classes_for_class_based_metrics=[1]),
-            th.BinaryClassHead(name="odd"),
-            th.MultiClassHead(3, "w", name="digit", missing_label=-1),
-            th.MultiClassHead(4, name="size"),
-            th.PoissonRegressionHead(name="dark", missing_label=nan),
-        ],
-        head_weights=[1.0, 0.5, 2.0, 1.0, 1.0, 3.0, 0.1],
-    )
+UNEVEN = [[range(10), range(10, 13)], [range(13, 30)]]  # the batches of each rank
+MORE = [range(30, 31), range(31, ROWS)]
+LACKING = ["even", "ink", "shape"]  # heads without labels on rank 1
 
 
-class Data:
-    """The same rows in every process."""
+def everything() -> Batch:
+    """Return the same rows in every process."""
+    return random_batch(ROWS, torch.Generator().manual_seed(11))
 
-    def __init__(self) -> None:
-        random = torch.Generator().manual_seed(11)
-        self.inputs = torch.randn(ROWS, FEATURES, generator=random)
-        self.logits = 2 * torch.randn(ROWS, make_head().logits_dimension, generator=random)
-        self.weights = 0.25 + torch.rand(ROWS, generator=random)
-        self.labels = {
-            "even": torch.randint(-1, 2, (ROWS,), generator=random),
-            "ink": torch.randn(ROWS, generator=random),
-            "bars": torch.randint(2, (ROWS, 2), generator=random),
-            "odd": torch.randint(2, (ROWS,), generator=random),
-            "digit": torch.randint(-1, 3, (ROWS,), generator=random),
-            "size": torch.randint(4, (ROWS,), generator=random),
-            "dark": torch.randint(5, (ROWS,), generator=random).float(),
-        }
 
-    def update(
-        self, metrics: ReadingCollection, rows: range, without: Sequence[str] = ()
-    ) -> ReadingCollection:
-        """Add some rows to the metrics, without the labels of some heads."""
-        part = slice(rows.start, rows.stop)
-        labels = {name: v[part] for name, v in self.labels.items() if name not in without}
-        features = {"w": self.weights[part]}
-        return make_head().update_metrics(metrics, features, self.logits[part], labels)
+def update(metrics: ReadingCollection, rows: range, without: Sequence[str] = ()) -> None:
+    """Add some rows to the metrics, without the labels of some heads."""
+    batch = everything().take(rows).without(without)
+    mixture().update_metrics(metrics, None, batch.logits, batch.labels, weights=batch.weights)
 
 
 # ---- what each of two processes does ----
-
-UNEVEN = [[range(10), range(10, 13)], [range(13, 30)]]  # the batches of each rank
-MORE = [range(30, 31), range(31, ROWS)]
-LACKING = ["even", "digit", "dark"]  # heads without labels on rank 1
 
 
 @contextmanager
@@ -98,31 +64,34 @@ def counted_collectives() -> Iterator[list[str]]:
 
 
 def uneven_batches(rank: int) -> dict[str, Any]:
-    data, metrics = Data(), make_head().metrics()
+    metrics = mixture().metrics()
     for rows in UNEVEN[rank]:
-        data.update(metrics, rows)
-    local = [tally.sums.clone() for tally in metrics.tallies.values()]
+        update(metrics, rows)
+    states = [tally.sums for tally in metrics.tallies.values()]
+    local = [state.clone() for state in states]
     with counted_collectives() as calls:
         first = metrics.compute()
-    kept = all(map(torch.equal, local, (tally.sums for tally in metrics.tallies.values())))
+    after = [tally.sums for tally in metrics.tallies.values()]
+    kept = all(map(torch.equal, local, after))
     with counted_collectives() as single_calls:
         single = metrics["auc/even"].compute()
-    data.update(metrics, MORE[rank])
+    update(metrics, MORE[rank])
     return {
         "first": first,
         "calls": calls,
         "single": single,
         "single calls": single_calls,
         "kept": kept,
+        "in place": all(old is new for old, new in zip(states, after, strict=True)),
         "second": metrics.compute(),
         "again": metrics.compute(),
     }
 
 
 def an_idle_rank(rank: int) -> dict[str, Any]:
-    data, metrics = Data(), make_head().metrics()
+    metrics = mixture().metrics()
     if rank == 0:
-        data.update(metrics, range(ROWS))
+        update(metrics, range(ROWS))
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", r"The ``compute`` method of metric \w+ was called before", UserWarning
@@ -132,16 +101,16 @@ def an_idle_rank(rank: int) -> dict[str, Any]:
 
 
 def a_head_without_labels(rank: int) -> dict[str, Any]:
-    data, metrics = Data(), make_head().metrics()
+    metrics = mixture().metrics()
     for rows in UNEVEN[rank]:
-        data.update(metrics, rows, LACKING if rank else ())
+        update(metrics, rows, LACKING if rank else ())
     return {"values": metrics.compute()}
 
 
 def curves_and_confusions(rank: int) -> dict[str, Any]:
-    data, metrics = Data(), make_head().metrics()
+    metrics = mixture().metrics()
     for rows in UNEVEN[rank]:
-        data.update(metrics, rows)
+        update(metrics, rows)
     with counted_collectives() as calls:
         counts = metrics.curves("even").counts
         matrix = metrics.confusion_matrix("digit")
@@ -154,27 +123,27 @@ class Model(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head = make_head()
+        self.head = mixture()
         torch.manual_seed(0)
-        widths = {name: self.head[name].logits_dimension for name in NAMES}
+        widths = {name: self.head[name].logits_dimension for name in self.head.names}
         self.layers = nn.ModuleDict({k: nn.Linear(FEATURES, width) for k, width in widths.items()})
 
-    def forward(self, inputs: Tensor, labels: Any, weights: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, labels: Any, weights: Any) -> Tensor:
         logits = torch.cat([layer(inputs) for layer in self.layers.values()], -1)
-        return self.head.loss(labels, logits, {"w": weights})
+        return self.head.loss(labels, logits, weights=weights)
 
 
-def training_loss(model: nn.Module, data: Data, rank: int) -> Tensor:
-    rows = slice(0, 13) if rank == 0 else slice(13, 30)
-    lacking = LACKING if rank else ()
-    labels = {name: v[rows] for name, v in data.labels.items() if name not in lacking}
-    return model(data.inputs[rows], labels, data.weights[rows])
+def training_loss(model: nn.Module, rank: int) -> Tensor:
+    """Return the loss of the rows of one rank."""
+    batch = everything().take(range(13) if rank == 0 else range(13, 30))
+    batch = batch.without(LACKING if rank else ())
+    return model(batch.logits[:, :FEATURES], batch.labels, batch.weights)
 
 
 def a_training_step(rank: int) -> dict[str, Any]:
     model = Model()
     parallel = DistributedDataParallel(model)
-    training_loss(parallel, Data(), rank).backward()
+    training_loss(parallel, rank).backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     return {"gradients": gradients, "parameters": dict(model.state_dict())}
@@ -225,9 +194,9 @@ def results(folder: Path, scenario: Any) -> list[dict[str, Any]]:
 
 def one_process(*batches: range, lacking: Sequence[range] = ()) -> ReadingCollection:
     """Return the metrics of all batches in one process."""
-    data, metrics = Data(), make_head().metrics()
+    metrics = mixture().metrics()
     for rows in batches:
-        data.update(metrics, rows, LACKING if rows in lacking else ())
+        update(metrics, rows, LACKING if rows in lacking else ())
     return metrics
 
 
@@ -243,7 +212,7 @@ def test_uneven_batches_of_two_processes_count_as_in_one(folder: Path) -> None:
 
 
 def test_each_tally_is_reduced_once(folder: Path) -> None:
-    tallies = len(make_head().metrics().tallies)
+    tallies = len(mixture().metrics().tallies)
     assert tallies == 5  # Bernoulli, Normal, Categorical, Poisson, and the means over calls
     for result in results(folder, uneven_batches):
         assert result["calls"] == ["all_reduce"] * tallies
@@ -256,6 +225,10 @@ def test_after_compute_each_process_counts_on_for_itself(folder: Path) -> None:
         assert result["kept"]
         assert_same(result["second"], second)
         assert_same(result["again"], second)
+
+
+def test_compute_leaves_the_states_where_a_captured_update_adds_to_them(folder: Path) -> None:
+    assert all(result["in place"] for result in results(folder, uneven_batches))
 
 
 def test_a_process_may_have_no_batch_at_all(folder: Path) -> None:
@@ -281,9 +254,8 @@ def test_curves_and_confusions_are_those_of_all_processes(folder: Path) -> None:
 
 
 def test_a_head_without_labels_in_one_process_does_not_hang_the_training(folder: Path) -> None:
-    model, data = Model(), Data()
-    loss = (training_loss(model, data, 0) + training_loss(model, data, 1)) / 2
-    loss.backward()
+    model = Model()
+    ((training_loss(model, 0) + training_loss(model, 1)) / 2).backward()
     expected = {name: p.grad.clone() for name, p in model.named_parameters()}
     assert all(gradient.any() for gradient in expected.values())
     torch.optim.SGD(model.parameters(), lr=0.1).step()

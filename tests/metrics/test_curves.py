@@ -54,7 +54,7 @@ def seen(request: pytest.FixtureRequest, device: torch.device) -> Seen:
     ids = [torch.randint(-1 * request.param, n, (ROWS, 1), generator=random) for n in (3, 5)]
     if request.param:
         for columns in COLUMNS.values():
-            hot[:, columns] = hot[:, columns].where(torch.rand(ROWS, 1, generator=random) < 0.7, nan)
+            hot[torch.rand(ROWS, generator=random) < 0.3, slice(columns[0], columns[-1] + 1)] = nan
     weights = torch.randint(1, 9, (ROWS,), generator=random) / 4
     labels = torch.cat([hot, *ids], -1).to(device)
     everything = Seen(head, head.metrics(), logits.to(device), labels, weights.to(device))

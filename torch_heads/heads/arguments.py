@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -119,17 +120,18 @@ def check_missing_label(
             given = repr(missing)
             raise ValueError(unexpected(who, argument, "outside of label_vocabulary", given))
         return missing
-    if takes_names or isinstance(missing, bool) or not isinstance(missing, (int, float)):
+    if takes_names or isinstance(missing, bool) or not isinstance(missing, Real):
         kind = "a string" if takes_names else "a number"
         raise TypeError(unexpected(who, argument, f"as {kind}, as the labels are", repr(missing)))
-    if whole and not float(missing).is_integer():
+    value = float(missing)
+    if whole and not value.is_integer():
         raise ValueError(unexpected(who, argument, "as a whole number", missing))
     low, high = label_range
     bounded = low > -torch.inf
-    if bounded and low <= missing <= high:
+    if bounded and low <= value <= high:
         allowed = f"outside of the labels' range [{low:g}, {high:g}]"
         raise ValueError(unexpected(who, argument, allowed, missing))
-    return missing
+    return int(value) if whole else value
 
 
 def check_class_weights(who: str, argument: str, values: Any, n_classes: int) -> Tensor | None:
@@ -154,6 +156,17 @@ def check_class_weights(who: str, argument: str, values: Any, n_classes: int) ->
     if not bool(((weights >= 0) & weights.isfinite()).all()):
         raise ValueError(unexpected(who, argument, ">= 0 and finite", weights.tolist()))
     return weights
+
+
+def check_unbalanced(who: str, loss_fn: Any, **balance: Any) -> None:
+    """Refuse corrections of class imbalance beside a ``loss_fn``, which would not see them.
+
+    Raises:
+        ValueError: if both are given.
+    """
+    given = [name for name, value in balance.items() if value is not None]
+    if loss_fn and given:
+        raise ValueError(unexpected(who, "loss_fn", f"or {preview(given)}", "both"))
 
 
 def check_smoothing(who: str, value: Any) -> float:

@@ -22,6 +22,7 @@ from torch_heads.heads.arguments import (
     check_class_weights,
     check_smoothing,
     check_thresholds,
+    check_unbalanced,
 )
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import (
@@ -95,6 +96,8 @@ class BinaryClassHead(TensorHead):
         super().__init__(name)
         self._named = label_vocabulary is not None
         self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
+        smooth = label_smoothing or None
+        check_unbalanced(self.title, loss_fn, pos_weight=pos_weight, label_smoothing=smooth)
         weight = check_class_weights(self.title, "pos_weight", pos_weight, 1)
         self.register_buffer("pos_weight", weight)
         self.label_smoothing = check_smoothing(self.title, label_smoothing)

@@ -66,7 +66,7 @@ class Block(nn.Module):
             None if values is None else values.flatten(0, -2) for values in batch[2:5]
         )
         groups = self.groups
-        balance = None if head.loss_fn else self.balance()
+        balance = self.balance()
         if head.loss_fn is None:
             losses = family.loss(logits, labels, groups, balance)
         else:

@@ -186,7 +186,9 @@ class Evaluated(Constants, ABC):
                 metrics.tallies[CALLS].prepare(device)
                 metrics.tallies[CALLS].add((torch.cat([one.losses for one in calls]), counted))
             if regularization_losses is not None:
-                total = torch.as_tensor(added, device=device).reshape(1)
+                # a fill, since to copy a Python number to a device would wait for it
+                zero = torch.zeros(1, dtype=torch.float64, device=device)
+                total = zero + added
                 metrics.tallies[REGULARIZATION].prepare(device)
                 metrics.tallies[REGULARIZATION].add((total, None))
         return metrics

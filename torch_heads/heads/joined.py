@@ -54,15 +54,15 @@ class JoinedBlock(Block, Constants):
         """Return the corrections of class imbalance of all heads, side by side."""
         if not self._balanced:
             return None
-        # read anew each time: the heads' buffers may have been loaded or edited
-        each = [head.balance or Balance() for head in self.heads]
         return Balance(
-            self._joined([one.class_weight for one in each]),
-            self._joined([one.pos_weight for one in each]),
+            self._side_by_side("class_weight"),
+            self._side_by_side("pos_weight"),
             self.label_smoothing,
         )
 
-    def _joined(self, weights: Sequence[Tensor | None]) -> Tensor | None:
+    def _side_by_side(self, name: str) -> Tensor | None:
+        # read anew each time: the heads' buffers may have been loaded or edited
+        weights = [head._buffers.get(name) for head in self.heads]
         if all(weight is None for weight in weights):
             return None
         ones = {width: self.ones[:width] for width in set(self._widths)}

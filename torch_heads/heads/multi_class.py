@@ -21,6 +21,7 @@ from torch_heads.heads.arguments import (
     check_class_weights,
     check_count,
     check_smoothing,
+    check_unbalanced,
 )
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
@@ -82,6 +83,8 @@ class MultiClassHead(TensorHead):
         self.n_classes = check_count(self.title, "n_classes", n_classes, 3)
         self._named = label_vocabulary is not None
         self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
+        smooth = label_smoothing or None
+        check_unbalanced(self.title, loss_fn, class_weight=class_weight, label_smoothing=smooth)
         weight = check_class_weights(self.title, "class_weight", class_weight, n_classes)
         self.register_buffer("class_weight", weight)
         self.label_smoothing = check_smoothing(self.title, label_smoothing)

@@ -22,6 +22,7 @@ from torch_heads.heads.arguments import (
     check_count,
     check_smoothing,
     check_thresholds,
+    check_unbalanced,
 )
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
@@ -104,7 +105,10 @@ class MultiLabelHead(TensorHead):
         super().__init__(name)
         self.n_classes = check_count(self.title, "n_classes", n_classes, 2)
         self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
-        for argument, given in [("class_weight", class_weight), ("pos_weight", pos_weight)]:
+        weights = {"class_weight": class_weight, "pos_weight": pos_weight}
+        smooth = label_smoothing or None
+        check_unbalanced(self.title, loss_fn, **weights, label_smoothing=smooth)
+        for argument, given in weights.items():
             weight = check_class_weights(self.title, argument, given, n_classes)
             self.register_buffer(argument, weight)
         self.label_smoothing = check_smoothing(self.title, label_smoothing)
