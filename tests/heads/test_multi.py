@@ -148,7 +148,7 @@ def test_class_ids_may_stand_among_floats(device: torch.device) -> None:
     logits = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).to(device)
     split = {"a": torch.tensor([2, 0], device=device), "b": labels[:, 1]}
     assert head.loss(labels, logits) == head.loss(split, logits)
-    with pytest.raises(ValueError, match="fraction"):  # elsewhere an assertion on the device
+    with pytest.raises(ValueError, match=r"as class ids, got 2\.25"):  # on CUDA, an assertion
         head.cpu().loss(labels.cpu() + 0.25, logits.cpu())
 
 
@@ -182,3 +182,33 @@ def test_a_model_of_a_backbone_and_a_head_learns(head: th.MultiHead, device: tor
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
     assert model(inputs)["digit/class_ids"].shape == (16, 1)
+
+
+def test_names_are_looked_up_and_walked_as_in_a_dict() -> None:
+    head = th.MultiHead([th.BinaryClassHead(name="a"), th.RegressionHead(name="b")])
+    assert "a" in head
+    assert "c" not in head
+    assert list(head) == ["a", "b"]
+
+
+def test_labels_of_no_head_at_all_are_a_typo(device: torch.device) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name="a", missing_label=-1)])
+    with pytest.raises(ValueError, match=r"labels by head names \['a'\], got \['A'\]"):
+        head.loss({"A": [1]}, torch.zeros(1, 1, device=device))
+
+
+def test_the_masks_of_sequences_are_served(device: torch.device) -> None:
+    wrapped = th.SequentialHeadWrapper(th.BinaryClassHead(name="a"), "mask")
+    head = th.MultiHead([wrapped, th.RegressionHead(name="b")])
+    features = {"mask": torch.ones(2, 3, device=device)}
+    spec = head.create_estimator_spec(features, "infer", torch.zeros(2, 3, 2, device=device))
+    assert spec.predictions["a_sequential", "mask"] is features["mask"]
+
+
+def test_a_label_misses_as_its_own_dtype_writes_it(device: torch.device) -> None:
+    heads = [th.RegressionHead(missing_label=-99.1, name="a"), th.RegressionHead(name="b")]
+    labels = torch.tensor([-99.1, 1.0], dtype=torch.bfloat16, device=device)
+    logits = torch.zeros(2, 2, device=device)
+    for other in (labels * 0, torch.zeros(2, device=device)):
+        losses = th.MultiHead(heads).to(device).losses({"a": labels, "b": other}, logits)
+        assert losses["a"] == 1

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import torch_heads as th
 
@@ -86,3 +87,30 @@ def test_a_poisson_head_predicts_rates(device: torch.device) -> None:
     predictions = th.PoissonRegressionHead(2).predictions(logits)
     assert torch.equal(predictions["predictions"], logits.exp())
     assert torch.equal(predictions["logits"], logits)
+
+
+class Distance(nn.Module):
+    """A loss and a link of one's own, as modules."""
+
+    def forward(self, labels: Tensor, logits: Tensor) -> Tensor:
+        return (labels - logits).abs()
+
+
+def test_a_module_may_be_the_loss_or_the_link(device: torch.device) -> None:
+    head = th.RegressionHead(loss_fn=Distance(), inverse_link_fn=nn.Softplus(), name="a")
+    logits = torch.tensor([[3.0], [-1.0]], device=device)
+    assert head.loss([0.0, 0.0], logits) == 2
+    torch.testing.assert_close(
+        head.predictions(logits)["predictions"], nn.functional.softplus(logits)
+    )
+    both = th.MultiHead([head, th.RegressionHead(name="b")]).to(device)
+    assert both.losses({"a": [0.0, 0.0], "b": [0.0, 0.0]}, logits.expand(2, 2))["a"] == 2
+
+
+def test_a_weight_that_is_learned_gets_its_gradient_at_zero(device: torch.device) -> None:
+    weights = torch.tensor([0.0, 1.0], device=device, requires_grad=True)
+    loss = th.RegressionHead().loss(
+        [0.0, 0.0], torch.tensor([[2.0], [1.0]], device=device), weights=weights
+    )
+    loss.backward()
+    assert weights.grad.tolist() == [2.0, 0.5]

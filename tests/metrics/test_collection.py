@@ -183,3 +183,24 @@ def test_more_is_better_where_it_is(metrics: ReadingCollection) -> None:
     assert better["auc"] is better[DOTTED] is True
     assert better["average_loss"] is False
     assert better["label/mean"] is None
+
+
+@pytest.mark.parametrize(
+    ("head", "before"),
+    [
+        (th.BinaryClassHead(thresholds=[0.5]), "auc_precision_recall"),
+        (th.MultiLabelHead(2, thresholds=[0.5]), "auc_precision_recall"),
+        (th.MultiClassHead(3), "average_loss"),
+        (th.RegressionHead(), "label/mean"),
+        (th.MultiHead([th.RegressionHead(name="a")]), None),
+    ],
+)
+def test_the_regularization_loss_stands_where_the_originals_have_it(
+    head: th.Head, before: str | None
+) -> None:
+    keys = list(head.metrics(regularization_losses=[1.0]))
+    place = next(i for i, key in enumerate(keys) if key.startswith("regularization_loss"))
+    assert place == (0 if before is None else keys.index(before) + 1)
+    assert [key for key in keys if not key.startswith("regularization_loss")] == list(
+        head.metrics()
+    )

@@ -1,7 +1,8 @@
 """What counts of binned scores tell beyond single metrics: curves, calibration, thresholds.
 
 Scores are known to a bin of the grid, 1/199 wide: thresholds are the edges of bins, and mean
-scores are those of bin centres.
+scores are those of bin centres. Columns that never had a label have NaN for counts, and so for
+all that is told of them.
 """
 
 from typing import NamedTuple
@@ -9,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import safe_divide
-from torch_heads.functional.scores import NEGATIVE, SOFT, ScoreBins
+from torch_heads.functional.scores import GRID, NEGATIVE, SOFT, ScoreBins
 
 
 class RocCurve(NamedTuple):
@@ -71,12 +73,18 @@ class ScoreCurves(NamedTuple):
         """Return precision against recall."""
         positives, negatives = self._above()
         predicted = positives + negatives
-        precision = torch.where(predicted > 0, safe_divide(positives, predicted), 1.0)
+        precision = torch.where(predicted == 0, 1.0, safe_divide(positives, predicted))
         recall = safe_divide(positives, positives[:, :1])
         return PrecisionRecallCurve(precision, recall, self._edges())
 
     def calibration(self, bins: int = 10) -> CalibrationCurve:
-        """Return the calibration curve over bins of equal width, empty ones as 0."""
+        """Return the calibration curve over bins of equal width, empty ones as 0.
+
+        Raises:
+            ValueError: if there are fewer than 1 or more than 199 bins.
+        """
+        if not 1 <= bins <= GRID:
+            raise ValueError(unexpected("calibration", "bins", f"in [1, {GRID}]", bins))
         edges = self._edges()
         centres = (edges[:-1] + edges[1:]) / 2
         place = (centres * bins).floor().clamp(max=bins - 1).to(torch.int64)
@@ -106,7 +114,7 @@ class ScoreCurves(NamedTuple):
         actual = positives[:, :1]
         score = safe_divide((1 + factor) * positives, positives + negatives + factor * actual)
         best, place = score.max(-1)
-        return BestThreshold(self._edges()[place], best)
+        return BestThreshold(torch.where(best.isnan(), best, self._edges()[place]), best)
 
     def _edges(self) -> Tensor:
         return torch.tensor(self.bins.edges, dtype=torch.float64, device=self.counts.device)

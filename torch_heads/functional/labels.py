@@ -35,7 +35,11 @@ def class_ids(
     if vocabulary is None:
         hint = "Class names need a label_vocabulary."
         raise ValueError(unexpected(who, "labels", "to be numeric", "strings", hint))
-    array = np.asarray(names)
+    try:
+        array = np.asarray(names)
+    except ValueError:
+        given = "rows of different lengths"
+        raise ValueError(unexpected(who, "labels", "to be rectangular", given)) from None
     index = {name: i for i, name in enumerate(vocabulary)}
     flat = [name.decode() if isinstance(name, bytes) else name for name in array.ravel().tolist()]
     ids = np.array([index.get(name, -1) for name in flat], dtype=np.int64)
@@ -139,6 +143,8 @@ def _sets_of_lists(
     mask: Tensor | None,
 ) -> _Sets:
     sets = _rows_of_sets(labels, depth)
+    if sets is None:
+        raise ValueError(unexpected(who, "labels", "as a list of class names per row", labels))
     if mask is not None and mask.numel() == len(sets):
         steps = mask.flatten().tolist()
         sets = [entries if step else [] for entries, step in zip(sets, steps, strict=True)]
@@ -200,22 +206,30 @@ def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
     """
     if not values.is_floating_point():
         return values
-    fraction = torch.where(values.isfinite(), values - values.round(), 1.0).abs()
-    check_values(who, f"the fraction of class ids in {argument}", fraction, 0.0, 0.0)
+    whole = values == values.round()  # false for NaN
+    if torch.compiler.is_compiling() or values.is_cuda:
+        torch._assert_async(whole.all(), f"{argument} must be whole class ids")
+    elif not values.is_meta and not whole.all():
+        owner = who if isinstance(who, str) else who(~whole)
+        raise ValueError(unexpected(owner, argument, "as class ids", values[~whole][0].item()))
     return values.to(torch.int64)
 
 
 def _are_sets(labels: Any, depth: int, n_classes: int) -> bool:
     if not isinstance(labels, (list, tuple)):
         return False
-    return not labels or any(len(entries) != n_classes for entries in _rows_of_sets(labels, depth))
+    sets = _rows_of_sets(labels, depth)
+    return sets is not None and (not labels or any(len(entries) != n_classes for entries in sets))
 
 
-def _rows_of_sets(labels: Any, depth: int) -> list[list[Any]]:
+def _rows_of_sets(labels: Any, depth: int) -> list[list[Any]] | None:
+    """Return the entries of each row, None where a row is no list."""
     level: list[Any] = [labels]
     for _ in range(depth):
-        level = [item for part in level if not _is_entry(part) for item in part]
-    return [[row] if _is_entry(row) else list(row) for row in level]
+        if any(_is_entry(part) for part in level):
+            return None
+        level = [item for part in level for item in part]
+    return None if any(_is_entry(row) for row in level) else [list(row) for row in level]
 
 
 def _is_entry(value: Any) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,13 +25,15 @@ def check_count(who: str, argument: str, value: Any, least: int) -> int:
 
     Raises:
         TypeError: if it is not an int.
-        ValueError: if it is too small.
+        ValueError: if it is too small, or there is no ``n_classes``.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(unexpected(who, argument, "as an int", repr(value)))
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        # the originals' own distinction
+        error = ValueError if value is None and argument == "n_classes" else TypeError
+        raise error(unexpected(who, argument, "as an int", repr(value)))
     if value < least:
         raise ValueError(unexpected(who, argument, f">= {least}", value))
-    return value
+    return int(value)
 
 
 def check_weight_column(who: str, value: Any) -> WeightColumn:
@@ -60,7 +61,7 @@ def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[floa
     if isinstance(thresholds, (str, bytes)) or not isinstance(thresholds, Iterable):
         raise TypeError(unexpected(who, "thresholds", "as a list of floats", repr(thresholds)))
     for value in (thresholds := list(thresholds)):
-        if isinstance(value, str) or np.ndim(value) != 0:
+        if not isinstance(value, Real) and not (isinstance(value, Tensor) and value.dim() == 0):
             raise TypeError(unexpected(who, "thresholds", "as a list of floats", repr(value)))
     values = tuple(float(value) for value in thresholds)
     for value in values:
@@ -175,7 +176,7 @@ def check_smoothing(who: str, value: Any) -> float:
     Raises:
         ValueError: if it is out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < 1:
         raise ValueError(unexpected(who, "label_smoothing", "in [0, 1)", repr(value)))
     return float(value)
 
@@ -194,9 +195,14 @@ def check_loss_fn(who: str, loss_fn: Any) -> tuple[str, ...]:
     inspected = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
     bound = loss_fn.keywords if isinstance(loss_fn, functools.partial) else {}
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    try:
+        signature = inspect.signature(inspected)
+    except ValueError:
+        given = f"{loss_fn!r}, whose arguments Python cannot tell"
+        raise TypeError(unexpected(who, "loss_fn", "as a Python function", given)) from None
     names = tuple(
         parameter.name
-        for parameter in inspect.signature(inspected).parameters.values()
+        for parameter in signature.parameters.values()
         if parameter.kind in kinds and parameter.name not in bound
     )
     if not set(REQUIRED) <= set(names) <= {*REQUIRED, *OPTIONAL}:

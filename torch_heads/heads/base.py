@@ -41,6 +41,11 @@ class Head(Evaluated):
         """How the losses of a batch become one."""
 
     @property
+    def composes(self) -> bool:
+        """Whether this is a head of several targets."""
+        return False
+
+    @property
     def takes_names(self) -> bool:
         """Whether labels are class names, so that they cannot be stacked with other heads'."""
         return False
@@ -65,6 +70,10 @@ class Head(Evaluated):
     @abstractmethod
     def all_prediction_keys(self) -> list[Any]:
         """Return every key that `predictions` takes."""
+
+    def served_features(self, features: Features | None) -> dict[Any, Any]:
+        """Return the features that stand among the predictions of a server, by prediction key."""
+        return {}
 
     @abstractmethod
     def export_outputs(self, predictions: Mapping[Any, Any]) -> dict[str, ExportOutput]:
@@ -137,6 +146,7 @@ class Head(Evaluated):
         if parsed is ModeKeys.PREDICT:
             predictions = self.predictions(logits, self.all_prediction_keys())
             exports = self.export_outputs(predictions)
+            predictions = {**predictions, **self.served_features(features)}
             return EstimatorSpec(parsed, predictions, export_outputs=exports)
         predictions = self.predictions(logits)
         loss = self.loss(labels, logits, features, mode, regularization_losses)

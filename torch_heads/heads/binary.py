@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.errors import unexpected
 from torch_heads.functional.families import Balance, Bernoulli
-from torch_heads.functional.labels import class_ids
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import check_columns, is_text, to_tensor
+from torch_heads.functional.tensors import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
     LossFn,
@@ -78,7 +76,8 @@ class BinaryClassHead(TensorHead):
 
     family = Bernoulli()
     pos_weight: Tensor | None
-    string_keys: ClassVar[tuple[str, ...]] = ("classes", "all_classes")
+    tensor_keys = ("logits", "logistic", "probabilities", "class_ids", "all_class_ids")
+    string_keys = ("classes", "all_classes")
 
     def __init__(
         self,
@@ -94,7 +93,6 @@ class BinaryClassHead(TensorHead):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(name)
-        self._named = label_vocabulary is not None
         self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
         smooth = label_smoothing or None
         check_unbalanced(self.title, loss_fn, pos_weight=pos_weight, label_smoothing=smooth)
@@ -130,19 +128,18 @@ class BinaryClassHead(TensorHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels ``[D*, 1]``, class names as ids."""
-        if is_text(labels) or (self._named and isinstance(labels, list) and not labels):
-            labels = class_ids(self.title, labels, self.label_vocabulary, self.missing_label, mask)
-        elif self._named and labels is not None:
-            raise ValueError(
-                unexpected(self.title, "labels", "as names of the label_vocabulary", "numbers")
-            )
-        labels = to_tensor(self.title, "labels", labels, device)
+        labels = self.numbers(labels, device, mask)
         return check_columns(self.title, "labels", labels, leading, 1)
 
     @property
     def takes_names(self) -> bool:
         """Whether labels are class names."""
-        return self._named
+        return self.label_vocabulary is not None
+
+    @property
+    def regularized_after(self) -> str:
+        """The metric key after which the regularization loss stands."""
+        return "auc_precision_recall"
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""

@@ -52,8 +52,8 @@ class JoinedEncoder(Constants):
         sizes = [head.labels_dimension for head in heads]
         self._size = sizes[0] if len(set(sizes)) == 1 else None
         self._named = any(head.takes_names for head in heads)
-        columns = {head.weight_column for head in heads}
-        self._weight_columns = columns
+        column = heads[0].weight_column
+        self._one_column = all(head.weight_column == column for head in heads)
         self._row_weights = all(head.loss_dimension == 1 for head in heads)
         self._may_miss = any(head.may_miss for head in heads)
         self._low = heads[0].label_range[0]
@@ -68,7 +68,8 @@ class JoinedEncoder(Constants):
         self.constant("logit_owner", [i for i, width in enumerate(widths) for _ in range(width)])
         self.constant("owner", owner)
         self.constant("highest", [highs[i] for i in owner])
-        self.constant("missing", [float(missing[i]) for i in owner])
+        missing_columns = torch.tensor([missing[i] for i in owner], dtype=torch.float64)
+        self.constant("missing", missing_columns)
         self.constant("nan_is_missing", [may_be_nan[i] for i in owner])
 
     def _run(self, name: str, parts: Sequence[slice]) -> slice | None:
@@ -120,17 +121,19 @@ class JoinedEncoder(Constants):
         found = self._weights(features, weights, joined)
         labelled = rows = None
         if self._may_miss:
-            # float32 holds every missing label as it was written in any dtype
-            labelled = columns.to(torch.float32) != self.missing
+            # in the labels' own dtype, in which the missing one was written
+            written = columns.dtype if columns.is_floating_point() else torch.float64
+            labelled = columns != self.missing.to(written)
             if self._nan_may_miss:
                 labelled &= ~(columns.isnan() & self.nan_is_missing)
-            columns = blank(columns, labelled)
             found = None if found is None else blank(found, labelled)
             rows = self._rows(labels, labelled)
+        columns = blank(columns.to(self.family.label_dtype(joined)), labelled)
         high = self.highest if self._high is None else self._high
         check_values(self._blame, "labels", columns, self._low, high)
         # before anything is computed, so that no NaN spreads from what does not count
-        keep = labelled if found is None else found != 0
+        learned = found is not None and found.requires_grad  # and needs the loss at weight 0
+        keep = labelled if found is None or learned else found != 0
         if keep is not None:
             columns = blank(columns, keep)
             if keep.shape[-1] not in (1, joined.shape[-1]):
@@ -143,21 +146,23 @@ class JoinedEncoder(Constants):
         if isinstance(labels, Tensor):
             if labels.is_floating_point() and not dtype.is_floating_point:
                 # class ids among floats, where NaN is how a missing label is written
-                labels = torch.where(labels.isnan(), self.missing, labels)
+                missing = self.missing.to(labels.dtype)
+                labels = torch.where(labels.isnan(), missing, labels)
                 labels = whole_numbers(self._blame, "labels", labels)
-            return labels.to(dtype)
+            return labels
         leading, device = logits.shape[:-1], logits.device
         given = [labels.get(name, ABSENT) for name in self.names]
         joined = self._join(self._filled(given, leading, device), leading, dtype)
         if joined is not None and joined.device == device:
-            return joined.to(dtype)
+            return joined
         each = [
             head.absent_columns(leading, device)
             if one is ABSENT
             else head.label_columns(one, leading, device)
             for head, one in zip(self.heads, given, strict=True)
         ]
-        return torch.cat([one.to(dtype) for one in each], dim=-1)
+        alike = [head.as_dtype(one, dtype) for head, one in zip(self.heads, each, strict=True)]
+        return torch.cat(alike, dim=-1)
 
     def _filled(
         self, given: Sequence[Any], leading: torch.Size, device: torch.device
@@ -167,12 +172,13 @@ class JoinedEncoder(Constants):
             return given
         like = next((one for one in given if isinstance(one, Tensor)), None)
         shape = (*leading, self._size or 1) if like is None else like.shape
+        dtype = like.dtype if like is not None and like.is_floating_point() else None
         fillers: dict[str, Tensor] = {}  # one for all heads that write it alike; by text, for NaN
         filled = []
         for head, one in zip(self.heads, given, strict=True):
             value = nan if head.missing_value is None else head.missing_value
             if one is ABSENT and str(value) not in fillers:
-                fillers[str(value)] = torch.full(shape, value, device=device)
+                fillers[str(value)] = torch.full(shape, value, dtype=dtype, device=device)
             filled.append(fillers[str(value)] if one is ABSENT else one)
         return filled
 
@@ -187,6 +193,8 @@ class JoinedEncoder(Constants):
             return None
         if not all(isinstance(one, Tensor) and one.shape == shape for one in given):
             return None
+        if self._may_miss and len({one.dtype for one in given if one.is_floating_point()}) > 1:
+            return None  # a missing label would not be read as it was written
         try:
             joined = torch.stack(list(given))
         except RuntimeError:  # of several devices, say
@@ -205,9 +213,9 @@ class JoinedEncoder(Constants):
     ) -> Tensor | None:
         heads = self.heads
         if not weights or not any(name in weights for name in self.names):
-            if self._weight_columns == {None}:
+            if self._one_column and heads[0].weight_column is None:
                 return None
-            if len(self._weight_columns) == 1 and self._row_weights:
+            if self._one_column and self._row_weights:
                 part = logits[..., : heads[0].logits_dimension]
                 return heads[0].encode_weights(features, None, part)
         found, start = [], 0

@@ -53,6 +53,11 @@ class Evaluated(Constants, ABC):
         """The head's name: the suffix of its metric keys, its key in a `MultiHead`."""
         return self._name
 
+    @property
+    def regularized_after(self) -> str | None:
+        """The metric key after which the regularization loss stands; None for the beginning."""
+        return None
+
     @abstractmethod
     def blocks(self) -> Sequence[Block]:
         """Return the blocks that compute this head's losses and observations."""
@@ -123,7 +128,10 @@ class Evaluated(Constants, ABC):
         if regularization_losses is not None:
             sum_scalars(self.title, regularization_losses)
             tallies[REGULARIZATION] = CallTally(1)
-            readings[self._suffixed("regularization_loss")] = _call_mean(REGULARIZATION, 0)
+            after = self.regularized_after
+            place = 0 if after is None else [*readings].index(self._suffixed(after)) + 1
+            own = self._suffixed("regularization_loss"), _call_mean(REGULARIZATION, 0)
+            readings = dict([*list(readings.items())[:place], own, *readings.items()])
         return ReadingCollection(tallies, readings, self._layout)
 
     @property

@@ -29,7 +29,7 @@ class JoinedBlock(Block, Constants):
         super().__init__(heads)
         self._widths = [head.logits_dimension for head in heads]
         sizes = [head.labels_dimension for head in heads]
-        self.columns = [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
+        self.columns = slices(sizes)
         self._averages = any(head.labels_dimension > head.loss_dimension for head in heads)
         self._balanced = any(head.balance is not None for head in heads)
         self._reductions = list(dict.fromkeys(head.loss_reduction for head in heads))
@@ -105,3 +105,8 @@ class JoinedBlock(Block, Constants):
         if columns.numel() in (1, heads):
             return columns.expand(heads)
         return columns.new_zeros(heads).index_add(0, self.owner, columns) / self.sizes
+
+
+def slices(widths: Sequence[int]) -> list[slice]:
+    """Return the columns of each of several tensors that stand side by side."""
+    return [slice(*pair) for pair in pairwise(accumulate(widths, initial=0))]

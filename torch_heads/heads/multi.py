@@ -94,6 +94,14 @@ class MultiHead(Head):
         lines = [f"({name}): {self[name]!r}".replace("\n", "\n  ") for name in self.names]
         return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
 
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is a head of that name."""
+        return name in self._positions
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the heads' names."""
+        return iter(self.names)
+
     def __len__(self) -> int:
         """Return the number of heads."""
         return len(self.names)
@@ -117,6 +125,11 @@ class MultiHead(Head):
     def may_miss(self) -> bool:
         """Whether a batch may lack labels altogether: if every head may."""
         return all(head.may_miss for head in self._children)
+
+    @property
+    def composes(self) -> bool:
+        """Whether this is a head of several targets: yes."""
+        return True
 
     @property
     def takes_names(self) -> bool:
@@ -250,7 +263,7 @@ class MultiHead(Head):
             ValueError: if a key is not one of the heads'.
         """
         if isinstance(keys, str):
-            raise TypeError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
+            raise ValueError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
         wanted: dict[str, list[Any]] = {name: [] for name in self.names}
         known = {name: self[name].all_prediction_keys() for name in self.names} if keys else {}
         for key in keys or ():
@@ -274,6 +287,14 @@ class MultiHead(Head):
     def all_prediction_keys(self) -> list[Any]:
         """Return every ``(head, key)`` pair."""
         return [(name, key) for name in self.names for key in self[name].all_prediction_keys()]
+
+    def served_features(self, features: Features | None) -> dict[Any, Any]:
+        """Return the heads' served features by ``(head, key)``."""
+        return {
+            (name, key): value
+            for name in self.names
+            for key, value in self[name].served_features(features).items()
+        }
 
     def export_outputs(self, predictions: Mapping[Any, Any]) -> dict[str, ExportOutput]:
         """Return every head's outputs under its name, the first head's as the default."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.families import Balance, Categorical
-from torch_heads.functional.labels import class_ids, whole_numbers
+from torch_heads.functional.labels import whole_numbers
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.tensors import SWAPPED, blank, check_columns, is_text, to_tensor
+from torch_heads.functional.tensors import SWAPPED, blank, check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
     LossFn,
@@ -64,7 +64,8 @@ class MultiClassHead(TensorHead):
 
     family = Categorical()
     class_weight: Tensor | None
-    string_keys: ClassVar[tuple[str, ...]] = ("classes", "all_classes")
+    tensor_keys = ("logits", "probabilities", "class_ids", "all_class_ids")
+    string_keys = ("classes", "all_classes")
 
     def __init__(
         self,
@@ -81,7 +82,6 @@ class MultiClassHead(TensorHead):
     ) -> None:
         super().__init__(name)
         self.n_classes = check_count(self.title, "n_classes", n_classes, 3)
-        self._named = label_vocabulary is not None
         self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
         smooth = label_smoothing or None
         check_unbalanced(self.title, loss_fn, class_weight=class_weight, label_smoothing=smooth)
@@ -110,13 +110,9 @@ class MultiClassHead(TensorHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return class ids ``[D*, 1]``."""
-        if is_text(labels) or (self._named and isinstance(labels, list) and not labels):
-            labels = class_ids(self.title, labels, self.label_vocabulary, self.missing_label, mask)
-        elif self._named and labels is not None:
-            raise ValueError(
-                unexpected(self.title, "labels", "as names of the label_vocabulary", "numbers")
-            )
-        labels = to_tensor(self.title, "labels", labels, device)
+        labels = self.numbers(labels, device, mask)
+        if labels.numel() == 0:
+            labels = labels.to(torch.int64)  # an empty list has no type
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise ValueError(
                 unexpected(self.title, "labels", "to be integer class ids", labels.dtype, SWAPPED)
@@ -142,7 +138,12 @@ class MultiClassHead(TensorHead):
     @property
     def takes_names(self) -> bool:
         """Whether labels are class names."""
-        return self._named
+        return self.label_vocabulary is not None
+
+    @property
+    def regularized_after(self) -> str:
+        """The metric key after which the regularization loss stands."""
+        return "average_loss"
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""

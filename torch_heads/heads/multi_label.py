@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,7 +84,8 @@ class MultiLabelHead(TensorHead):
     family = Bernoulli()
     class_weight: Tensor | None
     pos_weight: Tensor | None
-    string_keys: ClassVar[tuple[str, ...]] = ("classes",)
+    tensor_keys = ("logits", "probabilities")
+    string_keys = ("classes",)
 
     def __init__(
         self,
@@ -140,6 +141,11 @@ class MultiLabelHead(TensorHead):
         names, missing = self.label_vocabulary, self.missing_label
         return multi_hot(self.title, labels, names, leading, self.n_classes, device, missing, mask)
 
+    @property
+    def regularized_after(self) -> str:
+        """The metric key after which the regularization loss stands."""
+        return "auc_precision_recall"
+
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""
         yield "average_loss", AverageLoss()
@@ -176,7 +182,9 @@ class MultiLabelHead(TensorHead):
     def _class_ids(self, classes: Sequence[int] | Sequence[str] | None) -> tuple[int, ...]:
         argument = "classes_for_class_based_metrics"
         ids: list[int] = []
-        for given in classes or ():
+        if classes is not None and (isinstance(classes, str) or not isinstance(classes, Iterable)):
+            raise TypeError(unexpected(self.title, argument, "as a list", repr(classes)))
+        for given in classes if classes is not None else ():
             if not isinstance(given, str):
                 if isinstance(given, bool) or given not in range(self.n_classes):
                     allowed = f"in [0, {self.n_classes - 1}]"

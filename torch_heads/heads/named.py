@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
+from numbers import Real
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +55,9 @@ class NamedInputs:
         """
         if isinstance(labels, Mapping):
             self._check_names("labels", labels, self._may_miss)
+            if labels and self._known.isdisjoint(labels):
+                expected = f"by head names {preview(self.names)}"
+                raise ValueError(unexpected(self.title, "labels", expected, preview(labels)))
             return labels
         if labels is None:
             expected = "as a dict by head name, or one numeric tensor"
@@ -68,6 +71,10 @@ class NamedInputs:
             )
         first = logits if isinstance(logits, Tensor) else logits[self.names[0]]
         first = to_tensor(self.title, "logits", first)
+        if not first.is_floating_point():
+            raise ValueError(
+                unexpected(self.title, "logits", "to be floating", first.dtype, SWAPPED)
+            )
         stacked = to_tensor(self.title, "labels", labels, first.device)
         return check_columns(self.title, "labels", stacked, first.shape[:-1], self.labels_dimension)
 
@@ -106,6 +113,8 @@ def check_heads(who: str, heads: Any) -> list[Head]:
         TypeError: if they are not heads.
         ValueError: if there is none, or a name is missing or used twice.
     """
+    if heads is None:
+        raise ValueError(unexpected(who, "heads", "with at least one head", heads))
     if isinstance(heads, Head) or not isinstance(heads, Iterable):
         raise TypeError(unexpected(who, "heads", "as a list of heads", type(heads).__name__))
     children = list(heads)
@@ -138,7 +147,7 @@ def check_factors(who: str, head_weights: Any, count: int) -> Tensor | None:
         raise TypeError(unexpected(who, "head_weights", expected, repr(head_weights)))
     given = list(head_weights)
     for weight in given:
-        if isinstance(weight, str) or np.ndim(weight) != 0:
+        if not isinstance(weight, Real) and not (isinstance(weight, Tensor) and weight.dim() == 0):
             raise TypeError(unexpected(who, "head_weights", expected, repr(weight)))
         if not isfinite(weight):
             raise ValueError(unexpected(who, "head_weights", expected, repr(weight)))

@@ -44,12 +44,22 @@ class NumberHead(TensorHead):
         """Whether predictions differ from logits."""
         return True
 
+    @property
+    def tensor_keys(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The prediction keys: the logits, too, where they differ from the predictions."""
+        return ("predictions", "logits") if self.links else ("predictions",)
+
     def label_columns(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels ``[D*, label_dimension]``."""
         labels = to_tensor(self.title, "labels", labels, device)
         return check_columns(self.title, "labels", labels, leading, self.label_dimension)
+
+    @property
+    def regularized_after(self) -> str:
+        """The metric key after which the regularization loss stands."""
+        return "label/mean"
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block, Measured
 from torch_heads.heads.encoder import JoinedEncoder
 from torch_heads.heads.evaluated import ABSENT, Features, Stacked
-from torch_heads.heads.joined import JoinedBlock
+from torch_heads.heads.joined import JoinedBlock, slices
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.bound import Bound
 
@@ -167,8 +166,3 @@ def make_parts(heads: Sequence[Head]) -> list[Part]:
             (i,) = group
             parts.append(Alone(i, heads[i], logits[i], labels[i]))
     return parts
-
-
-def slices(widths: Sequence[int]) -> list[slice]:
-    """Return the columns of each of several tensors that stand side by side."""
-    return [slice(*pair) for pair in pairwise(accumulate(widths, initial=0))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -14,8 +13,7 @@ from torch_heads.functional.tensors import check_logits, to_tensor
 from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block, Measured
 from torch_heads.heads.evaluated import Features, Labels
-from torch_heads.heads.multi import MultiHead
-from torch_heads.heads.spec import EstimatorSpec, ExportOutput, ModeKeys
+from torch_heads.heads.spec import ExportOutput
 from torch_heads.metrics.bound import Bound
 
 
@@ -37,7 +35,8 @@ class SequentialHeadWrapper(Head):
 
     Raises:
         TypeError: if a key is not a string, or ``static_head`` is not a head.
-        ValueError: if ``static_head`` is a `MultiHead`.
+        ValueError: if ``static_head`` is a `MultiHead`, or its ``weight_column`` is not among
+            ``feature_columns``.
 
     >>> from torch_heads import RegressionHead
     >>> head = SequentialHeadWrapper(RegressionHead())
@@ -61,11 +60,12 @@ class SequentialHeadWrapper(Head):
             given = type(columns).__name__
             raise TypeError(unexpected(title, "feature_columns", "as strings", given))
         columns = list(columns)
+        weight_column = getattr(static_head, "weight_column", None)
         for column in columns:
             if not isinstance(column, str):
                 given = type(column).__name__
                 raise TypeError(unexpected(title, "feature_columns", "as strings", given))
-        if isinstance(static_head, MultiHead):
+        if isinstance(static_head, Head) and static_head.composes:
             raise ValueError(
                 unexpected(
                     title,
@@ -78,6 +78,9 @@ class SequentialHeadWrapper(Head):
         if not isinstance(static_head, Head):
             given = type(static_head).__name__
             raise TypeError(unexpected(title, "static_head", "as a head", given))
+        if isinstance(weight_column, str) and weight_column not in columns:
+            expected = f"with the static head's weight_column {weight_column!r}"
+            raise ValueError(unexpected(title, "feature_columns", expected, columns))
         super().__init__()
         self.static_head = static_head
         static_head._composed = True
@@ -109,6 +112,11 @@ class SequentialHeadWrapper(Head):
     def takes_names(self) -> bool:
         """Whether the static head takes class names."""
         return self.static_head.takes_names
+
+    @property
+    def regularized_after(self) -> str | None:
+        """The static head's."""
+        return self.static_head.regularized_after
 
     @property
     def may_miss(self) -> bool:
@@ -169,23 +177,17 @@ class SequentialHeadWrapper(Head):
         """Return the static head's outputs."""
         return self.static_head.export_outputs(predictions)
 
-    def create_estimator_spec(
-        self, features: Features | None, mode: str, *args: Any, **kwargs: Any
-    ) -> EstimatorSpec:
-        """Return the spec; in PREDICT, its predictions also hold the mask, by its key.
+    def served_features(self, features: Features | None) -> dict[Any, Any]:
+        """Return the mask by its key.
 
         Raises:
-            KeyError: in PREDICT, if ``features`` lack the mask.
+            KeyError: if ``features`` lack it.
         """
         key = self.input_sequence_mask_key
-        predict = mode == ModeKeys.PREDICT
-        if predict and (features is None or key not in features):
+        if features is None or key not in features:
             given = None if features is None else preview(features, 20)
             raise KeyError(unexpected(self.title, "features", f"with the mask {key!r}", given))
-        spec = super().create_estimator_spec(features, mode, *args, **kwargs)
-        if predict and features is not None:
-            spec = replace(spec, predictions={**spec.predictions, key: features[key]})
-        return spec
+        return {key: features[key], **self.static_head.served_features(features)}
 
     def _suffixed(self, key: str) -> str:
         return self.static_head._suffixed(key)

@@ -39,8 +39,15 @@ class ModeKeys(StrEnum):
 class ClassificationOutput:
     """Scores ``[D*, K]``, and the class names of the same shape, as an array of strings."""
 
-    scores: Tensor
-    classes: np.ndarray[Any, Any]
+    scores: Tensor | None = None
+    classes: np.ndarray[Any, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an output of nothing."""
+        if self.scores is None and self.classes is None:
+            raise ValueError(
+                unexpected("ClassificationOutput", "scores or classes", "to be given", None)
+            )
 
 
 @dataclass(frozen=True)
@@ -72,14 +79,29 @@ class EstimatorSpec:
             what ``train_op_fn`` returned.
         eval_metric_ops: in EVAL, a metric collection that has seen this batch.
         export_outputs: in PREDICT, what a server answers, by signature name.
+
+    Raises:
+        ValueError: if what the mode needs is missing.
     """
 
     mode: ModeKeys
-    predictions: Mapping[Any, Any]
+    predictions: Mapping[Any, Any] | None = None
     loss: Tensor | None = None
     train_op: Any = None
     eval_metric_ops: Mapping[str, Any] | Any = field(default_factory=dict)
     export_outputs: Mapping[str, ExportOutput] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a spec that lacks what its mode needs."""
+        mode = ModeKeys.parse("EstimatorSpec", self.mode)
+        needed = {
+            ModeKeys.TRAIN: ("loss", "train_op"),
+            ModeKeys.EVAL: ("loss",),
+            ModeKeys.PREDICT: ("predictions",),
+        }
+        for name in needed[mode]:
+            if getattr(self, name) is None:
+                raise ValueError(unexpected("EstimatorSpec", name, f"to be given in {mode}", None))
 
 
 def make_train_op(
@@ -94,8 +116,8 @@ def make_train_op(
 
     Raises:
         ValueError: if not exactly one of ``optimizer`` and ``train_op_fn`` is given, or
-            ``train_op_fn`` returns None.
-        TypeError: if an argument is of another type than documented.
+            ``train_op_fn`` returns None, or an argument is of another type than documented.
+        TypeError: if what is to be called cannot be.
     """
     if (optimizer is None) == (train_op_fn is None):
         given = "neither" if optimizer is None else "both"
@@ -105,7 +127,8 @@ def make_train_op(
         ("trainable_variables", trainable_variables),
     ]:
         if value is not None and not isinstance(value, (list, tuple)):
-            raise TypeError(unexpected(who, argument, "as a list or tuple", type(value).__name__))
+            given = type(value).__name__
+            raise ValueError(unexpected(who, argument, "as a list or tuple", given))
     for update in update_ops or ():
         if not callable(update):
             raise TypeError(unexpected(who, "update_ops", "as callables", repr(update)))
@@ -117,7 +140,7 @@ def make_train_op(
             raise ValueError(unexpected(who, "train_op_fn", "to return a train op", None))
         return train_op
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise TypeError(
+        raise ValueError(
             unexpected(who, "optimizer", "as a torch.optim.Optimizer", type(optimizer).__name__)
         )
     if not loss.requires_grad:

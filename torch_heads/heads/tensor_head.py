@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from math import isnan, nan
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.families import Balance, Categorical, Family
-from torch_heads.functional.labels import check_values
+from torch_heads.functional.labels import check_values, class_ids
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import blank, check_logits
+from torch_heads.functional.tensors import blank, check_logits, is_text, to_tensor
 from torch_heads.functional.weights import WeightColumn, find_weights
 from torch_heads.heads.arguments import (
     LossFn,
@@ -42,11 +42,13 @@ class TensorHead(Head):
 
     family: Family
     bins: ScoreBins | None = None
-    loss_fn: LossFn | None = None
-    inverse_link_fn: Callable[[Tensor], Tensor] | None = None
+    # no defaults in the class: they would hide a module that is given for one of them
+    loss_fn: LossFn | None
+    inverse_link_fn: Callable[[Tensor], Tensor] | None
     label_vocabulary: tuple[str, ...] | None = None
     label_smoothing: float = 0.0
-    string_keys: ClassVar[tuple[str, ...]] = ()
+    tensor_keys: tuple[str, ...]
+    string_keys: tuple[str, ...] = ()
 
     def configure(
         self,
@@ -61,6 +63,7 @@ class TensorHead(Head):
         self._loss_reduction = Reduction.parse(self.title, loss_reduction)
         self._loss_fn_arguments = check_loss_fn(self.title, loss_fn)
         self.loss_fn = loss_fn or None
+        self.inverse_link_fn = None
         self.label_vocabulary = check_vocabulary(
             self.title, label_vocabulary, self.number_of_classes
         )
@@ -137,6 +140,33 @@ class TensorHead(Head):
             return -1 if self.takes_names else nan
         return self.missing_label
 
+    def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
+        """Return labels of a head of classes as a tensor; class names, if it takes them, as ids."""
+        empty = isinstance(labels, list) and not labels
+        if is_text(labels) or (self.takes_names and empty):
+            names, missing = self.label_vocabulary, self.missing_label
+            labels = class_ids(self.title, labels, names, missing, mask)
+        elif self.takes_names and labels is not None:
+            expected = "as names of the label_vocabulary"
+            raise ValueError(unexpected(self.title, "labels", expected, "numbers"))
+        return to_tensor(self.title, "labels", labels, device)
+
+    def present(self, columns: Tensor) -> Tensor | None:
+        """Return where labels are not missing, None if none may miss."""
+        missing = self.missing_value
+        if missing is None:
+            return None
+        # in the labels' own dtype, in which the missing one was written
+        return ~columns.isnan() if isnan(missing) else columns != missing
+
+    def as_dtype(self, columns: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return label columns in a dtype, and missing labels as that dtype writes them."""
+        there, value = self.present(columns), self.missing_value
+        columns = columns.to(dtype)
+        if there is None or value is None:
+            return columns
+        return columns.masked_fill(~there, value)
+
     def unstack(self, columns: Tensor, mask: Tensor | None) -> Tensor:
         """Return this head's labels from its columns of a tensor of many heads' labels."""
         return columns
@@ -170,11 +200,7 @@ class TensorHead(Head):
             if isinstance(labels, Stacked):
                 labels = self.unstack(labels.columns, mask)
             columns = self.label_columns(labels, leading, device, mask)
-        missing = self.missing_value
-        there = None
-        if missing is not None:
-            # in the labels' own dtype, in which the missing one was written
-            there = ~columns.isnan() if isnan(missing) else columns != missing
+        there = self.present(columns)
         columns = columns.to(self.family.label_dtype(logits))
         weights = self.encode_weights(features, weights, logits)
         rows = None if mask is None else mask.unsqueeze(-1)
@@ -183,7 +209,8 @@ class TensorHead(Head):
         check_values(self.title, "labels", columns, *self.label_range)
         weights = None if weights is None else blank(weights, labelled)
         # before anything is computed, so that no NaN spreads from what does not count
-        keep = labelled if weights is None else weights != 0
+        learned = weights is not None and weights.requires_grad  # and needs the loss at weight 0
+        keep = labelled if weights is None or learned else weights != 0
         columns, logits = blank(columns, keep), blank(logits, keep)
         return (Batch(logits, columns, weights, labelled, rows, features),)
 
@@ -243,10 +270,10 @@ class TensorHead(Head):
             ValueError: if a key is not one of the head's.
         """
         if isinstance(keys, str):
-            raise TypeError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
+            raise ValueError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
         logits = self.check_logits(logits)
         found: dict[str, Any] = self.tensor_predictions(logits)
-        known = [*found, *self.string_keys]
+        known = self.all_prediction_keys()
         wanted = list(keys) if keys else known if self.label_vocabulary else list(found)
         for key in wanted:
             if key not in known:
@@ -259,7 +286,7 @@ class TensorHead(Head):
 
     def all_prediction_keys(self) -> list[str]:
         """Return every key that `predictions` takes."""
-        return [*self.tensor_predictions(torch.zeros(1, self.logits_dimension)), *self.string_keys]
+        return [*self.tensor_keys, *self.string_keys]
 
     def check_logits(self, logits: Any) -> Tensor:
         """Return logits in at least float32, refusing those of another shape or type."""

@@ -11,8 +11,10 @@ from torchmetrics import Metric, MetricCollection
 from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.errors import preview
 from torch_heads.metrics.bound import UPDATE_BY_HEAD, Bound, ReadingMetric
-from torch_heads.metrics.sums import Sums
+from torch_heads.metrics.sums import Sums, Total
 from torch_heads.metrics.tally import ClassTally, Tally
+
+MOST_LISTED = 256  # readings that take their place among the modules of a model
 
 Layout = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]  # keys, and shapes of the tallies
 
@@ -53,6 +55,14 @@ class ReadingCollection(MetricCollection):
         """Refuse metrics of another kind; put both collections beside each other instead."""
         if metrics or additional_metrics:
             raise TypeError("The metrics of a head are read from its tallies; none can be added.")
+
+    def __setitem__(self, key: str, metric: Any) -> None:
+        """Refuse, as `add_metrics` does."""
+        self.add_metrics(metric)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the views, which are made again when looked up."""
+        return {**self.__dict__, "_views": {}}
 
     def update(self, *_: Any, **__: Any) -> None:
         """Refuse: only the head can update its metrics."""
@@ -99,8 +109,11 @@ class ReadingCollection(MetricCollection):
         tensor([1.], dtype=torch.float64)
         """
         bound = self._bound_of(head, "auc", "counted scores")
-        sums = Sums.of(self.tallies[bound.tally].compute()[bound.columns])
-        return ScoreCurves(sums.counts, bound.bins)
+        totals, counts = Sums.of(self.tallies[bound.tally].compute()[bound.columns])
+        if bound.may_miss:
+            never = totals[:, Total.LABELLED] == 0
+            counts = counts.masked_fill(never[:, None, None], torch.nan)
+        return ScoreCurves(counts, bound.bins)
 
     def confusion_matrix(self, head: str | None = None) -> Tensor:
         """Return the weights ``[n_classes, n_classes]`` of labels (rows) and predictions (columns).
@@ -119,15 +132,15 @@ class ReadingCollection(MetricCollection):
         return tally.matrix(bound.columns.start)
 
     def _bound_of(self, head: str | None, key: str, what: str) -> Bound:
-        found = self._readings.get(f"{key}/{head}" if head else key)
-        if found is None or found.reading.column is not None:
-            known = [
-                name.removeprefix(f"{key}/")
-                for name, bound in self._readings.items()
-                if name.startswith(f"{key}/") and bound.reading.column is None
-            ]
-            raise KeyError(f"No {what} of {head!r}; the heads are {preview(known, 20)}.")
-        return found
+        found = {
+            name.removeprefix(key).removeprefix("/"): bound
+            for name, bound in self._readings.items()
+            if name.split("/")[0] == key and bound.reading == type(bound.reading)()
+        }
+        wanted = next(iter(found)) if head is None and len(found) == 1 else head or ""
+        if wanted not in found:
+            raise KeyError(f"No {what} of {head!r}; the heads are {preview(found, 20)}.")
+        return found[wanted]
 
     def reset(self) -> None:
         """Forget all batches."""
@@ -190,10 +203,15 @@ class ReadingCollection(MetricCollection):
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the readings too: Lightning logs a metric only where it finds it here."""
+        """Yield the readings too: Lightning logs a metric only where it finds it here.
+
+        Of many readings, only those that were looked up before: every walk over the parameters of
+        a model comes through here.
+        """
         memo = set() if memo is None else memo
         yield from super().named_modules(memo, prefix, remove_duplicate)
-        for key, metric in self.items(keep_base=True):
+        few = len(self._readings) <= MOST_LISTED
+        for key, metric in self.items(keep_base=True) if few else list(self._views.items()):
             if metric not in memo or not remove_duplicate:
                 memo.add(metric)
                 yield f"{prefix}.{key}" if prefix else key, metric

@@ -76,10 +76,8 @@ def add_scores(
 def add_totals(sums: Tensor, observed: Observed) -> None:
     """Add the totals of one batch to the state of a tally, in place, in the order of `Total`."""
     rows, columns = observed.labels.shape
-    # float32 is much faster, and counts exactly up to 2**24
-    dtype = torch.float64 if rows > 2**20 else None
     weighed = [
-        (values if by is None else values * by).sum(0, dtype=dtype)
+        total(values if by is None else values * by, by is not None)
         for values, by in [
             (observed.losses, observed.loss_weights),
             (observed.predictions, observed.weights),
@@ -92,4 +90,10 @@ def add_totals(sums: Tensor, observed: Observed) -> None:
         counts.add_(rows)
         return
     for i, by in enumerate(observed[4:]):
-        counts[:, i].add_(rows if by is None else by.sum(0, dtype=dtype).expand(columns))
+        counts[:, i].add_(rows if by is None else total(by, True).expand(columns))
+
+
+def total(values: Tensor, weighed: bool) -> Tensor:
+    """Return the sum over rows, exact where the values are whole numbers."""
+    # float32 is faster, and exact while a sum of ones is
+    return (values.double() if weighed or len(values) > 2**20 else values).sum(0)
