@@ -80,3 +80,20 @@ def test_the_names_of_all_classes_have_every_batch_dimension(device: torch.devic
     classes = head.predictions(torch.zeros(2, 4, 3, device=device))["classes"]
     assert classes.shape == (2, 4, 3)
     assert (classes == ["a", "b", "c"]).all()
+
+
+def test_a_set_of_nothing_but_the_missing_label_is_a_row_without_one(device: torch.device) -> None:
+    head = th.MultiLabelHead(3, missing_label=-1)
+    logits = torch.tensor([[1.0, -2.0, 0.5], [0.5, 1.0, -1.0]], device=device)
+    expected = head.loss([[2]], logits[1:])
+    jagged = [torch.tensor([-1], device=device), torch.tensor([2], device=device)]
+    for labels in (
+        [[-1], [2]],
+        torch.sparse_coo_tensor(
+            [[0, 1], [0, 0]], [-1, 2], (2, 1), device=device, check_invariants=True
+        ),
+        torch.nested.nested_tensor(jagged, layout=torch.jagged),
+    ):
+        assert head.loss(labels, logits) == expected
+    with pytest.raises(ValueError, match=r"in \[0, 2\], got -1"):  # padding is not a missing row
+        head.loss([[-1, 1], [2]], logits)

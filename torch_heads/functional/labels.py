@@ -15,6 +15,8 @@ from torch import Tensor
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import blank, check_columns, is_text, to_tensor
 
+MISSING_NAME = -1  # the id of a name that means "not labelled"
+
 Blame = str | Callable[[Tensor], str]  # who refuses, or who does given the mask of bad values
 
 
@@ -42,7 +44,7 @@ def class_ids(
         raise ValueError(unexpected(who, "labels", "to be rectangular", given)) from None
     index = {name: i for i, name in enumerate(vocabulary)}
     flat = [name.decode() if isinstance(name, bytes) else name for name in array.ravel().tolist()]
-    ids = np.array([index.get(name, -1) for name in flat], dtype=np.int64)
+    ids = np.array([index.get(name, MISSING_NAME) for name in flat], dtype=np.int64)
     known = ids >= 0
     if missing is not None:
         known |= np.array([name == missing for name in flat], dtype=bool)
@@ -97,23 +99,39 @@ def multi_hot(
         raise ValueError(unexpected(who, "sparse labels", "to be integer class ids", ids.dtype))
     if mask is not None:
         ids = blank(ids, mask.flatten()[sets.rows])
+    absent = None
+    if missing is not None:
+        absent = _rows_of_nothing_but(
+            MISSING_NAME if sets.named else missing, ids, sets.rows, leading
+        )
+        ids = blank(ids, ~absent[sets.rows])
     check_values(who, "sparse labels", ids, 0, n_classes - 1)
     hot = torch.zeros(prod(leading) * n_classes, dtype=torch.int64, device=device)
-    hot = hot.index_fill(0, sets.rows.to(device) * n_classes + ids.to(device), 1)
-    hot = hot.view(-1, n_classes)
-    if sets.missing:
-        value = nan if isinstance(missing, str) else float(missing or nan)
-        hot = hot.double().index_fill(0, torch.tensor(sets.missing, device=device), value)
+    hot = hot.index_fill(0, sets.rows * n_classes + ids, 1).view(-1, n_classes)
+    if absent is not None:
+        value = nan if isinstance(missing, str) or missing is None else missing
+        hot = hot.double().masked_fill(absent.unsqueeze(-1), value)
     return hot.view(*leading, n_classes)
 
 
 class _Sets(NamedTuple):
-    """Sets of class ids: the row of each id, the batch shape, and the rows without a label."""
+    """Sets of class ids: each id and its row, the batch shape, and whether they came as names."""
 
     ids: Tensor
     rows: Tensor
     leading: tuple[int, ...]
-    missing: list[int]
+    named: bool = False
+
+
+def _rows_of_nothing_but(
+    missing: float | str, ids: Tensor, rows: Tensor, leading: Sequence[int]
+) -> Tensor:
+    if isinstance(missing, str):  # a name, among ids
+        return torch.zeros(prod(leading), dtype=torch.bool, device=ids.device)
+    counts = torch.zeros(prod(leading), dtype=torch.int64, device=ids.device)
+    alone = counts.index_add(0, rows, torch.ones_like(rows)) == 1
+    held = counts.index_add(0, rows, torch.eq(ids, missing).to(torch.int64)) == 1
+    return alone & held
 
 
 def _sets_of_sparse(labels: Tensor) -> _Sets:
@@ -122,7 +140,7 @@ def _sets_of_sparse(labels: Tensor) -> _Sets:
     rows = torch.zeros(len(ids), dtype=torch.int64, device=ids.device)
     for place, size in zip(labels._indices(), leading, strict=False):
         rows = rows * size + place
-    return _Sets(ids, rows, leading, [])
+    return _Sets(ids, rows, leading)
 
 
 def _sets_of_nested(labels: Tensor) -> _Sets:
@@ -130,7 +148,7 @@ def _sets_of_nested(labels: Tensor) -> _Sets:
     lengths = torch.tensor([len(part) for part in parts], device=labels.device)
     ids = torch.cat(list(parts)) if parts else torch.zeros(0, dtype=torch.int64)
     rows = torch.arange(len(parts), device=labels.device)
-    return _Sets(ids, rows.repeat_interleave(lengths, output_size=len(ids)), (len(parts),), [])
+    return _Sets(ids, rows.repeat_interleave(lengths, output_size=len(ids)), (len(parts),))
 
 
 def _sets_of_lists(
@@ -148,15 +166,13 @@ def _sets_of_lists(
     if mask is not None and mask.numel() == len(sets):
         steps = mask.flatten().tolist()
         sets = [entries if step else [] for entries, step in zip(sets, steps, strict=True)]
-    absent = [i for i, entries in enumerate(sets) if missing is not None and entries == [missing]]
-    for i in absent:
-        sets[i] = []
     flat = [entry for entries in sets for entry in entries]
     rows = torch.tensor(
         [i for i, entries in enumerate(sets) for _ in entries], dtype=torch.int64, device=device
     )
-    if is_text(flat):
-        ids = torch.from_numpy(class_ids(who, flat, vocabulary)).to(device)
+    named = is_text(flat)
+    if named:
+        ids = torch.from_numpy(class_ids(who, flat, vocabulary, missing)).to(device)
     else:
         numbers = np.asarray(flat) if flat else np.zeros(0, dtype=np.int64)
         ids = to_tensor(who, "labels", numbers, device)
@@ -164,7 +180,7 @@ def _sets_of_lists(
     for _ in range(depth):
         sizes.append(len(labels))
         labels = labels[0] if len(labels) else []
-    return _Sets(ids, rows, tuple(sizes), absent)
+    return _Sets(ids, rows, tuple(sizes), named)
 
 
 def check_values(

@@ -65,8 +65,9 @@ class MultiLabelHead(TensorHead):
         classes_for_class_based_metrics: the ids or names of classes that get metrics of their own.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the entry of a multi-hot row that means "not labelled": NaN or a number
-            outside [0, 1]; the mean of an example is over the entries that are there. With class
-            names, a string, alone in its set: the whole row is not labelled.
+            outside [0, 1]; the mean of an example is over the entries that are there. Of sets of
+            ids or names, the number or string that, alone in a set, means that the whole row is
+            not labelled.
         class_weight: a factor of the loss per class, ``[n_classes]``.
         pos_weight: a factor of the positive labels' loss per class, ``[n_classes]``. Metrics stay
             unweighted by both.
