@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test format clean
+.PHONY: help demo test bench format clean
 
 PYTHON    := python3.11 python3 python3.12 python3.13
 BIN       := .venv/bin
@@ -23,6 +23,9 @@ test: $(INSTALLED)  ## Check lint, format and types; run the tests, docstrings a
 		echo "$(BIN)/python -W error $$example"; \
 		$(BIN)/python -W error "$$example" || exit; \
 	done
+
+bench: $(INSTALLED)  ## Time the heads against code written by hand and Keras; write RESULTS.md
+	@$(BIN)/python -m benchmarks.run
 
 format: $(INSTALLED)  ## Format the code and fix what lint can fix
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""The peak of memory that a call takes."""
+"""What memory a call takes, and how the process keeps it."""
 
 import os
 from collections.abc import Callable
@@ -23,3 +23,12 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
     events = sorted(recorded.kineto_results.events(), key=lambda event: event.start_ns())
     steps = (event.nbytes() for event in events if event.name() == "[memory]")
     return max(accumulate(steps), default=0)
+
+
+def settle() -> None:
+    """Make and free a large block, as a process with a model has done.
+
+    From then on glibc keeps freed memory; before, buffers of some 100 KiB may go back to the system
+    with every call, and cost page faults with the next.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)  # glibc learns from blocks of up to 32 MiB

@@ -5,17 +5,19 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.timing import Spread
 
 ABOUT = """\
 Each row is timed in one process, the contestants in turns: the median, and in brackets the
-quartiles of the rounds. A ratio is that of two calls in the same round.
+quartiles of the rounds. A ratio is that of two calls in the same round. B = 1,024 examples. The
+process has freed a large block before, as one with a model has, so that glibc keeps its memory.
 
 - **by hand**: a loop over the heads, with a loss of `torch.nn.functional`, and for the metrics a
   torchmetrics `MetricCollection` for each (AUROC and average precision at 200 thresholds, accuracy,
@@ -28,18 +30,27 @@ quartiles of the rounds. A ratio is that of two calls in the same round.
   ratio to the bound's."""
 
 HEADER = [
-    "",
     "ours",
     "by hand / ours",
     "Keras 3 / ours",
     "ours / bound",
     "compiled / ours",
-    "peak memory, / bound",
+    "peak memory",
 ]
 
 
+class Cell(NamedTuple):
+    """A figure, and in smaller print what belongs to it."""
+
+    main: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.main} ({self.detail})" if self.detail else self.main
+
+
 class Row(NamedTuple):
-    """One task of one workload; None where a contestant does not take part."""
+    """A task with some heads; None where a contestant does not take part."""
 
     task: str
     work: str
@@ -52,30 +63,31 @@ class Row(NamedTuple):
     peak: int
     peak_of_bound: int
 
-    def cells(self) -> list[str]:
+    @property
+    def cells(self) -> list[Cell]:
         return [
-            ", ".join(filter(None, [self.task, self.work, self.labels])),
+            Cell(self.work, self.labels),
             duration(self.seconds),
             times(self.by_hand),
-            times(self.keras, "not installed"),
+            times(self.keras),
             times(self.bound),
             times(self.compiled),
-            f"{self.peak / 2**20:.2f} MiB, {self.peak / self.peak_of_bound:.1f}×",
+            Cell(f"{self.peak / 2**20:.2f} MiB", f"{self.peak / self.peak_of_bound:.1f}×"),
         ]
 
 
-def duration(seconds: Spread) -> str:
+def duration(seconds: Spread) -> Cell:
     unit, factor = ("ms", 1e3) if seconds.median >= 1e-3 else ("us", 1e6)
-    return brackets(Spread(*(value * factor for value in seconds)), f" {unit}")
+    return figure(Spread(*(value * factor for value in seconds)), f" {unit}")
 
 
-def times(ratio: Spread | None, otherwise: str = "") -> str:
-    return otherwise if ratio is None else brackets(ratio, "×")
+def times(ratio: Spread | None) -> Cell:
+    return Cell() if ratio is None else figure(ratio, "×")
 
 
-def brackets(spread: Spread, unit: str) -> str:
+def figure(spread: Spread, unit: str) -> Cell:
     low, median, high = map(digits, spread)
-    return f"{median}{unit}" if low == high else f"{median}{unit} ({low} to {high})"
+    return Cell(median + unit, "" if low == high else f"{low} to {high}")
 
 
 def digits(value: float) -> str:
@@ -87,22 +99,28 @@ def verdict(reached: bool) -> str:
     return "reached:" if reached else "MISSED:"
 
 
-def versions() -> str:
-    """Return the versions of what takes part."""
-    names = ["torch", "torchmetrics", *(["keras"] if find_spec("keras") else [])]
-    return ", ".join(f"{name} {version(name)}" for name in names)
-
-
-def rich_table(rows: Sequence[Row]) -> Table:
-    table = Table(*HEADER)
-    for row in rows:
-        table.add_row(*row.cells())
+def terminal_table(rows: Sequence[Row]) -> Table:
+    table = Table("", *(Column(name, justify="right") for name in HEADER))
+    for task, own in groupby(rows, key=lambda row: row.task):
+        table.add_row(f"[bold]{task}")
+        for row in own:
+            table.add_row(*(f"{main}\n[dim]{detail}" for main, detail in row.cells))
+        table.add_section()
     return table
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    lines = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)], *(row.cells() for row in rows)]
+    lines = [["", *HEADER], ["---", *["---:"] * len(HEADER)]]
+    for task, own in groupby(rows, key=lambda row: row.task):
+        lines.append([f"**{task}**", *[""] * len(HEADER)])
+        lines += [list(map(str, row.cells)) for row in own]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def versions() -> str:
+    """Return the versions of what takes part."""
+    names = [name for name in ("torch", "torchmetrics", "keras") if find_spec(name)]
+    return ", ".join(f"{name} {version(name)}" for name in names)
 
 
 def machine(device: torch.device) -> str:
@@ -110,11 +128,6 @@ def machine(device: torch.device) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    parts = [
-        (models or [platform.processor() or platform.machine()])[0],
-        f"{os.cpu_count()} cores",
-        f"{torch.get_num_threads()} threads",
-    ]
-    if device.type == "cuda":
-        parts.insert(0, torch.cuda.get_device_name(device))
-    return ", ".join(parts)
+    cpu = (models or [platform.processor() or platform.machine()])[0]
+    gpu = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
+    return ", ".join([*gpu, cpu, f"{os.cpu_count()} cores", f"{torch.get_num_threads()} threads"])

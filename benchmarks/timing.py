@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 import torch
 
-SAMPLE = 0.003  # seconds; short, so that few samples see an interruption
-SLOW = 1.0  # seconds; a call that takes longer is not repeated
-FEWEST = 5  # samples of each other contestant
+Call = Callable[[], object]
+
+SAMPLE = 0.01  # seconds
+SLOW = 3.0  # seconds; a call that takes longer is timed once
+FEWEST = 5  # samples of every other call
 
 
 class Spread(NamedTuple):
-    """The median and the quartiles of samples."""
+    """The median of samples, between their quartiles."""
 
     low: float
     median: float
@@ -20,54 +22,58 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> "Spread":
-        return cls(*torch.tensor(samples).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist())
+        quantiles = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+        return cls(*torch.tensor(samples, dtype=torch.float64).quantile(quantiles).tolist())
 
 
 def ratio(first: Sequence[float], second: Sequence[float]) -> Spread:
-    """Return the ratio of samples that were taken in the same rounds."""
+    """Return the ratio of samples of the same rounds."""
     return Spread.of([one / other for one, other in zip(first, second, strict=False)])
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Spread:
-    """Return the difference of samples that were taken in the same rounds."""
+    """Return the difference of samples of the same rounds."""
     return Spread.of([one - other for one, other in zip(first, second, strict=False)])
 
 
 def take_turns(
-    contestants: Mapping[str, Callable[[], object]], device: torch.device, seconds: float = 1.0
+    calls: Mapping[str, Call], device: torch.device, seconds: float = 1.0
 ) -> dict[str, list[float]]:
-    """Return samples of the seconds per call, taken in rounds.
+    """Return samples of the seconds per call, by name, one per round.
 
     Args:
-        contestants: calls by name.
-        device: what they run on.
-        seconds: how long to sample each of them; a slow one takes longer, for a few samples.
+        calls: what to time.
+        device: what it runs on.
+        seconds: how long each is sampled; a slow one longer, for the `FEWEST` samples.
     """
-
-    def sample(call: Callable[[], object], times: int) -> float:
-        synchronize(device)
-        start = perf_counter()
-        for _ in range(times):
-            call()
-        synchronize(device)
-        return (perf_counter() - start) / times
-
-    samples: dict[str, list[float]] = {name: [] for name in contestants}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
     times: dict[str, int] = {}
-    for name, call in contestants.items():
-        once = sample(call, 1)  # warms up, too
+    for name, call in calls.items():
+        call()  # the first call compiles and allocates
+        once = sample(call, 1, device)
         if once > SLOW:
             samples[name].append(once)
         else:
-            times[name] = max(1, int(SAMPLE / min(sample(call, 1) for _ in range(3))))
+            once = min(once, *(sample(call, 1, device) for _ in range(3)))
+            times[name] = max(1, int(SAMPLE / once))
     spent = dict.fromkeys(times, 0.0)
     while times:
         for name in list(times):
-            samples[name].append(sample(contestants[name], times[name]))
+            samples[name].append(sample(calls[name], times[name], device))
             spent[name] += samples[name][-1] * times[name]
             if spent[name] > seconds and len(samples[name]) >= FEWEST:
                 del times[name]
     return samples
+
+
+def sample(call: Call, times: int, device: torch.device) -> float:
+    """Return the seconds that a call takes, as the mean of several."""
+    synchronize(device)
+    start = perf_counter()
+    for _ in range(times):
+        call()
+    synchronize(device)
+    return (perf_counter() - start) / times
 
 
 def synchronize(device: torch.device) -> None:
