@@ -169,9 +169,8 @@ class Evaluated(Constants, ABC):
         """
         metrics = self.metric_collection if eval_metrics is None else eval_metrics
         self._check_metrics(metrics)
-        tallies = list(metrics.tallies.values())
-        regularized = REGULARIZATION in metrics.tallies
-        if regularization_losses is not None and not regularized:
+        tallies = metrics.tallies
+        if regularization_losses is not None and REGULARIZATION not in tallies:
             raise KeyError(
                 unexpected(
                     self.title,
@@ -186,19 +185,19 @@ class Evaluated(Constants, ABC):
             measured = self.measure(labels, logits, features, weights, observe=True)
             device = measured[0].losses.device
             calls = self.call_values(measured)
-            for tally, one in zip(tallies, measured, strict=False):
+            for tally, one in zip(tallies.values(), measured, strict=False):
                 tally.prepare(device)
                 tally.add(one.observed)
             if calls:
                 counted = None if all(one.counted is None for one in calls) else _counted(calls)
-                metrics.tallies[CALLS].prepare(device)
-                metrics.tallies[CALLS].add((torch.cat([one.losses for one in calls]), counted))
+                tallies[CALLS].prepare(device)
+                tallies[CALLS].add((torch.cat([one.losses for one in calls]), counted))
             if regularization_losses is not None:
                 # a fill, since to copy a Python number to a device would wait for it
                 zero = torch.zeros(1, dtype=torch.float64, device=device)
                 total = zero + added
-                metrics.tallies[REGULARIZATION].prepare(device)
-                metrics.tallies[REGULARIZATION].add((total, None))
+                tallies[REGULARIZATION].prepare(device)
+                tallies[REGULARIZATION].add((total, None))
         return metrics
 
     def named_modules(

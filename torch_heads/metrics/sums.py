@@ -58,19 +58,15 @@ class Sums(NamedTuple):
         return self.totals[..., of].sum(-1)
 
 
-def add_scores(
-    sums: Tensor, observed: Observed, thresholds: Tensor, offsets: Tensor, size: int
-) -> None:
+def add_scores(sums: Tensor, observed: Observed, thresholds: Tensor, size: int) -> None:
     """Add one batch to the state of a `ScoreTally`, in place."""
     bins = bin_scores(observed.logits, observed.predictions.float(), thresholds)
-    place = bins.add_(label_kinds(observed.labels), alpha=size).add(offsets)
-    if place.dtype == torch.float32:
-        place = place.to(torch.int32)  # two casts are twice as fast as one
-    place = place.to(torch.int64)
+    place = bins.add_(label_kinds(observed.labels), alpha=size)
+    place = place.to(torch.int32).to(torch.int64)  # two casts are twice as fast as one
     weights = observed.weights
     ones = sums.new_ones(()) if weights is None else weights.double()
     add_totals(sums, observed)
-    sums.view(-1).scatter_add_(0, place.flatten(), ones.expand(place.shape).flatten())
+    sums[:, Total.ALL :].scatter_add_(1, place.T, ones.expand(place.shape).T)
 
 
 def add_totals(sums: Tensor, observed: Observed) -> None:

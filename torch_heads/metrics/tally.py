@@ -59,11 +59,10 @@ class Tally(Metric):
             self.to(device)
         if torch.compiler.is_compiling():
             return
-        self._update_count += 1
-        for name in self._defaults:
-            state = getattr(self, name)
-            if state.is_inference() and not torch.is_inference_mode_enabled():
-                setattr(self, name, state.clone())
+        self.__dict__["_update_count"] += 1  # not by setattr, which is slow for modules
+        if self.sums.is_inference() and not torch.is_inference_mode_enabled():
+            for name in self._defaults:
+                setattr(self, name, getattr(self, name).clone())
 
     def reset(self) -> None:
         """Set the states to 0, in place."""
@@ -125,7 +124,6 @@ class ScoreTally(Tally):
     """
 
     thresholds: Tensor
-    offsets: Tensor
 
     def __init__(self, bins: Sequence[ScoreBins]) -> None:
         size = max(column.size for column in bins)
@@ -136,14 +134,10 @@ class ScoreTally(Tally):
         padded = [[*column.thresholds, *[inf] * (most - len(column.thresholds))] for column in bins]
         thresholds = torch.tensor(padded, dtype=torch.float32).view(len(bins), most)
         self.register_buffer("thresholds", thresholds.T.contiguous(), persistent=False)
-        # places are counted in floats, which is faster, as long as float32 counts exactly
-        exact = torch.float32 if len(bins) * width < 2**24 else torch.float64
-        starts = torch.arange(len(bins), dtype=exact) * width + Total.ALL
-        self.register_buffer("offsets", starts, persistent=False)
 
     def add(self, observed: Observed) -> None:
         """Add one batch in place, with one scatter for all columns."""
-        add_scores(self.sums, observed, self.thresholds, self.offsets, self.size)
+        add_scores(self.sums, observed, self.thresholds, self.size)
 
 
 class ClassTally(Tally):
