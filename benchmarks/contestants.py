@@ -54,7 +54,7 @@ class Ours(Contestant):
     def __init__(self, work: Workload, form: str, compiled: bool = False) -> None:
         self.leaves = [work.logits]
         self.labels, self.logits = work.forms[form], work.logits.detach()
-        self.metrics = work.head.metrics()
+        self.metrics = work.head.metrics().to(work.logits.device)
         self._loss, self._update = work.head.loss, work.head.update_metrics
         if compiled:
             self._loss = torch.compile(self._loss, fullgraph=True, dynamic=False)
@@ -199,13 +199,13 @@ class BareFamily:
     def __init__(self, head: th.Head, logits: Tensor, labels: Tensor) -> None:
         self.head, self.labels, self.loss_fn = head, labels, loss_fn(head)
         self.logits = logits.detach().requires_grad_()
-        columns, cells = labels.shape[-1], 2 * (GRID + 1)
         kinds = th.BinaryClassHead | th.MultiLabelHead | th.LogisticRegressionHead
         self.has_scores = isinstance(head, kinds)
-        self.offsets = torch.arange(columns, device=labels.device) * float(cells)
-        self.ones = torch.ones_like(labels, dtype=torch.float64).flatten()
-        self.counts = self.ones.new_zeros(columns * cells)
-        self.correct = self.ones.new_zeros(())
+        rows, columns = labels.shape
+        one = torch.ones((), dtype=torch.float64, device=labels.device)
+        self.ones = one.expand(columns, rows)
+        self.counts = one.new_zeros(columns, 2 * (GRID + 1))
+        self.correct = one.new_zeros(())
 
     def loss(self) -> Tensor:
         return self.loss_fn(self.logits, self.labels)
@@ -215,7 +215,7 @@ class BareFamily:
             self.correct += (self.logits.argmax(dim=-1, keepdim=True) == self.labels).sum()
         elif self.has_scores:
             bins = self.logits.sigmoid().mul_(GRID).ceil_().add_(self.labels, alpha=GRID + 1)
-            self.counts.scatter_add_(0, bins.add_(self.offsets).long().flatten(), self.ones)
+            self.counts.scatter_add_(1, bins.long().T, self.ones)
 
 
 def families_of(work: Workload) -> Iterator[tuple[th.Head, Tensor, Tensor]]:

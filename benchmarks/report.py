@@ -100,7 +100,7 @@ def verdict(reached: bool) -> str:
 
 
 def terminal_table(rows: Sequence[Row]) -> Table:
-    table = Table("", *(Column(name, justify="right") for name in HEADER))
+    table = Table(Column(min_width=24), *(Column(name, justify="right") for name in HEADER))
     for task, own in groupby(rows, key=lambda row: row.task):
         table.add_row(f"[bold]{task}")
         for row in own:

@@ -38,6 +38,8 @@ HAND, BOUND, KERAS, COMPILED = "by hand", "bound", "Keras 3", "compiled"
 def main() -> None:
     settle()
     console = Console()
+    if not console.is_terminal:
+        console.width = 130
     sections = ["# Benchmarks", ABOUT, f"Printed by `make bench`, with {versions()}."]
     for device in map(torch.device, ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]):
         rows = compare_all(device, console)
