@@ -61,16 +61,16 @@ class Block(nn.Module):
     def measure(self, batch: Batch, observe: bool = False) -> Measured:
         """Return each head's reduced loss and, if asked, what the tally takes from the batch."""
         head, family = self.heads[0], self.heads[0].family
-        logits, labels = batch.logits.flatten(0, -2), batch.labels.flatten(0, -2)
+        logits, labels = rows_of(batch.logits), rows_of(batch.labels)
         weights, labelled, rows = (
-            None if values is None else values.flatten(0, -2) for values in batch[2:5]
+            None if values is None else rows_of(values) for values in batch[2:5]
         )
         groups = self.groups
         balance = self.balance()
         if head.loss_fn is None:
             losses = family.loss(logits, labels, groups, balance)
         else:
-            losses = head.custom_losses(batch).flatten(0, -2).expand(labels.shape)
+            losses = rows_of(head.custom_losses(batch)).expand(labels.shape)
         share = None if labelled is None else self.share(labelled.to(losses.dtype))
         loss_weights = product(share, weights)
         norm = loss_weights
@@ -127,10 +127,10 @@ class Block(nn.Module):
             loss_weights: the same, times the weights.
             norm: what each label counts in the mean over the weights.
         """
-        if len(losses) == 0:
+        if losses.shape[0] == 0:
             return self.per_head(losses.sum(0, keepdim=True) * 0)  # 0, connected to the logits
         mean = self.per_head(losses if loss_weights is None else losses * loss_weights)
-        return self.normalize(mean, len(losses), share, norm)
+        return self.normalize(mean, losses.shape[0], share, norm)
 
     def normalize(
         self, mean: Tensor, rows: int, share: Tensor | None, norm: Tensor | None
@@ -184,6 +184,11 @@ class Block(nn.Module):
         The mean is a scalar for one head, ``[H]`` for several.
         """
         return values.mean()
+
+
+def rows_of(values: Tensor) -> Tensor:
+    """Return values ``[D*, U]`` as ``[N, U]``."""
+    return values if values.dim() == 2 else values.flatten(0, -2)
 
 
 def product(first: Tensor | None, second: Tensor | None) -> Tensor | None:

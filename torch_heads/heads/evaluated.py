@@ -191,7 +191,8 @@ class Evaluated(Constants, ABC):
             if calls:
                 counted = None if all(one.counted is None for one in calls) else _counted(calls)
                 tallies[CALLS].prepare(device)
-                tallies[CALLS].add((torch.cat([one.losses for one in calls]), counted))
+                losses = [one.losses for one in calls]
+                tallies[CALLS].add((torch.cat(losses) if calls[1:] else losses[0], counted))
             if regularization_losses is not None:
                 # a fill, since to copy a Python number to a device would wait for it
                 zero = torch.zeros(1, dtype=torch.float64, device=device)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.families import Balance
-from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.heads.block import Block
 from torch_heads.heads.tensor_head import TensorHead
 
@@ -94,7 +94,8 @@ class JoinedBlock(Block, Constants):
         """Return the reduced losses from the means over rows and columns."""
         result = mean
         for i, reduction in enumerate(self._reductions):
-            own = self.normalize_as(reduction, mean, self.loss_elements * rows, share, norm)
+            elements = self.loss_elements * rows if reduction is Reduction.SUM else rows
+            own = self.normalize_as(reduction, mean, elements, share, norm)
             result = torch.where(self.get_buffer(f"uses_{reduction}"), own, result) if i else own
         return result
 

@@ -92,4 +92,4 @@ def add_totals(sums: Tensor, observed: Observed) -> None:
 def total(values: Tensor, weighed: bool) -> Tensor:
     """Return the sum over rows, exact where the values are whole numbers."""
     # float32 is faster, and exact while a sum of ones is
-    return (values.double() if weighed or len(values) > 2**20 else values).sum(0)
+    return (values.double() if weighed or values.shape[0] > 2**20 else values).sum(0)
