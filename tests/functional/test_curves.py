@@ -37,7 +37,7 @@ def sample(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 def curves(sample: tuple[torch.Tensor, torch.Tensor]) -> ScoreCurves:
     scores, labels = sample
     thresholds = torch.tensor([[0.3]], device=scores.device)
-    bins = bin_scores(scores.logit()[:, None], scores[:, None], thresholds).long().squeeze(-1)
+    bins = bin_scores(scores.logit()[:, None], scores[:, None], thresholds).long().squeeze(-1) - 1
     counts = torch.zeros(3, BINS.size, dtype=torch.float64, device=scores.device)
     counts.index_put_((labels, bins), counts.new_ones(()), accumulate=True)
     return ScoreCurves(counts[None], BINS)
@@ -202,7 +202,7 @@ def test_the_best_threshold_is_the_lowest_of_equals(sample: Few, beta: float) ->
 def test_scores_on_a_boundary_lie_below_it() -> None:
     bins = ScoreBins()
     scores = torch.tensor([[0.0], [1.0]])
-    assert bin_scores(scores.logit(), scores, torch.zeros(0, 1)).tolist() == [[0], [bins.size - 1]]
+    assert bin_scores(scores.logit(), scores, torch.zeros(0, 1)).tolist() == [[1], [bins.size]]
     roc = counted(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.ones(2)).roc()
     assert roc.thresholds[[0, -1]].tolist() == [0, 1]
     assert roc.false_positive_rate[0, :2].tolist() == [1, 0]

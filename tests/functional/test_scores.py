@@ -30,7 +30,7 @@ def binned(logits: Tensor, thresholds: tuple[float, ...]) -> tuple[Tensor, Tenso
     """Return the scores and their bins."""
     scores = torch.sigmoid(logits)
     columns = torch.tensor(thresholds, device=logits.device).view(-1, 1)
-    return scores.squeeze(-1), bin_scores(logits, scores, columns).squeeze(-1)
+    return scores.squeeze(-1), bin_scores(logits, scores, columns).squeeze(-1) - 1
 
 
 @given(logits=st.lists(LOGITS, min_size=1, max_size=40), thresholds=THRESHOLDS)

@@ -64,6 +64,10 @@ class Family(ABC):
             balance: corrections of class imbalance, where the family has classes.
         """
 
+    def mean_loss(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
+        """Return the mean of `loss`, a scalar."""
+        return self.loss(logits, labels, groups).mean()
+
     def observed(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
         """Return what metrics see of each label column: the mean, unless said otherwise."""
         return self.mean(logits)
@@ -99,6 +103,10 @@ class Bernoulli(Family):
         return F.binary_cross_entropy_with_logits(
             logits, labels, class_weight, reduction="none", pos_weight=pos_weight
         )
+
+    def mean_loss(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
+        """Return the mean of `loss`, by one kernel."""
+        return F.binary_cross_entropy_with_logits(logits, labels)
 
 
 @dataclass(frozen=True)

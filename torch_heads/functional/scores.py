@@ -75,10 +75,10 @@ def bin_scores(logits: Tensor, scores: Tensor, thresholds: Tensor) -> Tensor:
         thresholds: ``[T, U]`` float32, padded with a value that no score exceeds.
 
     Returns:
-        The bins ``[N, U]``, whole numbers in float32.
+        The bins ``[N, U]``, counted from 1, whole numbers in float32.
     """
     above = torch.empty_like(scores)
-    bins = (scores * GRID).ceil_().nan_to_num_(0.0).clamp_(min=1.0).sub_(1.0)
+    bins = (scores * GRID).ceil_().nan_to_num_(0.0).clamp_(min=1.0)
     bins += torch.gt(logits, 0.0, out=above)
     for threshold in thresholds:
         bins += torch.gt(scores, threshold, out=above)

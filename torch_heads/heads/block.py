@@ -67,6 +67,10 @@ class Block(nn.Module):
         )
         groups = self.groups
         balance = self.balance()
+        plain = head.loss_fn is None and balance is None and weights is None and labelled is None
+        if plain and not observe and len(self.heads) == 1 and logits.shape[0] > 0:
+            mean = family.mean_loss(logits, labels, groups)
+            return Measured(self.normalize(mean, logits.shape[0], None, None))
         if head.loss_fn is None:
             losses = family.loss(logits, labels, groups, balance)
         else:
@@ -77,7 +81,7 @@ class Block(nn.Module):
         if groups is not None and balance is not None and balance.class_weight is not None:
             by_class = class_weights(labels, groups, balance.class_weight)
             norm = product(loss_weights, by_class)
-        reduced = self.reduce(losses, share, loss_weights, norm)
+        columns, reduced = self.reduce(losses, share, loss_weights, norm)
         if not observe:
             return Measured(reduced)
         if balance is not None:
@@ -99,6 +103,7 @@ class Block(nn.Module):
             product(seen, weights),
             labelled,
             rows,
+            columns * losses.shape[0] if balance is None and columns.dim() else None,
         )
         return Measured(reduced, observed, counted)
 
@@ -118,8 +123,8 @@ class Block(nn.Module):
         share: Tensor | None,
         loss_weights: Tensor | None,
         norm: Tensor | None,
-    ) -> Tensor:
-        """Return the loss of each head: a scalar for one head, ``[H]`` for several.
+    ) -> tuple[Tensor, Tensor]:
+        """Return the means of `column_means`, and the loss of each head as `per_head` has it.
 
         Args:
             losses: ``[N, U]``.
@@ -128,9 +133,11 @@ class Block(nn.Module):
             norm: what each label counts in the mean over the weights.
         """
         if losses.shape[0] == 0:
-            return self.per_head(losses.sum(0, keepdim=True) * 0)  # 0, connected to the logits
-        mean = self.per_head(losses if loss_weights is None else losses * loss_weights)
-        return self.normalize(mean, losses.shape[0], share, norm)
+            nothing = self.column_means(losses.sum(0, keepdim=True) * 0)  # connected to the logits
+            return nothing, self.from_columns(nothing)
+        columns = self.column_means(losses if loss_weights is None else losses * loss_weights)
+        mean = self.from_columns(columns)
+        return columns, self.normalize(mean, losses.shape[0], share, norm)
 
     def normalize(
         self, mean: Tensor, rows: int, share: Tensor | None, norm: Tensor | None
@@ -183,7 +190,15 @@ class Block(nn.Module):
 
         The mean is a scalar for one head, ``[H]`` for several.
         """
+        return self.from_columns(self.column_means(values))
+
+    def column_means(self, values: Tensor) -> Tensor:
+        """Return the mean over rows: a scalar for one head, per column for several."""
         return values.mean()
+
+    def from_columns(self, columns: Tensor) -> Tensor:
+        """Return the mean over each head's columns."""
+        return columns
 
 
 def rows_of(values: Tensor) -> Tensor:

@@ -99,10 +99,13 @@ class JoinedBlock(Block, Constants):
             result = torch.where(self.get_buffer(f"uses_{reduction}"), own, result) if i else own
         return result
 
-    def per_head(self, values: Tensor) -> Tensor:
-        """Return the mean over rows and each head's columns of ``[N, U]`` or ``[N, 1]`` values."""
+    def column_means(self, values: Tensor) -> Tensor:
+        """Return the mean over rows, per column."""
+        return values.mean(0)
+
+    def from_columns(self, columns: Tensor) -> Tensor:
+        """Return the mean over each head's columns."""
         heads = len(self.heads)
-        columns = values.mean(0)
         if columns.numel() in (1, heads):
             return columns.expand(heads)
         return columns.new_zeros(heads).index_add(0, self.owner, columns) / self.sizes

@@ -13,7 +13,8 @@ class Observed(NamedTuple):
 
     The first four are ``[N, U]``. The others broadcast to it; None stands for ones. Where a label
     is missing, its ``loss_weights``, ``weights`` and ``labelled`` are 0; where there is no row at
-    all, ``rows`` is 0, too.
+    all, ``rows`` is 0, too. ``loss_sums`` ``[U]`` are the weighted sums of the losses, where they
+    are known already.
     """
 
     logits: Tensor
@@ -24,6 +25,7 @@ class Observed(NamedTuple):
     weights: Tensor | None = None
     labelled: Tensor | None = None
     rows: Tensor | None = None
+    loss_sums: Tensor | None = None
 
 
 class Total:
@@ -66,7 +68,8 @@ def add_scores(sums: Tensor, observed: Observed, thresholds: Tensor, size: int) 
     weights = observed.weights
     ones = sums.new_ones(()) if weights is None else weights.double()
     add_totals(sums, observed)
-    sums[:, Total.ALL :].scatter_add_(1, place.T, ones.expand(place.shape).T)
+    counts = sums[:, Total.ALL - 1 :]  # places are counted from 1
+    counts.scatter_add_(1, place.T, ones.expand(place.shape).T)
 
 
 def add_totals(sums: Tensor, observed: Observed) -> None:
@@ -78,14 +81,16 @@ def add_totals(sums: Tensor, observed: Observed) -> None:
             (observed.losses, observed.loss_weights),
             (observed.predictions, observed.weights),
             (observed.labels, observed.weights),
-        ]
+        ][0 if observed.loss_sums is None else 1 :]
     ]
+    if observed.loss_sums is not None:
+        weighed.insert(Total.LOSS, observed.loss_sums)
     sums[:, : len(weighed)].add_(torch.stack(weighed, dim=-1))
     counts = sums[:, len(weighed) : Total.ALL]
-    if all(by is None for by in observed[4:]):
+    if all(by is None for by in observed[4:8]):
         counts.add_(rows)
         return
-    for i, by in enumerate(observed[4:]):
+    for i, by in enumerate(observed[4:8]):
         counts[:, i].add_(rows if by is None else total(by, True).expand(columns))
 
 
