@@ -1,6 +1,7 @@
 """A head of every kind of target, and random batches for it, in which labels are missing."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import nan
 from typing import Any, NamedTuple
 
@@ -13,24 +14,26 @@ from tests.cases import move, take
 MAY_MISS = ["even", "ink", "bars", "digit", "shape"]
 
 
-def mixture() -> th.MultiHead:
+def mixture(reductions: Sequence[str] = ("auto",) * 8) -> th.MultiHead:
+    heads = [
+        partial(th.BinaryClassHead, name="even", thresholds=[0.3, 0.5], missing_label=nan),
+        partial(th.RegressionHead, 2, name="ink", missing_label=nan),
+        partial(
+            th.MultiLabelHead,
+            3,
+            name="bars",
+            classes_for_class_based_metrics=[1],
+            pos_weight=2.0,
+            missing_label=nan,
+        ),
+        partial(th.MultiClassHead, 3, name="digit", missing_label=-1),
+        partial(th.LogisticRegressionHead, name="share"),
+        partial(th.MultiClassHead, 5, name="size", class_weight=[1.0, 2.0, 0.5, 1.0, 1.0]),
+        partial(th.PoissonRegressionHead, name="dark"),
+        partial(th.MultiClassHead, 4, name="shape", label_smoothing=0.1, missing_label=-1),
+    ]
     return th.MultiHead(
-        [
-            th.BinaryClassHead(name="even", thresholds=[0.3, 0.5], missing_label=nan),
-            th.RegressionHead(2, name="ink", missing_label=nan),
-            th.MultiLabelHead(
-                3,
-                name="bars",
-                classes_for_class_based_metrics=[1],
-                pos_weight=2.0,
-                missing_label=nan,
-            ),
-            th.MultiClassHead(3, name="digit", missing_label=-1),
-            th.LogisticRegressionHead(name="share"),
-            th.MultiClassHead(5, name="size", class_weight=[1.0, 2.0, 0.5, 1.0, 1.0]),
-            th.PoissonRegressionHead(name="dark"),
-            th.MultiClassHead(4, name="shape", label_smoothing=0.1, missing_label=-1),
-        ],
+        [make(loss_reduction=how) for make, how in zip(heads, reductions, strict=True)],
         head_weights=[1.0, 0.5, 2.0, 1.0, 1.0, 3.0, 0.1, 1.0],
     )
 

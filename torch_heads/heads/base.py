@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.tensors import sum_scalars
+from torch_heads.functional.tensors import sum_scalars, to_tensor
 from torch_heads.heads.evaluated import Evaluated, Features, Labels
 from torch_heads.heads.spec import EstimatorSpec, ExportOutput, ModeKeys, make_train_op
 
@@ -90,6 +91,7 @@ class Head(Evaluated):
         regularization_losses: Sequence[Any] | None = None,
         *,
         weights: Any = None,
+        divisors: Tensor | None = None,
     ) -> Tensor:
         """Return the scalar training loss.
 
@@ -101,15 +103,51 @@ class Head(Evaluated):
             mode: taken for compatibility; the loss is the same in every mode.
             regularization_losses: scalars that are added after the reduction.
             weights: per example, ``[D*]`` or ``[D*, 1]``, instead of a ``weight_column``.
+            divisors: of a larger batch of which this is a part: the sum of what `divisors` returns
+                for each part. The losses of the parts then add up to the loss of the whole.
 
         Raises:
             ValueError: if a shape, type or value is not what the head takes.
         """
         regularization = sum_scalars(self.title, regularization_losses)
-        loss = self.combine(
-            [measured.losses for measured in self.measure(labels, logits, features, weights)]
-        )
+        parts = None if divisors is None else self._by_block(divisors)
+        measured = self.measure(labels, logits, features, weights, divisors=parts)
+        loss = self.combine([one.losses for one in measured])
         return loss if regularization_losses is None else loss + regularization
+
+    @torch.no_grad()
+    def divisors(
+        self, labels: Labels, logits: Any, features: Features | None = None, *, weights: Any = None
+    ) -> Tensor:
+        """Return what the loss of each target is divided by: the number or weight of its labels.
+
+        Arguments are as for `loss`; only the shape of the logits matters. Processes, or
+        micro-batches, whose labels are missing unevenly add these up, and give the sum to `loss`.
+
+        Returns:
+            ``[H]``, in the order of computation; 1 where losses are summed, which ignore it.
+
+        >>> from torch_heads import BinaryClassHead
+        >>> head = BinaryClassHead(missing_label=-1)
+        >>> logits, labels = torch.zeros(4, 1), torch.tensor([1, 0, -1, 1])
+        >>> parts = [(labels[:1], logits[:1]), (labels[1:], logits[1:])]
+        >>> divisors = sum(head.divisors(*part) for part in parts)
+        >>> divisors
+        tensor([3.])
+        >>> sum(head.loss(*part, divisors=divisors) for part in parts) - head.loss(labels, logits)
+        tensor(0.)
+        """
+        batches = self.encode(labels, logits, features, weights)
+        blocks = zip(self.blocks(), batches, strict=True)
+        return torch.cat([block.divisors(batch) for block, batch in blocks])
+
+    def _by_block(self, divisors: Any) -> list[Tensor]:
+        sizes = [len(block.heads) for block in self.blocks()]
+        values = to_tensor(self.title, "divisors", divisors)
+        if values.shape != (sum(sizes),):
+            expected = f"of shape {[sum(sizes)]}"
+            raise ValueError(unexpected(self.title, "divisors", expected, list(values.shape)))
+        return list(torch.split(values, sizes))
 
     def forward(self, logits: Tensor) -> dict[str, Tensor]:
         """Return the predictions that are tensors, in a flat dict, so that a model can be served.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
@@ -47,6 +47,22 @@ class Measured(NamedTuple):
     counted: Tensor | None = None
 
 
+class Weighing(NamedTuple):
+    """What each label of a batch counts, ``[N, U]`` or ``[N, 1]``; None where all count 1.
+
+    ``share`` is what it counts in a mean over the batch, ``loss`` that times its weight, ``norm``
+    what it counts in a mean over the weights.
+    """
+
+    share: Tensor | None = None
+    loss: Tensor | None = None
+    norm: Tensor | None = None
+
+    def by(self, reduction: Reduction) -> Tensor | None:
+        """Return what counts in the divisor of a mean."""
+        return self.norm if reduction is Reduction.WEIGHTED_MEAN else self.share
+
+
 class Block(nn.Module):
     """The losses and observations of one head."""
 
@@ -58,54 +74,69 @@ class Block(nn.Module):
         #: Which logits belong to each column of class ids; None for other families.
         self.groups = Groups(widths) if categorical else None
 
-    def measure(self, batch: Batch, observe: bool = False) -> Measured:
-        """Return each head's reduced loss and, if asked, what the tally takes from the batch."""
-        head, family = self.heads[0], self.heads[0].family
+    def measure(
+        self, batch: Batch, observe: bool = False, divisors: Tensor | None = None
+    ) -> Measured:
+        """Return each head's reduced loss and, if asked, what the tally takes from the batch.
+
+        Args:
+            batch: the batch.
+            observe: whether to return what the tally takes, too.
+            divisors: what to divide by instead of what `divisors` returns of this batch.
+        """
+        family, balance = self.heads[0].family, self.balance()
         logits, labels = rows_of(batch.logits), rows_of(batch.labels)
+        rows = logits.shape[0]
+        weighing = self.weigh(batch, balance)
+        plain = self.heads[0].loss_fn is None and balance is None and weighing.loss is None
+        if plain and not observe and len(self.heads) == 1 and rows > 0:
+            mean = family.mean_loss(logits, labels, self.groups)
+            return Measured(self.normalize(mean, rows, weighing, divisors))
+        columns = column_means(self._losses(batch, logits, labels, balance), weighing.loss)
+        losses = self.normalize(self.from_columns(columns), rows, weighing, divisors)
+        if not observe:
+            return Measured(losses)
+        if balance is not None:  # metrics are not balanced
+            plainly = family.loss(logits, labels, self.groups)
+            columns = column_means(plainly, weighing.loss)
+        observed = self._observe(batch, logits, labels, columns * rows, weighing)
+        seen = observed.labelled
+        counted = None if seen is None else self.counted(self.per_head(seen.to(logits.dtype)) > 0)
+        return Measured(losses, observed, counted)
+
+    def _losses(
+        self, batch: Batch, logits: Tensor, labels: Tensor, balance: Balance | None
+    ) -> Tensor:
+        """Return the loss of each label, ``[N, U]``."""
+        head = self.heads[0]
+        if head.loss_fn is None:
+            return head.family.loss(logits, labels, self.groups, balance)
+        return rows_of(head.custom_losses(batch)).expand(labels.shape)
+
+    def _observe(
+        self, batch: Batch, logits: Tensor, labels: Tensor, loss_sums: Tensor, weighing: Weighing
+    ) -> Observed:
+        head = self.heads[0]
         weights, labelled, rows = (
             None if values is None else rows_of(values) for values in batch[2:5]
         )
-        groups = self.groups
-        balance = self.balance()
-        plain = head.loss_fn is None and balance is None and weights is None and labelled is None
-        if plain and not observe and len(self.heads) == 1 and logits.shape[0] > 0:
-            mean = family.mean_loss(logits, labels, groups)
-            return Measured(self.normalize(mean, logits.shape[0], None, None))
-        if head.loss_fn is None:
-            losses = family.loss(logits, labels, groups, balance)
-        else:
-            losses = rows_of(head.custom_losses(batch)).expand(labels.shape)
-        share = None if labelled is None else self.share(labelled.to(losses.dtype))
-        loss_weights = product(share, weights)
-        norm = loss_weights
-        if groups is not None and balance is not None and balance.class_weight is not None:
-            by_class = class_weights(labels, groups, balance.class_weight)
-            norm = product(loss_weights, by_class)
-        columns, reduced = self.reduce(losses, share, loss_weights, norm)
-        if not observe:
-            return Measured(reduced)
-        if balance is not None:
-            losses = family.loss(logits, labels, groups)  # metrics are not balanced
         if head.inverse_link_fn is None:
-            predictions = family.observed(logits, labels, groups)
+            predictions = head.family.observed(logits, labels, self.groups)
         else:
             # of the 0 that stands for what does not count, any link may make an infinity
             keep = labelled if weights is None else weights != 0
             predictions = blank(head.inverse_link_fn(logits), keep)
-        seen = None if labelled is None else labelled.to(losses.dtype)
-        counted = None if seen is None else self.counted(self.per_head(seen) > 0)
-        observed = Observed(
+        seen = None if labelled is None else product(labelled.to(logits.dtype), weights)
+        return Observed(
             logits,
             labels,
             predictions,
-            losses,
-            loss_weights,
-            product(seen, weights),
+            loss_sums,
+            weighing.loss,
+            weights if seen is None else seen,
             labelled,
             rows,
-            columns * losses.shape[0] if balance is None and columns.dim() else None,
         )
-        return Measured(reduced, observed, counted)
 
     def tally(self) -> Tally:
         """Return a new tally of this block's columns."""
@@ -117,50 +148,54 @@ class Block(nn.Module):
             [head.bins or ScoreBins() for head in self.heads for _ in range(head.labels_dimension)]
         )
 
-    def reduce(
-        self,
-        losses: Tensor,
-        share: Tensor | None,
-        loss_weights: Tensor | None,
-        norm: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the means of `column_means`, and the loss of each head as `per_head` has it.
+    def weigh(self, batch: Batch, balance: Balance | None) -> Weighing:
+        """Return what each label of the batch counts."""
+        weights, labelled = batch.weights, batch.labelled
+        share = None if labelled is None else self.share(rows_of(labelled).to(batch.logits.dtype))
+        loss = norm = product(share, None if weights is None else rows_of(weights))
+        if self.groups is not None and balance is not None and balance.class_weight is not None:
+            labels = rows_of(batch.labels)
+            norm = product(loss, class_weights(labels, self.groups, balance.class_weight))
+        return Weighing(share, loss, norm)
 
-        Args:
-            losses: ``[N, U]``.
-            share: what each label counts in the mean over the batch.
-            loss_weights: the same, times the weights.
-            norm: what each label counts in the mean over the weights.
-        """
-        if losses.shape[0] == 0:
-            nothing = self.column_means(losses.sum(0, keepdim=True) * 0)  # connected to the logits
-            return nothing, self.from_columns(nothing)
-        columns = self.column_means(losses if loss_weights is None else losses * loss_weights)
-        mean = self.from_columns(columns)
-        return columns, self.normalize(mean, losses.shape[0], share, norm)
+    def divisors(self, batch: Batch) -> Tensor:
+        """Return what each head's loss is divided by, ``[H]``; 1 under the reduction ``sum``."""
+        rows = rows_of(batch.logits).shape[0]
+        weighing = self.weigh(batch, self.balance())
+        ones = batch.logits.new_ones(len(self.heads))
+
+        def divisors(reduction: Reduction) -> Tensor:
+            if reduction is Reduction.SUM:
+                return ones
+            by = weighing.by(reduction)
+            return ones * self.elements(rows) * (1 if by is None else self.per_head(by))
+
+        return self.by_reduction(divisors)
 
     def normalize(
-        self, mean: Tensor, rows: int, share: Tensor | None, norm: Tensor | None
+        self, mean: Tensor, rows: int, weighing: Weighing, divisors: Tensor | None
     ) -> Tensor:
         """Return the reduced losses from the means over rows and columns."""
-        head = self.heads[0]
-        return self.normalize_as(head.loss_reduction, mean, rows * head.loss_dimension, share, norm)
 
-    def normalize_as(
-        self,
-        reduction: Reduction,
-        mean: Tensor,
-        elements: int | Tensor,
-        share: Tensor | None,
-        norm: Tensor | None,
-    ) -> Tensor:
-        """Return the losses under one reduction, from the means over rows and columns."""
         # A head's mean over rows and columns is the originals' in every form: over a multi-label
         # example's classes they average, over a regression's columns they count.
-        if reduction is Reduction.SUM:
-            return mean * elements
-        divisor = norm if reduction is Reduction.WEIGHTED_MEAN else share
-        return mean if divisor is None else safe_divide(mean, self.per_head(divisor))
+        def losses(reduction: Reduction) -> Tensor:
+            if reduction is Reduction.SUM:
+                return mean * self.elements(rows)
+            if divisors is not None:
+                return safe_divide(mean * self.elements(rows), divisors.view(mean.shape))
+            by = weighing.by(reduction)
+            return mean if by is None else safe_divide(mean, self.per_head(by))
+
+        return self.by_reduction(losses)
+
+    def by_reduction(self, values: Callable[[Reduction], Tensor]) -> Tensor:
+        """Return each head's value under its own reduction."""
+        return values(self.heads[0].loss_reduction)
+
+    def elements(self, rows: int) -> int | Tensor:
+        """Return how many loss elements each head has in so many rows."""
+        return rows * self.heads[0].loss_dimension
 
     @property
     def widths(self) -> Sequence[int]:
@@ -190,15 +225,17 @@ class Block(nn.Module):
 
         The mean is a scalar for one head, ``[H]`` for several.
         """
-        return self.from_columns(self.column_means(values))
-
-    def column_means(self, values: Tensor) -> Tensor:
-        """Return the mean over rows: a scalar for one head, per column for several."""
-        return values.mean()
+        return self.from_columns(column_means(values))
 
     def from_columns(self, columns: Tensor) -> Tensor:
         """Return the mean over each head's columns."""
-        return columns
+        return columns.mean()
+
+
+def column_means(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean over rows of ``[N, U]`` weighted values, 0 where there is none."""
+    weighted = values if weights is None else values * weights
+    return weighted.mean(0) if len(values) else weighted.sum(0)
 
 
 def rows_of(values: Tensor) -> Tensor:

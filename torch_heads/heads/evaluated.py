@@ -96,12 +96,17 @@ class Evaluated(Constants, ABC):
         features: Features | None,
         weights: Any,
         observe: bool = False,
+        divisors: Sequence[Tensor | None] | None = None,
     ) -> list[Measured]:
-        """Return the losses of each block and, if asked, what its tally takes from the batch."""
+        """Return the losses of each block and, if asked, what its tally takes from the batch.
+
+        ``divisors`` are the blocks', if not those of the batch.
+        """
         batches = self.encode(labels, logits, features, weights)
+        given = divisors or [None] * len(batches)
         return [
-            block.measure(batch, observe)
-            for block, batch in zip(self.blocks(), batches, strict=True)
+            block.measure(batch, observe, own)
+            for block, batch, own in zip(self.blocks(), batches, given, strict=True)
         ]
 
     def metrics(self, regularization_losses: Sequence[Any] | None = None) -> ReadingCollection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 
 import torch
@@ -88,20 +88,17 @@ class JoinedBlock(Block, Constants):
         shares = safe_divide(labelled, present.index_select(1, self.owner))
         return torch.where(averaged, shares, labelled)
 
-    def normalize(
-        self, mean: Tensor, rows: int, share: Tensor | None, norm: Tensor | None
-    ) -> Tensor:
-        """Return the reduced losses from the means over rows and columns."""
-        result = mean
-        for i, reduction in enumerate(self._reductions):
-            elements = self.loss_elements * rows if reduction is Reduction.SUM else rows
-            own = self.normalize_as(reduction, mean, elements, share, norm)
-            result = torch.where(self.get_buffer(f"uses_{reduction}"), own, result) if i else own
+    def by_reduction(self, values: Callable[[Reduction], Tensor]) -> Tensor:
+        """Return each head's value under its own reduction."""
+        result = values(self._reductions[0])
+        for reduction in self._reductions[1:]:
+            uses = self.get_buffer(f"uses_{reduction}")
+            result = torch.where(uses, values(reduction), result)
         return result
 
-    def column_means(self, values: Tensor) -> Tensor:
-        """Return the mean over rows, per column."""
-        return values.mean(0)
+    def elements(self, rows: int) -> int | Tensor:
+        """Return how many loss elements each head has in so many rows."""
+        return self.loss_elements * rows
 
     def from_columns(self, columns: Tensor) -> Tensor:
         """Return the mean over each head's columns."""

@@ -11,21 +11,20 @@ from torch_heads.functional.scores import bin_scores, label_kinds
 class Observed(NamedTuple):
     """One batch as a tally sees it: a row per example, a column per label column.
 
-    The first four are ``[N, U]``. The others broadcast to it; None stands for ones. Where a label
-    is missing, its ``loss_weights``, ``weights`` and ``labelled`` are 0; where there is no row at
-    all, ``rows`` is 0, too. ``loss_sums`` ``[U]`` are the weighted sums of the losses, where they
-    are known already.
+    The first three are ``[N, U]``; ``loss_sums`` ``[U]`` are the weighted sums of the losses. The
+    others broadcast to ``[N, U]``; None stands for ones. Where a label is missing, its
+    ``loss_weights``, ``weights`` and ``labelled`` are 0; where there is no row at all, ``rows`` is
+    0, too.
     """
 
     logits: Tensor
     labels: Tensor
     predictions: Tensor
-    losses: Tensor
+    loss_sums: Tensor
     loss_weights: Tensor | None = None
     weights: Tensor | None = None
     labelled: Tensor | None = None
     rows: Tensor | None = None
-    loss_sums: Tensor | None = None
 
 
 class Total:
@@ -75,22 +74,18 @@ def add_scores(sums: Tensor, observed: Observed, thresholds: Tensor, size: int) 
 def add_totals(sums: Tensor, observed: Observed) -> None:
     """Add the totals of one batch to the state of a tally, in place, in the order of `Total`."""
     rows, columns = observed.labels.shape
-    weighed = [
+    by = observed.weights
+    means = [
         total(values if by is None else values * by, by is not None)
-        for values, by in [
-            (observed.losses, observed.loss_weights),
-            (observed.predictions, observed.weights),
-            (observed.labels, observed.weights),
-        ][0 if observed.loss_sums is None else 1 :]
+        for values in (observed.predictions, observed.labels)
     ]
-    if observed.loss_sums is not None:
-        weighed.insert(Total.LOSS, observed.loss_sums)
+    weighed = [observed.loss_sums, *means]
     sums[:, : len(weighed)].add_(torch.stack(weighed, dim=-1))
     counts = sums[:, len(weighed) : Total.ALL]
-    if all(by is None for by in observed[4:8]):
+    if all(by is None for by in observed[4:]):
         counts.add_(rows)
         return
-    for i, by in enumerate(observed[4:8]):
+    for i, by in enumerate(observed[4:]):
         counts[:, i].add_(rows if by is None else total(by, True).expand(columns))
 
 

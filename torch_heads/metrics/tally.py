@@ -182,7 +182,7 @@ class ClassTally(Tally):
     def add(self, observed: Observed) -> None:
         """Add one batch in place; its predictions are class ids."""
         ids, labels, weights = observed.predictions, observed.labels, observed.weights
-        correct = (ids == labels).to(observed.losses.dtype)
+        correct = (ids == labels).to(observed.loss_sums.dtype)
         add_totals(self.sums, observed._replace(predictions=correct))
         if self.keeps_confusion:
             place = torch.addcmul(ids + self.starts, labels, self.widths)

@@ -1,0 +1,112 @@
+"""With the divisors of all, the losses of a batch's parts add up to the loss of the whole."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import nan
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+
+import torch_heads as th
+from tests.cases import CASES, Batch, Case
+from tests.mixture import mixture, random_batch
+
+REDUCTIONS = ["sum_over_batch_size", "sum", "weighted_mean"]
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
+
+
+def whole_and_parts(
+    head: th.Head, batch: Any, parts: Sequence[Any], **shared: Any
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the loss and the logits' gradient: of the whole batch, and added up over parts."""
+    divisors = sum(head.divisors(*arguments(part)[0], **arguments(part)[1]) for part in parts)
+    sums, gradients = 0.0, []
+    for part in [batch, *parts]:
+        logits = part.logits.detach().clone().requires_grad_()
+        given, named = arguments(part._replace(logits=logits))
+        if part is batch:
+            loss = head.loss(*given, **named)
+            whole = loss.detach(), torch.autograd.grad(loss, logits)[0]
+        else:
+            loss = head.loss(*given, **named, divisors=divisors)
+            sums += loss.detach()
+            gradients += torch.autograd.grad(loss, logits)
+    return whole, (sums, torch.cat(gradients))
+
+
+def arguments(batch: Any) -> tuple[list[Any], dict[str, Any]]:
+    if isinstance(batch, Batch):
+        return [batch.labels, batch.logits, batch.features], {}
+    return [batch.labels, batch.logits], {"weights": batch.weights}
+
+
+@every_case
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_the_losses_of_parts_add_up(case: Case, reduction: str, device: torch.device) -> None:
+    head = case.head(device, loss_reduction=reduction, weight_column="w")
+    batch = case.batch.to(device)
+    parts = [batch.take(rows) for rows in ([0, 1, 2, 3, 4], [5], [], [6])]
+    whole, added = whole_and_parts(head, batch, parts)
+    assert_close(added, whole, rtol=1e-5, atol=1e-6)
+
+
+@given(
+    rows=st.integers(2, 12),
+    cuts=st.lists(st.integers(0, 12), max_size=3),
+    reductions=st.lists(st.sampled_from(REDUCTIONS), min_size=8, max_size=8),
+    seed=st.integers(0, 2**16),
+)
+def test_the_losses_of_parts_add_up_in_a_mixture_where_labels_are_missing(
+    rows: int, cuts: list[int], reductions: list[str], seed: int, device: torch.device
+) -> None:
+    head = mixture(reductions).to(device)
+    batch = random_batch(rows, torch.Generator().manual_seed(seed)).to(device)
+    bounds = [0, *sorted(min(cut, rows) for cut in cuts), rows]
+    parts = [batch.take(range(*pair)) for pair in pairwise(bounds)]
+    whole, added = whole_and_parts(head, batch, parts)
+    assert_close(added, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_head_may_be_absent_from_a_part(device: torch.device) -> None:
+    head = mixture().to(device)
+    batch = random_batch(9, torch.Generator().manual_seed(1)).to(device)
+    batch.labels["digit"][5:] = -1
+    parts = [batch.take(range(5)), batch.take(range(5, 9)).without(["digit"])]
+    parts[1].weights.pop("digit")
+    whole, added = whole_and_parts(head, batch, parts)
+    assert_close(added, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_divisor_is_the_number_or_the_weight_of_the_labels(device: torch.device) -> None:
+    labels = torch.tensor([1.0, 0.0, nan, 1.0], device=device)
+    logits, weights = labels.new_zeros(4, 1), labels.new_tensor([0.5, 2.0, 9.0, 1.0])
+
+    def divisors(reduction: str) -> list[float]:
+        head = th.BinaryClassHead(missing_label=nan, loss_reduction=reduction).to(device)
+        return head.divisors(labels, logits, weights=weights).tolist()
+
+    assert divisors("sum_over_batch_size") == [3.0]
+    assert divisors("weighted_mean") == [3.5]
+    assert divisors("sum") == [1.0]
+
+
+def test_the_divisors_do_not_depend_on_the_logits(device: torch.device) -> None:
+    head = mixture().to(device)
+    batch = random_batch(6, torch.Generator().manual_seed(2)).to(device)
+    unknown = torch.zeros((), device=device).expand_as(batch.logits)
+    assert torch.equal(
+        head.divisors(batch.labels, unknown, weights=batch.weights),
+        head.divisors(batch.labels, batch.logits, weights=batch.weights),
+    )
+
+
+def test_divisors_of_other_heads_are_refused() -> None:
+    head = th.MultiHead([th.BinaryClassHead(name="a"), th.BinaryClassHead(name="b")])
+    with pytest.raises(ValueError, match=r"divisors of shape \[2\], got \[3\]"):
+        head.loss(torch.ones(3, 2), torch.ones(3, 2), divisors=torch.ones(3))
