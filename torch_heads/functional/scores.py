@@ -78,7 +78,9 @@ def bin_scores(logits: Tensor, scores: Tensor, thresholds: Tensor) -> Tensor:
         The bins ``[N, U]``, counted from 1, whole numbers in float32.
     """
     above = torch.empty_like(scores)
-    bins = (scores * GRID).ceil_().nan_to_num_(0.0).clamp_(min=1.0)
+    # the least number lifts a score of 0, and it alone, into the first bin
+    least = scores.new_full((), torch.finfo(scores.dtype).tiny)
+    bins = torch.add(least, scores, alpha=GRID).ceil_().nan_to_num_(1.0)
     bins += torch.gt(logits, 0.0, out=above)
     for threshold in thresholds:
         bins += torch.gt(scores, threshold, out=above)
@@ -91,7 +93,8 @@ def label_kinds(labels: Tensor) -> Tensor:
     >>> label_kinds(torch.tensor([0.0, 0.3, 1.0]))
     tensor([0., 1., 2.])
     """
-    return labels.ceil().add_(labels.floor())
+    # a product with the next number after 1 is above 1 for the label 1 alone
+    return (labels * (1 + torch.finfo(labels.dtype).eps)).ceil_()
 
 
 def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:

@@ -92,14 +92,14 @@ class Block(nn.Module):
         if plain and not observe and len(self.heads) == 1 and rows > 0:
             mean = family.mean_loss(logits, labels, self.groups)
             return Measured(self.normalize(mean, rows, weighing, divisors))
-        columns = column_means(self._losses(batch, logits, labels, balance), weighing.loss)
-        losses = self.normalize(self.from_columns(columns), rows, weighing, divisors)
+        sums = column_sums(self._losses(batch, logits, labels, balance), weighing.loss)
+        means = self.from_columns(sums / max(rows, 1))
+        losses = self.normalize(means, rows, weighing, divisors)
         if not observe:
             return Measured(losses)
         if balance is not None:  # metrics are not balanced
-            plainly = family.loss(logits, labels, self.groups)
-            columns = column_means(plainly, weighing.loss)
-        observed = self._observe(batch, logits, labels, columns * rows, weighing)
+            sums = column_sums(family.loss(logits, labels, self.groups), weighing.loss)
+        observed = self._observe(batch, logits, labels, sums, weighing)
         seen = observed.labelled
         counted = None if seen is None else self.counted(self.per_head(seen.to(logits.dtype)) > 0)
         return Measured(losses, observed, counted)
@@ -225,17 +225,16 @@ class Block(nn.Module):
 
         The mean is a scalar for one head, ``[H]`` for several.
         """
-        return self.from_columns(column_means(values))
+        return self.from_columns(values.sum(0) / max(len(values), 1))
 
     def from_columns(self, columns: Tensor) -> Tensor:
         """Return the mean over each head's columns."""
         return columns.mean()
 
 
-def column_means(values: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the mean over rows of ``[N, U]`` weighted values, 0 where there is none."""
-    weighted = values if weights is None else values * weights
-    return weighted.mean(0) if len(values) else weighted.sum(0)
+def column_sums(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the sum over rows of ``[N, U]`` weighted values."""
+    return (values if weights is None else values * weights).sum(0)
 
 
 def rows_of(values: Tensor) -> Tensor:
