@@ -33,9 +33,8 @@ def imports(module: str) -> Iterator[str]:
 def layer(module: str) -> int | None:
     """Return where a module's layer stands, None for the package itself and for others."""
     package, *inner = module.split(".")
-    return (
-        LAYERS.index(inner[0]) if package == "torch_heads" and inner[:1] != ["__init__"] else None
-    )
+    outside = package != "torch_heads" or inner[:1] in (["__init__"], ["__main__"])
+    return None if outside else LAYERS.index(inner[0])
 
 
 def head_modules() -> dict[str, type[th.Head]]:

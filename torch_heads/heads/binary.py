@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.families import Balance, Bernoulli
-from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import check_columns
 from torch_heads.functional.weights import WeightColumn
@@ -84,7 +83,7 @@ class BinaryClassHead(TensorHead):
         weight_column: WeightColumn = None,
         thresholds: Sequence[float] | None = None,
         label_vocabulary: Sequence[str] | None = None,
-        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_reduction: str = "sum_over_batch_size",
         loss_fn: LossFn | None = None,
         name: str | None = None,
         *,

@@ -13,7 +13,7 @@ from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import blank
 from torch_heads.metrics.sums import Observed
-from torch_heads.metrics.tally import ClassTally, ColumnTally, ScoreTally, Tally
+from torch_heads.metrics.tally import ClassTally, NumberTally, ScoreTally, Tally
 
 if TYPE_CHECKING:
     from torch_heads.heads.tensor_head import TensorHead
@@ -143,7 +143,7 @@ class Block(nn.Module):
         if isinstance(self.heads[0].family, Categorical):
             return ClassTally(self.widths)
         if all(head.bins is None for head in self.heads):
-            return ColumnTally(sum(head.labels_dimension for head in self.heads))
+            return NumberTally(sum(head.labels_dimension for head in self.heads))
         return ScoreTally(
             [head.bins or ScoreBins() for head in self.heads for _ in range(head.labels_dimension)]
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch_heads.functional.families import Bernoulli
-from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import MissingLabel
 from torch_heads.heads.number_head import NumberHead
@@ -38,7 +37,7 @@ class LogisticRegressionHead(NumberHead):
     def __init__(
         self,
         weight_column: WeightColumn = None,
-        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_reduction: str = "sum_over_batch_size",
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.families import Balance, Categorical
 from torch_heads.functional.labels import whole_numbers
-from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.tensors import SWAPPED, blank, check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
@@ -72,7 +71,7 @@ class MultiClassHead(TensorHead):
         n_classes: int,
         weight_column: WeightColumn = None,
         label_vocabulary: Sequence[str] | None = None,
-        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_reduction: str = "sum_over_batch_size",
         loss_fn: LossFn | None = None,
         name: str | None = None,
         *,

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.families import Balance, Bernoulli
 from torch_heads.functional.labels import multi_hot
-from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
@@ -94,7 +93,7 @@ class MultiLabelHead(TensorHead):
         weight_column: WeightColumn = None,
         thresholds: Sequence[float] | None = None,
         label_vocabulary: Sequence[str] | None = None,
-        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_reduction: str = "sum_over_batch_size",
         loss_fn: LossFn | None = None,
         classes_for_class_based_metrics: Sequence[int] | Sequence[str] | None = None,
         name: str | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch_heads.functional.families import Poisson
-from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import MissingLabel
 from torch_heads.heads.number_head import NumberHead
@@ -40,7 +39,7 @@ class PoissonRegressionHead(NumberHead):
         self,
         label_dimension: int = 1,
         weight_column: WeightColumn = None,
-        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_reduction: str = "sum_over_batch_size",
         compute_full_loss: bool = True,
         name: str | None = None,
         *,

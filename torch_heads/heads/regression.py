@@ -8,7 +8,6 @@ from torch import Tensor
 
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.families import Normal
-from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import LossFn, MissingLabel
 from torch_heads.heads.number_head import NumberHead
@@ -48,7 +47,7 @@ class RegressionHead(NumberHead):
         self,
         label_dimension: int = 1,
         weight_column: WeightColumn = None,
-        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_reduction: str = "sum_over_batch_size",
         loss_fn: LossFn | None = None,
         inverse_link_fn: Callable[[Tensor], Tensor] | None = None,
         name: str | None = None,

@@ -194,11 +194,11 @@ class SequentialHeadWrapper(Head):
 
     def _steps(self, given: Any) -> Tensor:
         logits = to_tensor(self.title, "logits", given)
-        if logits.dim() < 2:
-            shape = list(logits.shape)
-            raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", shape))
         flat = logits.dim() == 2 and self.logits_dimension == 1
         steps = logits.unsqueeze(-1) if flat else logits
+        if steps.dim() < 3:
+            shape = list(logits.shape)
+            raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", shape))
         return check_logits(self.title, steps, self.logits_dimension)
 
     def _feature(self, features: Features | None, key: str) -> Any:

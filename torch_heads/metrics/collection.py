@@ -10,9 +10,10 @@ from torchmetrics import Metric, MetricCollection
 
 from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.errors import preview
+from torch_heads.functional.residuals import Residuals
 from torch_heads.metrics.bound import UPDATE_BY_HEAD, Bound, ReadingMetric
 from torch_heads.metrics.sums import Sums, Total
-from torch_heads.metrics.tally import ClassTally, Tally
+from torch_heads.metrics.tally import ClassTally, NumberTally, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
 
@@ -130,6 +131,27 @@ class ReadingCollection(MetricCollection):
         if not isinstance(tally, ClassTally):
             raise KeyError(f"{head!r} has no confusion matrix: it is not a multi-class head.")
         return tally.matrix(bound.columns.start)
+
+    def residuals(self, head: str | None = None) -> Residuals:
+        """Return how the predictions of a regression differ from its labels, for each column.
+
+        Args:
+            head: the head's name; None where the collection is of a single head.
+
+        Raises:
+            KeyError: if there is no such head, or its residuals are not counted.
+
+        >>> from torch_heads import RegressionHead
+        >>> head = RegressionHead()
+        >>> metrics = head.update_metrics(logits=[[2.0], [4.0], [7.0]], labels=[1, 5, 4])
+        >>> metrics.residuals().quantile(1.0)
+        tensor([3.5000], dtype=torch.float64)
+        """
+        bound = self._bound_of(head, "average_loss", "residuals")
+        tally = self.tallies[bound.tally]
+        if not isinstance(tally, NumberTally):
+            raise KeyError(f"{head!r} has no residuals: they are of regressions.")
+        return Residuals(tally.counts(bound.columns))
 
     def _bound_of(self, head: str | None, key: str, what: str) -> Bound:
         found = {

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_heads.functional.residuals import bin_residuals
 from torch_heads.functional.scores import bin_scores, label_kinds
 
 
@@ -68,6 +69,14 @@ def add_scores(sums: Tensor, observed: Observed, thresholds: Tensor, size: int) 
     ones = sums.new_ones(()) if weights is None else weights.double()
     add_totals(sums, observed)
     counts = sums[:, Total.ALL - 1 :]  # places are counted from 1
+    counts.scatter_add_(1, place.T, ones.expand(place.shape).T)
+
+
+def add_residuals(counts: Tensor, observed: Observed) -> None:
+    """Count the residuals of one batch by bin, in place."""
+    place = bin_residuals(observed.predictions, observed.labels).to(torch.int64)
+    weights = observed.weights
+    ones = counts.new_ones(()) if weights is None else weights.double()
     counts.scatter_add_(1, place.T, ones.expand(place.shape).T)
 
 

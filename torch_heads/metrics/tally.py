@@ -15,8 +15,9 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from torch_heads.functional.residuals import BINS
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.metrics.sums import Observed, Total, add_scores, add_totals
+from torch_heads.metrics.sums import Observed, Total, add_residuals, add_scores, add_totals
 
 MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
 
@@ -105,19 +106,31 @@ class Tally(Metric):
             setattr(self, name, part.view(state.shape))
 
 
-class ColumnTally(Tally):
-    """The weighted sums of losses, predictions and labels, per label column."""
+class NumberTally(Tally):
+    """The weighted sums of losses, predictions and labels, and the residuals counted by bin.
+
+    ``residuals`` is ``[columns, bins]``.
+    """
+
+    residuals: Tensor
 
     def __init__(self, columns: int) -> None:
         super().__init__(columns, Total.ALL)
+        self.add_state("residuals", torch.zeros(columns, BINS, dtype=torch.float64), "sum")
 
     def add(self, observed: Observed) -> None:
-        """Add one batch in place."""
+        """Add one batch in place, with one scatter for all columns."""
         add_totals(self.sums, observed)
+        add_residuals(self.residuals, observed)
+
+    def counts(self, columns: slice) -> Tensor:
+        """Return the counts of some columns, over all processes."""
+        with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
+            return self.residuals[columns].clone()
 
 
 class ScoreTally(Tally):
-    """A `ColumnTally` that also counts the scores by bin and kind of label.
+    """The weighted sums, and the scores counted by bin and kind of label.
 
     Args:
         bins: the bins of each column.
@@ -141,7 +154,7 @@ class ScoreTally(Tally):
 
 
 class ClassTally(Tally):
-    """A `ColumnTally` of class ids that also counts confusions, of each label with each prediction.
+    """The sums of class ids, and the confusions of each label with each prediction.
 
     ``confusion`` holds the ``[K, K]`` matrices of all heads one after the other, unless they have
     more than `MOST_CONFUSIONS` entries: then it is empty.

@@ -1,0 +1,81 @@
+"""Residuals of numbers, counted by bin: from which their histogram and their quantiles follow.
+
+Labels have any unit, so the bins must not depend on the data: there are four to each doubling of
+the residual's size, from ``2**-20`` to ``2**20``, one for what is smaller, and one on either side
+for what is larger. Residuals lie around 0 whatever the label, so this is fine where it counts.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import unexpected
+
+MANTISSA = 23  # bits of a float32
+FINE = 2  # bits of it that tell bins apart
+SMALLEST, LARGEST = -20, 20  # exponents
+SIDE = ((LARGEST - SMALLEST) << FINE) + 1  # bins of one sign; the last holds all that is larger
+BINS = 2 * SIDE + 1
+
+_BELOW = ((127 + SMALLEST) << FINE) - 1  # the leading bits of what counts as 0
+
+
+def bin_residuals(predictions: Tensor, labels: Tensor) -> Tensor:
+    """Return the bin of each residual, prediction minus label, in int32.
+
+    >>> bin_residuals(torch.tensor([-3e9, 0.0, 1.0]), torch.zeros(3)) - SIDE
+    tensor([-161,    0,   81], dtype=torch.int32)
+    """
+    bits = (predictions - labels).float().view(torch.int32)
+    sign = bits >> 31  # -1 or 0
+    # the leading bits of a float count its exponent, and so grow as its logarithm
+    size = bits.bitwise_and_(0x7FFFFFFF).bitwise_right_shift_(MANTISSA - FINE)
+    size.clamp_(_BELOW, _BELOW + SIDE).sub_(_BELOW)
+    return size.bitwise_xor_(sign).sub_(sign).add_(SIDE)  # with its sign, in two's complement
+
+
+class Residuals(NamedTuple):
+    """How the residuals of some columns spread: weights ``[U, BINS]``, from low to high."""
+
+    counts: Tensor
+
+    @property
+    def edges(self) -> Tensor:
+        """The ``BINS + 1`` residuals that bound the bins, ascending; the outermost are infinite."""
+        leading = torch.arange(_BELOW + 1, _BELOW + 1 + SIDE, dtype=torch.int32)
+        upper = (leading << (MANTISSA - FINE)).view(torch.float32).double()
+        inf = upper.new_tensor([torch.inf])
+        return torch.cat([-inf, -upper.flip(0), upper, inf])
+
+    def quantile(self, q: float) -> Tensor:
+        """Return the quantile of each column, linear within a bin; NaN where it has no weight.
+
+        Raises:
+            ValueError: if ``q`` is not in [0, 1].
+        """
+        return self._quantile(self.counts, self.edges, q)
+
+    def absolute_quantile(self, q: float) -> Tensor:
+        """Return the quantile of the residuals' size; at 0.5, the median absolute error.
+
+        Raises:
+            ValueError: if ``q`` is not in [0, 1].
+        """
+        positive = self.counts[:, SIDE + 1 :] + self.counts[:, :SIDE].flip(-1)
+        sizes = torch.cat([self.counts[:, SIDE : SIDE + 1], positive], dim=-1)
+        edges = torch.cat([torch.zeros(1, dtype=torch.float64), self.edges[SIDE + 1 :]])
+        return self._quantile(sizes, edges, q)
+
+    def _quantile(self, counts: Tensor, edges: Tensor, q: float) -> Tensor:
+        if not 0 <= q <= 1:
+            raise ValueError(unexpected("quantile", "q", "in [0, 1]", q))
+        edges = edges.to(counts.device)
+        below = torch.nn.functional.pad(counts.cumsum(-1), (1, 0))
+        total = below[:, -1:]
+        place = (torch.searchsorted(below, q * total) - 1).clamp(0, counts.shape[-1] - 1)
+        share = (q * total - below.gather(-1, place)) / counts.gather(-1, place)
+        low, high = edges[place], edges[place + 1]
+        inside = low + share * (high - low)
+        value = torch.where(low.isinf(), high, torch.where(high.isinf(), low, inside))
+        return torch.where(total > 0, value, torch.nan).squeeze(-1)

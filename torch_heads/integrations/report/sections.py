@@ -1,0 +1,188 @@
+"""The sections of a report: which pictures tell what about which head."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from torch_heads.functional.errors import preview
+from torch_heads.functional.residuals import Residuals
+from torch_heads.functional.scores import SOFT
+from torch_heads.heads.base import Head
+from torch_heads.integrations.report.canvas import ends
+from torch_heads.integrations.report.classes import MOST_CELLS, confusion_figure, pairs_figure
+from torch_heads.integrations.report.numbers import means_figure, number_columns
+from torch_heads.integrations.report.ranking import coverage_figure, ranking_figure, worst_first
+from torch_heads.integrations.report.residuals import residuals_figure
+from torch_heads.integrations.report.scores import (
+    ScoreColumn,
+    curves_figure,
+    histograms_figure,
+    score_columns,
+)
+from torch_heads.integrations.report.tasks import Task, by_kind, evaluation
+from torch_heads.metrics.collection import ReadingCollection
+
+SHOWN = 3  # of the worst and of the best, where there are many
+MOST_HISTOGRAMS = 12
+
+SOFT_LABELS = (
+    "Some labels lie between 0 and 1. The curves count them as positive, so that calibrated scores "
+    "look too low."
+)
+
+
+class Picture(NamedTuple):
+    """A figure, the name of its file without the extension, and what it shows."""
+
+    stem: str
+    caption: str
+    figure: Figure
+
+
+@dataclass
+class Section:
+    """A part of the report."""
+
+    title: str
+    notes: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+
+
+def report_figures(head: Head, metrics: ReadingCollection) -> dict[str, Figure]:
+    """Return the pictures of an evaluation, by name.
+
+    Args:
+        head: the head, or one of the heads inside of a `MultiHead`.
+        metrics: what `update_metrics` of the head, or of the `MultiHead`, has filled.
+
+    Raises:
+        TypeError: if these are not a head and metrics of a head.
+        ValueError: if the metrics are not of this head, or have not seen a batch.
+
+    >>> from torch_heads import BinaryClassHead
+    >>> head = BinaryClassHead(name="even")
+    >>> metrics = head.update_metrics(logits=[[2.0], [-1.0], [0.5]], labels=[1, 0, 1])
+    >>> list(report_figures(head, metrics))
+    ['even-curves']
+    """
+    sections = make_sections(evaluation(head, metrics).tasks)
+    return {picture.stem: picture.figure for each in sections for picture in each.pictures}
+
+
+def make_sections(tasks: Sequence[Task]) -> list[Section]:
+    """Return the sections of these tasks, with different names for all pictures."""
+    few, many = by_kind(tasks)
+    groups = (section for kind, alike in many.items() for section in _group(kind, alike))
+    sections = [*_coverage(tasks), *map(_section, few), *groups]
+    taken: set[str] = set()
+    for section in sections:
+        for i, picture in enumerate(section.pictures):
+            stem, copy = picture.stem, 2
+            while stem in taken:
+                stem, copy = f"{picture.stem}-{copy}", copy + 1
+            taken.add(stem)
+            section.pictures[i] = picture._replace(stem=stem)
+    return sections
+
+
+def file_stem(name: str, what: str) -> str:
+    """Return a name for a file that every file system takes.
+
+    >>> file_stem("größe/Ω <b>", "curves")
+    'grosse-b-curves'
+    """
+    plain = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore")
+    slug = re.sub(r"[^a-z0-9]+", "-", plain.decode().lower()).strip("-")[:40]
+    return f"{slug or 'head'}-{what}"
+
+
+def _coverage(tasks: Sequence[Task]) -> Iterator[Section]:
+    covered = [task for task in tasks if "label/coverage" in task.metrics]
+    if not covered:
+        return
+    section = Section("Label coverage")
+    never = [task.name for task in covered if not task.labels]
+    if never:
+        section.notes.append(f"Without any label: {preview(never, 20)}")
+    names = [task.name for task in covered]
+    values = [task.metrics["label/coverage"] for task in covered]
+    figure = coverage_figure("Label coverage", names, values)
+    caption = "The share of rows in which each head had a label."
+    section.pictures.append(Picture("label-coverage", caption, figure))
+    yield section
+
+
+def _section(task: Task) -> Section:
+    section = Section(task.name)
+    if not task.counted:
+        section.notes.append("No labels were seen: there is nothing to draw.")
+    elif task.form == "scores":
+        columns = list(score_columns(task))
+        drawn = {column.name for column in columns}
+        absent = [name for name in task.columns if name not in drawn]
+        if absent:
+            names = "" if absent == [task.name] else f": {preview(absent, 20)}"
+            section.notes.append(f"No curves for want of labels of both kinds{names}")
+        if task.sums.counts[:, SOFT].any():
+            section.notes.append(SOFT_LABELS)
+        section.pictures += _score_pictures(task.name, task.name, columns)
+    elif task.form == "numbers":
+        if task.residuals is not None:
+            seen = [i for i, total in enumerate(task.residuals.counts.sum(-1)) if total > 0]
+            own, counts = [task.columns[i] for i in seen], task.residuals.counts[seen]
+            figure = residuals_figure(task.name, own, Residuals(counts))
+            caption = "How far predictions are off, and the share of examples within each error."
+            section.pictures.append(Picture(file_stem(task.name, "residuals"), caption, figure))
+        figure = means_figure(task.name, number_columns(task))
+        caption = "The mean label and the mean prediction of each column."
+        section.pictures.append(Picture(file_stem(task.name, "means"), caption, figure))
+    elif task.confusion is None:
+        section.notes.append("There are too many classes for confusions to be kept.")
+    else:
+        draw = confusion_figure if len(task.confusion) <= MOST_CELLS else pairs_figure
+        figure = draw(task.name, task.head.class_names(), task.confusion)
+        caption = "Which class is taken for which, and how well each class is found."
+        section.pictures.append(Picture(file_stem(task.name, "confusion"), caption, figure))
+    return section
+
+
+def _score_pictures(title: str, name: str, columns: Sequence[ScoreColumn]) -> Iterator[Picture]:
+    if columns:
+        caption = "ROC, precision-recall and calibration curves, and the scores by label."
+        yield Picture(file_stem(name, "curves"), caption, curves_figure(title, columns))
+    if 1 < len(columns) <= MOST_HISTOGRAMS:
+        caption = "The histogram of the scores of each column, by label."
+        yield Picture(file_stem(name, "histograms"), caption, histograms_figure(title, columns))
+
+
+def _group(kind: str, tasks: Sequence[Task]) -> Iterator[Section]:
+    ranked = worst_first(tasks)
+    title = f"{len(tasks):,} × {kind}"
+    section = Section(title)
+    unranked = [task.name for task in tasks if math.isnan(task.rank)]
+    if unranked:
+        reason = "Not ranked, for want of labels, or of both kinds of labels"
+        section.notes.append(f"{reason}: {preview(unranked, 20)}")
+    if ranked:
+        caption = f"How the metrics spread over the heads, and the heads by {ranked[0].headline}."
+        figure = ranking_figure(title, ranked)
+        section.pictures.append(Picture(file_stem(kind, "ranking"), caption, figure))
+    columns = [
+        column._replace(name=f"{task.name}: {column.name}") if len(task.columns) > 1 else column
+        for task in tasks
+        if task.form == "scores"
+        for column in score_columns(task)
+    ]
+    section.pictures += _score_pictures(title, kind, columns)
+    yield section
+    for place in ends(len(ranked), 2 * SHOWN):
+        own = _section(ranked[place])
+        del own.pictures[1:]  # the curves alone: there are many heads to look at
+        rank, by = len(ranked) - place, ranked[place].headline
+        own.notes.insert(0, f"Number {rank} of {len(ranked)} by {by}.")
+        yield own
