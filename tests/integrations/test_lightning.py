@@ -1,0 +1,463 @@
+"""A backbone and a head train, evaluate and predict under Lightning's trainer."""
+
+import csv
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import ReduceLROnPlateau
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from torch import Tensor, nn
+from torch.testing import assert_close
+from torch.utils.data import DataLoader
+
+import torch_heads as th
+import torch_heads.integrations.lightning.module as head_module
+from tests.cases import CASES, Case
+from tests.integrations.launch import torchrun
+from tests.integrations.trainers import expected_warnings, quiet_trainer
+from tests.mixture import mixture, random_batch
+from torch_heads.integrations.lightning import HeadModule
+from torch_heads.integrations.lightning.batch import Batch
+from torch_heads.integrations.lightning.window import count_labels
+
+ROWS, SIZE = 37, 8  # the last batch is a small one
+EVEN, LACKING = "val/auc/even", ["even", "digit"]
+
+pytestmark = expected_warnings
+
+NAMES = ["cat", "dog", "owl"]
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return examples of the mixture one by one."""
+    batch = random_batch(ROWS, torch.Generator().manual_seed(3))
+    return [
+        {
+            "inputs": batch.logits[i],
+            "labels": {name: values[i] for name, values in batch.labels.items()},
+            "weights": {name: values[i] for name, values in batch.weights.items()},
+        }
+        for i in range(ROWS)
+    ]
+
+
+def loader(examples: list[dict[str, Any]] | None = None, size: int = SIZE) -> DataLoader[Any]:
+    return DataLoader(examples or rows(), batch_size=size)  # type: ignore[arg-type]
+
+
+def make_module(**kwargs: Any) -> HeadModule:
+    torch.manual_seed(0)
+    return HeadModule(nn.Linear(20, 20), mixture(), **kwargs)
+
+
+def evaluated(module: HeadModule, *parts: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """Return the loss and the metrics of examples, cut into batches part by part, by the head."""
+    head, metrics = module.head, module.head.metrics()
+    losses, divisors = [], []
+    with torch.no_grad():
+        for batch in [batch for part in parts for batch in loader(part)]:
+            given = batch["labels"], module.backbone(batch["inputs"])
+            head.update_metrics(metrics, None, given[1], given[0], weights=batch["weights"])
+            divisors.append(head.divisors(*given, weights=batch["weights"]))
+            losses.append((given, batch["weights"]))
+        whole = sum(divisors)
+        loss = sum(head.loss(*given, weights=by, divisors=whole) for given, by in losses)
+    return {"loss": loss, **metrics.compute()}
+
+
+def small_head() -> th.MultiHead:
+    return th.MultiHead(
+        [
+            th.BinaryClassHead(name="even", missing_label=torch.nan),
+            th.RegressionHead(2, name="ink", missing_label=torch.nan),
+        ]
+    )
+
+
+def unweighted(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: example[key] for key in ("inputs", "labels")} for example in examples]
+
+
+# ---- what is logged ----
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_the_logged_metrics_are_those_of_all_rows_together(stage: str) -> None:
+    module = make_module()
+    trainer = quiet_trainer()
+    run = trainer.validate if stage == "val" else trainer.test
+    (found,) = run(module, loader(), verbose=False)
+    wanted = {f"{stage}/{key}": value for key, value in evaluated(module, rows()).items()}
+    assert list(found) == list(wanted)
+    assert_close(
+        {key: torch.tensor(value) for key, value in found.items()},
+        wanted,
+        rtol=1e-5,
+        atol=1e-6,
+        equal_nan=True,
+    )
+
+
+def test_a_sanity_check_does_not_leak_into_the_metrics() -> None:
+    module = make_module()
+    trainer = quiet_trainer(num_sanity_val_steps=2)
+    trainer.fit(module, loader(), loader())
+    wanted = evaluated(module, rows())["label/coverage/even"]
+    assert_close(trainer.callback_metrics["val/label/coverage/even"], wanted)
+    assert module.head.metric_collection["auc/even"].update_count == 5
+
+
+def test_training_logs_the_loss_of_every_step_and_of_every_head(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path)
+    trainer = quiet_trainer(logger=logger, log_every_n_steps=2, max_epochs=2)
+    trainer.fit(make_module(), loader(), loader())
+    with open(f"{logger.log_dir}/metrics.csv", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    trained = [line for line in lines if line["train/loss"]]
+    assert [(line["epoch"], line["step"]) for line in trained] == [
+        ("0", "1"),
+        ("0", "3"),
+        ("1", "5"),
+        ("1", "7"),
+        ("1", "9"),
+    ]
+    weights = dict(zip(mixture().names, mixture().head_weights.tolist(), strict=True))
+    for line in trained:
+        losses = [float(line[f"train/loss/{name}"]) * by for name, by in weights.items()]
+        assert float(line["train/loss"]) == pytest.approx(sum(losses), rel=1e-5)
+    validated = [line for line in lines if line[EVEN]]
+    assert [(line["epoch"], line["step"]) for line in validated] == [("0", "4"), ("1", "9")]
+
+
+def test_very_many_values_reach_the_loggers_and_the_callbacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few: dict[str, Tensor] = {}
+    for most in (1000, 3):
+        monkeypatch.setattr(head_module, "MOST_LOGGED", most)
+        logger = CSVLogger(tmp_path, name=str(most))
+        trainer = quiet_trainer(logger=logger, log_every_n_steps=2)
+        trainer.fit(make_module(), loader(), loader())
+        with open(f"{logger.log_dir}/metrics.csv", encoding="utf-8") as file:
+            steps = {
+                key: [(line["epoch"], line["step"], line[key]) for line in lines if line[key]]
+                for lines in [list(csv.DictReader(file))]
+                for key in ("train/loss/ink", EVEN, "val/loss")
+            }
+        logged = {"callbacks": trainer.callback_metrics, "steps": steps}
+        if few:
+            assert logged["steps"] == few["steps"]
+            assert_close(logged["callbacks"], few["callbacks"], equal_nan=True)
+        few = few or logged
+
+
+@pytest.mark.parametrize("key", ["val/loss", EVEN, "val/average_loss/ink", "train/loss/ink"])
+def test_training_stops_early_on_any_key(key: str) -> None:
+    stop = EarlyStopping(key, mode="max", patience=1, min_delta=100.0)
+    trainer = quiet_trainer(max_epochs=9, callbacks=[stop])
+    trainer.fit(make_module(), loader(), loader())
+    assert trainer.current_epoch == 2
+
+
+def test_checkpoints_are_named_by_keys_with_slashes_and_dots(tmp_path: Path) -> None:
+    key = "val/accuracy/positive_threshold_0.3/even"
+    best = ModelCheckpoint(
+        tmp_path,
+        f"auc={{val/auc/even:.3f}}-accuracy={{{key}:.3f}}",
+        monitor=key,
+        mode="max",
+        auto_insert_metric_name=False,
+    )
+    trainer = quiet_trainer(enable_checkpointing=True, callbacks=[best])
+    trainer.fit(make_module(), loader(), loader())
+    auc, accuracy = trainer.callback_metrics[EVEN], trainer.callback_metrics[key]
+    (file,) = tmp_path.iterdir()
+    assert file.name == f"auc={auc:.3f}-accuracy={accuracy:.3f}.ckpt"
+
+
+# ---- what may be given ----
+
+
+class Spread(nn.Linear):
+    """Returns logits by head name."""
+
+    def forward(self, inputs: Tensor) -> Any:
+        logits = super().forward(inputs)
+        return {"even": logits[:, :1], "ink": logits[:, 1:]}
+
+
+def test_a_batch_may_come_in_any_form() -> None:
+    head, single = small_head(), th.BinaryClassHead(weight_column="w")
+    labels = {"even": torch.ones(2), "ink": torch.ones(2)}
+    weights, features = {"even": torch.ones(2)}, {"w": torch.ones(2)}
+    x = torch.zeros(2, 3)
+    assert Batch.of((x, labels), head) == Batch(x, labels)
+    assert Batch.of([x, labels], head) == Batch(x, labels)
+    assert Batch.of((x, labels, weights), head) == Batch(x, labels, None, weights)
+    assert Batch.of((x, labels, features), head) == Batch(x, labels, features)
+    assert Batch.of((x, 1, features), single) == Batch(x, 1, features)
+    assert Batch.of((x, 1, [1.0, 2.0]), single) == Batch(x, 1, None, [1.0, 2.0])
+    assert Batch.of({"inputs": x, "weights": weights}, head) == Batch(x, None, None, weights)
+    assert Batch.of(x, head) == Batch(x)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((1, 2, 3, 4), r"a batch as \(inputs, labels\).*, got 4 parts"),
+        ({"x": 1}, r"a batch as a dict with 'inputs' and at most .*, got \['x'\]"),
+        ({"inputs": 1, "target": 2}, r"got \['inputs', 'target'\]"),
+    ],
+)
+def test_a_batch_in_another_form_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Batch.of(given, small_head())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "in_features"),
+    [
+        (nn.Linear(4, 3), None),
+        (Spread(4, 3), None),
+        (nn.Linear(4, 7), 7),
+        (nn.Linear(4, 7), "lazy"),
+    ],
+)
+def test_a_backbone_gives_logits_or_features(backbone: nn.Module, in_features: Any) -> None:
+    module = HeadModule(backbone, small_head(), in_features=in_features)
+    assert module(torch.randn(3, 4))["even/logistic"].shape == (3, 1)
+    labels = {"even": torch.ones(3), "ink": torch.ones(3, 2)}
+    batches = DataLoader([(torch.randn(3, 4), labels)] * 2, batch_size=None)  # type: ignore[arg-type]
+    trainer = quiet_trainer()
+    trainer.fit(module, batches)
+    assert module.projection(torch.randn(3, 7)).shape == (3, 3 if in_features else 7)
+    assert trainer.callback_metrics["train/loss"].isfinite()
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(TypeError, match="expected head as a head, got Linear"):
+        HeadModule(nn.Linear(1, 1), nn.Linear(1, 1))  # type: ignore[arg-type]
+    for wrong in (0, -3, True, 2.0, "eager"):
+        with pytest.raises(ValueError, match="expected in_features as a positive integer, 'lazy'"):
+            HeadModule(nn.Identity(), small_head(), in_features=wrong)  # type: ignore[arg-type]
+
+
+def test_only_trainable_parameters_are_optimized() -> None:
+    module = HeadModule(nn.Linear(20, 4).requires_grad_(False), mixture(), in_features=4)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    quiet_trainer().fit(module, loader())
+    optimizer = module.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.param_groups[0]["params"] == list(module.projection.parameters())
+    changed = [name for name, old in before.items() if not module.state_dict()[name].equal(old)]
+    assert changed == ["projection.weight", "projection.bias"]
+
+
+def test_a_scheduler_may_follow_any_logged_key() -> None:
+    module = make_module(
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.5),
+        lr_scheduler=lambda optimizer: ReduceLROnPlateau(
+            optimizer, EVEN, mode="max", threshold=100.0, patience=0, factor=0.1
+        ),
+    )
+    trainer = quiet_trainer(max_epochs=3)
+    trainer.fit(module, loader(), loader())
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.5 * 0.1**2)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_the_metrics_hold_under_every_precision(precision: Any) -> None:
+    module = make_module()
+    wanted = evaluated(module, rows())
+    trainer = quiet_trainer(precision=precision)
+    trainer.validate(module, loader(), verbose=False)
+    found = trainer.callback_metrics
+    assert_close(found["val/loss"].float(), wanted["loss"], rtol=0.02, atol=0.02)
+    # counts are exact, whatever the precision of the model is
+    assert found["val/label/coverage/even"].float() == wanted["label/coverage/even"].float()
+
+
+def test_a_compiled_backbone_trains() -> None:
+    module = make_module()
+    module.backbone.compile(backend="eager")
+    quiet_trainer().fit(module, loader(), loader())
+    plain = make_module()
+    quiet_trainer().fit(plain, loader(), loader())
+    assert_close(module.state_dict(), plain.state_dict())
+
+
+def test_predictions_come_with_class_names() -> None:
+    head = th.MultiHead(
+        [
+            th.MultiClassHead(n_classes=3, label_vocabulary=NAMES, name="kind"),
+            th.RegressionHead(name="ink"),
+        ]
+    )
+    module, inputs = HeadModule(nn.Linear(4, 4), head), torch.randn(5, 4)
+    (whole,) = quiet_trainer().predict(module, DataLoader([inputs], batch_size=None))
+    with_labels = quiet_trainer().predict(module, DataLoader([(inputs, {})], batch_size=None))
+    assert set(whole["kind", "classes"].ravel()) <= set(NAMES)
+    assert_close(whole["ink", "predictions"], module(inputs)["ink/predictions"])
+    np.testing.assert_array_equal(with_labels[0]["kind", "classes"], whole["kind", "classes"])
+
+
+def test_labels_may_be_class_names() -> None:
+    head = th.MultiClassHead(n_classes=3, label_vocabulary=NAMES)
+    examples = [(torch.randn(4), NAMES[i % 3]) for i in range(12)]
+    for normalization in (False, True):
+        module = HeadModule(nn.Linear(4, 3), head, global_normalization=normalization)
+        trainer = quiet_trainer()
+        batches = DataLoader(examples, batch_size=5)  # type: ignore[arg-type]
+        trainer.fit(module, batches, batches)
+        assert trainer.callback_metrics["val/average_loss"].isfinite()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
+def test_labels_of_any_form_are_counted_before_the_forward_pass(case: Case) -> None:
+    head = case.head(weight_column="w")
+    batch = Batch(None, case.batch.labels, case.batch.features)
+    wanted = head.divisors(case.batch.labels, case.batch.logits, case.batch.features)
+    found = count_labels(head, [batch, batch], torch.device("cpu"))
+    assert_close(found, 2 * wanted, check_dtype=False)
+
+
+# ---- checkpoints ----
+
+
+def test_a_checkpoint_holds_the_parameters_and_loads_without_trust(tmp_path: Path) -> None:
+    module, path = make_module(), tmp_path / "module.ckpt"
+    trainer = quiet_trainer()
+    trainer.fit(module, loader(), loader())
+    trainer.save_checkpoint(path)
+    state = torch.load(path, weights_only=True)["state_dict"]
+    buffers = {f"head.heads.{i}" for i in (2, 5)}  # pos_weight and class_weight
+    assert {key.rpartition(".")[0] for key in state} == {"backbone", *buffers}
+    loaded = HeadModule.load_from_checkpoint(path, backbone=nn.Linear(20, 20), head=mixture())
+    inputs = torch.randn(3, 20)
+    assert_close(loaded(inputs), module.eval()(inputs))
+
+
+class Interrupt(Callback):
+    """Stops a run in the middle of an epoch."""
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        if trainer.current_epoch == 2 and trainer.global_step % 5 == 3:
+            raise RuntimeError("the machine is gone")
+
+
+@pytest.mark.parametrize("after_training", [True, False], ids=["epoch", "validation"])
+def test_a_resumed_run_shuffles_and_drops_out_as_the_uninterrupted_one(
+    tmp_path: Path, after_training: bool
+) -> None:
+    def fit(folder: Path, *callbacks: Callback, **kwargs: Any) -> Mapping[str, Tensor]:
+        torch.manual_seed(1)
+        backbone = nn.Sequential(nn.Linear(20, 20), nn.Dropout(0.5))
+        module = HeadModule(backbone, mixture())
+        train = DataLoader(rows(), SIZE, shuffle=True)  # type: ignore[arg-type]
+        last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=after_training)
+        trainer = quiet_trainer(
+            max_epochs=4, callbacks=[last, *callbacks], enable_checkpointing=True
+        )
+        trainer.fit(module, train, loader(), **kwargs)
+        return {**module.state_dict(), **trainer.callback_metrics}
+
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="the machine is gone"):
+        fit(tmp_path / "cut", Interrupt())
+    resumed = fit(tmp_path / "cut", ckpt_path=tmp_path / "cut" / "last.ckpt")
+    assert_close(resumed, whole, rtol=0, atol=0, equal_nan=True)
+
+
+def test_the_report_of_a_test_is_written(tmp_path: Path) -> None:
+    module = HeadModule(nn.Linear(20, 3), small_head(), report=tmp_path / "report")
+    quiet_trainer().test(module, loader(unweighted(rows())), verbose=False)
+    assert (tmp_path / "report" / "report.html").stat().st_size > 1000
+
+
+# ---- two processes ----
+
+
+def without(example: dict[str, Any]) -> dict[str, Any]:
+    labels = {name: value for name, value in example["labels"].items() if name not in LACKING}
+    return {**example, "labels": labels}
+
+
+# 19 and 18 rows, in uneven last batches; some heads have no labels at all in the second process
+SHARES = [rows()[0::2], [without(example) for example in rows()[1::2]]]
+
+
+def work(rank: int, folder: str) -> dict[str, Any]:
+    """Return what one of two processes sees."""
+    module = make_module()
+    trainer = quiet_trainer(strategy="ddp", devices=2, use_distributed_sampler=False)
+    trainer.fit(module, loader(SHARES[rank]), loader(SHARES[rank]))
+    fitted = dict(trainer.callback_metrics)
+    data = rows()
+    sampler = UnrepeatedDistributedSampler(
+        data, num_replicas=trainer.world_size, rank=trainer.global_rank, shuffle=False
+    )
+    trainer = quiet_trainer(strategy="ddp", devices=2)
+    trainer.test(module, DataLoader(data, SIZE, sampler=sampler), verbose=False)
+    tested = dict(trainer.callback_metrics)
+    trainer.test(module, DataLoader(data, SIZE), verbose=False)
+    padded = dict(trainer.callback_metrics)
+    return {"fitted": fitted, "tested": tested, "padded": padded, "state": module.state_dict()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder where two processes left their results."""
+    path = tmp_path_factory.mktemp("lightning")
+    torchrun(__file__, path)
+    return path
+
+
+def two_processes(folder: Path, key: str) -> list[Any]:
+    return [torch.load(folder / f"{rank}.pt")[key] for rank in range(2)]
+
+
+def the_same_module(folder: Path) -> HeadModule:
+    module = make_module()
+    module.load_state_dict(two_processes(folder, "state")[0])
+    return module
+
+
+def assert_logged(found: Mapping[str, Tensor], stage: str, wanted: Mapping[str, Tensor]) -> None:
+    named = {f"{stage}/{key}": value for key, value in wanted.items()}
+    actual = {key: value for key, value in found.items() if key.startswith(stage)}
+    assert_close(actual, named, rtol=1e-6, atol=1e-6, equal_nan=True, check_dtype=False)
+
+
+def test_validation_in_two_processes_counts_as_in_one(folder: Path) -> None:
+    wanted = evaluated(the_same_module(folder), *SHARES)
+    assert not wanted["auc/even"].isnan()  # which has no labels in the second process
+    for found in two_processes(folder, "fitted"):
+        assert_logged(found, "val", wanted)
+
+
+def test_an_unrepeated_sampler_tests_each_row_once(folder: Path) -> None:
+    wanted = evaluated(the_same_module(folder), rows()[0::2], rows()[1::2])
+    for found in two_processes(folder, "tested"):
+        assert_logged(found, "test", wanted)
+
+
+def test_lightnings_own_sampler_counts_a_row_twice(folder: Path) -> None:
+    """If this fails, the documentation has a warning too many."""
+    wanted = evaluated(the_same_module(folder), rows()[0::2], [*rows()[1::2], rows()[0]])
+    for found in two_processes(folder, "padded"):
+        assert_logged(found, "test", wanted)
+
+
+if __name__ == "__main__":
+    rank = int(os.environ["RANK"])
+    torch.save(work(rank, sys.argv[1]), f"{sys.argv[1]}/{rank}.pt")
+    torch.distributed.destroy_process_group()  # whose threads else may outlive the interpreter

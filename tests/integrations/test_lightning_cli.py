@@ -1,0 +1,134 @@
+"""The main job runs from a configuration, and goes on after it was interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import torch_heads.__main__
+from tests.integrations.trainers import expected_warnings
+from torch_heads.integrations.lightning.cli import main
+
+ROOT = Path(torch_heads.__file__).parents[1]
+CONFIG = str(ROOT / "examples" / "digits.yaml")
+EPOCHS, SECONDS = 5, 90
+COMMON = [
+    f"--config={CONFIG}",
+    "--trainer.accelerator=cpu",
+    f"--trainer.max_epochs={EPOCHS}",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]
+
+pytestmark = expected_warnings
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a training in a folder, in which it writes."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch_heads", "fit", *COMMON, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Return what a process printed, when it has ended."""
+    try:
+        output, _ = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()
+    return output
+
+
+def interrupt(process: subprocess.Popen[str], last: Path, number: signal.Signals) -> str:
+    """Interrupt a process in the epoch after it wrote a checkpoint; return what it printed."""
+    before = last.stat().st_mtime_ns if last.exists() else 0
+    end = time.monotonic() + SECONDS
+    while not last.exists() or last.stat().st_mtime_ns == before:
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(number)
+    return finish(process)
+
+
+def run(folder: Path, command: str, *arguments: str) -> Any:
+    """Run the command line in this process and in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["torch_heads"])
+        return main([command, *COMMON, *arguments])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an uninterrupted run."""
+    path = tmp_path_factory.mktemp("whole")
+    with warnings.catch_warnings(action="ignore"):  # a fixture is outside of its tests' filters
+        run(path, "fit")
+    return path
+
+
+def test_an_interrupted_run_goes_on_to_the_result_of_an_uninterrupted_one(
+    whole: Path, tmp_path: Path
+) -> None:
+    last = tmp_path / "runs" / "digits" / "checkpoints" / "last.ckpt"
+    output = interrupt(start(tmp_path), last, signal.SIGINT)
+    assert "KeyboardInterrupt" in output, output
+    stopped = torch.load(last)["epoch"]
+    interrupt(start(tmp_path, "--ckpt_path=last"), last, signal.SIGKILL)
+    assert stopped < torch.load(last)["epoch"] < EPOCHS - 1
+    output = finish(start(tmp_path, "--ckpt_path=last"))
+    assert f"max_epochs={EPOCHS}` reached" in output, output
+    found, expected = (
+        torch.load(f / "runs" / "digits" / "checkpoints" / "last.ckpt") for f in (tmp_path, whole)
+    )
+    for key in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+        assert_close(found[key], expected[key], rtol=0, atol=0)
+    assert metrics_of(tmp_path, 2) == metrics_of(whole, 0)
+
+
+def metrics_of(folder: Path, version: int) -> list[str]:
+    """Return the names of what was logged, and the metrics of the last epoch to the last digit."""
+    file = folder / "runs" / "digits" / f"version_{version}" / "metrics.csv"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [lines[0], lines[-1]]
+
+
+def test_a_trained_model_is_tested(whole: Path) -> None:
+    best = "--ckpt_path=runs/digits/checkpoints/best.ckpt"
+    metrics = run(whole, "test", best, "--model.report=pictures").trainer.callback_metrics
+    assert metrics["test/accuracy/digit"] > 0.9
+    assert metrics["test/auc/even"] > 0.95
+    assert (whole / "pictures" / "report.html").exists()
+    validated = run(whole, "validate", best).trainer.callback_metrics
+    assert validated["val/accuracy/digit"] == metrics["test/accuracy/digit"]
+
+
+def test_predictions_are_written_with_class_names(whole: Path) -> None:
+    run(whole, "predict", "--ckpt_path=runs/digits/checkpoints/best.ckpt")
+    file = whole / "runs" / "digits" / "predictions.jsonl"
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 360
+    assert {line["digit/classes"] for line in lines} > {"zero", "five", "nine"}
+    assert all(0 <= line["even/logistic"] <= 1 for line in lines)
+    assert len(lines[0]["segments/probabilities"]) == 7
+
+
+def test_the_message_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_heads.__main__, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"needs lightning and jsonargparse: pip install 'torch-h"):
+        torch_heads.__main__.main()

@@ -1,0 +1,44 @@
+"""What a resumed run needs beyond what Lightning keeps in a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class RandomState(Callback):
+    """Keeps the state of PyTorch's random generators in checkpoints.
+
+    A run resumed from the end of an epoch then shuffles, drops out and augments as the
+    uninterrupted run does. NumPy's and Python's generators are not kept.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of the CPU's generator and of those of all CUDA devices."""
+        return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the states until the run begins: to build and load a model may draw numbers."""
+        self._loaded = state_dict
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the states back, before the first data loader draws its seed."""
+        if self._loaded:
+            torch.set_rng_state(self._loaded["cpu"])
+            if len(self._loaded["cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(self._loaded["cuda"])
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Let the states go on from there."""
+        self._loaded = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put them back again if the epoch was over: then a loader was made in vain, and drew."""
+        self.on_fit_start(trainer, pl_module)

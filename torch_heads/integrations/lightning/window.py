@@ -1,0 +1,66 @@
+"""The labels of all micro-batches and processes that make one optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import unexpected
+from torch_heads.heads.base import Head
+from torch_heads.integrations.lightning.batch import Batch
+
+
+def count_labels(head: Head, batches: Sequence[Batch], device: torch.device) -> Tensor:
+    """Return the sum of the `Head.divisors` of some batches, ``[H]``, before their forward pass.
+
+    Raises:
+        ValueError: if the number of examples does not show in the labels, or these are not what
+            the head takes.
+    """
+    return torch.stack([_divisors(head, batch, device) for batch in batches]).sum(0)
+
+
+def _divisors(head: Head, batch: Batch, device: torch.device) -> Tensor:
+    refusal: ValueError | None = None
+    # the head says itself which shape fits its labels, features and weights together
+    for shape in dict.fromkeys(_leading_shapes(batch)):
+        logits = torch.zeros((), device=device).expand(*shape, head.logits_dimension)
+        try:
+            return head.divisors(batch.labels, logits, batch.features, weights=batch.weights)
+        except ValueError as error:
+            refusal = refusal or error
+    expected = "of which the number of examples shows before the forward pass"
+    hint = "global_normalization counts labels in tensors, arrays, and lists of one per example."
+    raise ValueError(
+        unexpected(head.title, "labels", expected, type(batch.labels).__name__, hint)
+    ) from refusal
+
+
+def _leading_shapes(batch: Batch) -> Iterator[tuple[int, ...]]:
+    """Yield what the logits' shape may be, but for its last dimension."""
+    for values in (batch.labels, batch.weights, batch.features):
+        for value in values.values() if isinstance(values, Mapping) else [values]:
+            if isinstance(value, (list, tuple)):
+                value = np.array(value, dtype=object)  # which ends where lists differ in length
+            shape = tuple(getattr(value, "shape", ()))
+            if shape:
+                yield from (shape[:-1], shape)
+    yield (0,)  # no labels at all
+
+
+def split_by_block(head: Head, values: Tensor) -> list[Tensor]:
+    """Return ``[H]`` values in the head's order of computation as one tensor per block."""
+    return list(torch.split(values, [len(block.heads) for block in head.blocks()]))
+
+
+def block_losses(
+    head: Head, batch: Batch, logits: Any, divisors: Tensor | None = None
+) -> list[Tensor]:
+    """Return the losses of each block, as `Head.combine` takes them."""
+    parts = None if divisors is None else split_by_block(head, divisors)
+    measured = head.measure(batch.labels, logits, batch.features, batch.weights, divisors=parts)
+    return [one.losses for one in measured]
