@@ -1,0 +1,77 @@
+"""Estimators on scikit-learn's digits: one that comes with its model, and two of one's own."""
+
+import functools
+import tempfile
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+import torch_heads as th
+from torch_heads.integrations.estimator import DNNEstimator, Estimator, numeric_column
+
+PIXELS, DIGITS = load_digits(return_X_y=True)
+KINDS = ["even", "prime", "with a loop"]
+KINDS_OF = np.array([[d % 2 == 0, d in (2, 3, 5, 7), d in (0, 6, 8, 9)] for d in DIGITS])
+ADAM = functools.partial(torch.optim.Adam, lr=1e-2)
+
+
+def main():
+    torch.manual_seed(0)
+    train, test = np.split(np.random.default_rng(0).permutation(len(DIGITS)), [1400])
+    with tempfile.TemporaryDirectory() as directory:
+        canned(train, test, f"{directory}/canned")
+        custom(train, test, f"{directory}/custom")
+
+
+def batches(rows, labels):
+    """Return an `input_fn`, which gives batches of features and labels."""
+    parts = np.array_split(rows, max(1, len(rows) // 64))
+    return lambda: (({"pixels": np.float32(PIXELS[part] / 16)}, labels(part)) for part in parts)
+
+
+def digit_and_ink(part):
+    return {"digit": DIGITS[part], "ink": PIXELS[part].mean(axis=1)}
+
+
+def canned(train, test, model_dir):
+    """Train a `DNNEstimator` with a `MultiLabelHead`."""
+    head = th.MultiLabelHead(n_classes=3, label_vocabulary=KINDS, thresholds=[0.5])
+    estimator = DNNEstimator(head, [64, 32], numeric_column("pixels", 64), model_dir, ADAM)
+    train_fn = batches(train, lambda part: KINDS_OF[part])
+    test_fn = batches(test, lambda part: KINDS_OF[part])
+    for _ in range(3):  # each goes on where the last one ended
+        metrics = estimator.train(train_fn).evaluate(test_fn)
+        print({key: round(metrics[key], 3) for key in ("global_step", "loss", "auc")})
+    first = next(estimator.predict(test_fn))
+    answers = zip(first["classes"].tolist(), first["probabilities"].tolist(), strict=True)
+    print(f"A {DIGITS[test[0]]} is", ", ".join(f"{kind}: {p:.0%}" for kind, p in answers))
+
+
+def custom(train, test, model_dir):
+    """Train a `MultiHead` by a `model_fn`, on a dict of logits and on one tensor of all."""
+    heads = th.MultiClassHead(n_classes=10, name="digit"), th.RegressionHead(name="ink")
+    head = th.MultiHead(heads, head_weights=[1.0, 0.1])
+
+    def from_dict(features, labels, mode, model, optimizer):
+        hidden = model["hidden"](features["pixels"]).relu()
+        logits = {"digit": model["digit"](hidden), "ink": model["ink"](hidden)}
+        return head.create_estimator_spec(features, mode, logits, labels, optimizer)
+
+    def from_one(features, labels, mode, model, optimizer):
+        logits = model["all"](model["hidden"](features["pixels"]).relu())
+        return head.create_estimator_spec(features, mode, logits, labels, optimizer)
+
+    train_fn, test_fn = batches(train, digit_and_ink), batches(test, digit_and_ink)
+    for model_fn, widths in (from_dict, {"digit": 10, "ink": 1}), (from_one, {"all": 11}):
+        widths["hidden"] = 64
+        model = nn.ModuleDict({name: nn.Linear(64, width) for name, width in widths.items()})
+        estimator = Estimator(model_fn, model, ADAM, f"{model_dir}/{model_fn.__name__}")
+        for _ in range(3):
+            metrics = estimator.train(train_fn).evaluate(test_fn)
+            print({key: round(metrics[key], 3) for key in ("global_step", "accuracy/digit")})
+
+
+if __name__ == "__main__":
+    main()

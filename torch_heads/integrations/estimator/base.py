@@ -1,0 +1,246 @@
+"""The abstract estimator: train, evaluate and predict, from the spec of one batch."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.utilities import move_data_to_device
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.heads.spec import EstimatorSpec, ModeKeys
+from torch_heads.integrations.estimator.config import (
+    EvalSpec,
+    InputFn,
+    RunConfig,
+    TrainSpec,
+    check_positive,
+)
+from torch_heads.integrations.estimator.evaluation import Evaluation
+from torch_heads.integrations.estimator.inputs import Batch, Batches
+from torch_heads.integrations.estimator.training import (
+    OptimizerFn,
+    Saver,
+    StepModule,
+    checkpoints,
+    fit,
+    quiet,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class AnyEstimator(ABC):
+    """Trains, evaluates and predicts by an ``input_fn``; keeps all that it learns in files.
+
+    Every method starts from the latest checkpoint in ``model_dir``; training leaves one there. So
+    a new estimator on the same ``model_dir`` goes on where the last one ended.
+
+    An ``input_fn`` takes nothing and returns an iterable of batches ``(features, labels)``: a
+    generator, a list, a ``DataLoader``, or a ``Dataset`` whose items are batches. A tuple
+    ``(features, labels)`` instead is one batch, at every step of training. NumPy arrays of numbers
+    in it become tensors, and all go to the device of the model.
+
+    Progress is logged by `logging`, at the level INFO.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | OptimizerFn | None,
+        model_dir: str | Path | None,
+        config: RunConfig | None,
+    ) -> None:
+        self.title = type(self).__name__
+        if not isinstance(model, nn.Module):
+            given = type(model).__name__
+            raise TypeError(unexpected(self.title, "model", "as a torch.nn.Module", given))
+        if not isinstance(optimizer, Optimizer | None) and not callable(optimizer):
+            expected, given = "as a callable of parameters", type(optimizer).__name__
+            hint = "For example: `functools.partial(torch.optim.Adam, lr=1e-3)`."
+            raise TypeError(unexpected(self.title, "optimizer", expected, given, hint))
+        if model_dir is None:
+            model_dir = tempfile.mkdtemp()
+            logger.warning("Using temporary folder as model directory: %s", model_dir)
+        #: The modules that are trained.
+        self.model = model
+        #: Where the checkpoints are.
+        self.model_dir = Path(model_dir)
+        #: How the estimator runs.
+        self.config = config or RunConfig()
+        self._module = StepModule(self.title, model, self._call, optimizer)
+
+    @abstractmethod
+    def _call(self, batch: Batch, mode: ModeKeys, optimizer: Optimizer | None) -> EstimatorSpec:
+        """Return the spec of one batch."""
+
+    def train(
+        self, input_fn: InputFn, steps: int | None = None, max_steps: int | None = None
+    ) -> Self:
+        """Train until the input ends or the steps are done, save, and return the estimator.
+
+        Args:
+            input_fn: gives the batches, once: repeat them in it to see them more often.
+            steps: how many steps to train, in addition to those of earlier trainings.
+            max_steps: instead of ``steps``, up to which step to train, earlier trainings included.
+
+        Raises:
+            ValueError: if both numbers are given, one is not positive, there is no batch, or the
+                loss is NaN.
+        """
+        return self._train(input_fn, steps, max_steps)
+
+    def evaluate(
+        self,
+        input_fn: InputFn,
+        steps: int | None = None,
+        checkpoint_path: str | Path | None = None,
+    ) -> dict[str, Any]:
+        """Return the metrics, and with them ``loss`` and ``global_step``.
+
+        ``loss`` is the mean of the batches' losses, in which a small last batch counts as a full
+        one; the ``average_loss`` of a head is that of all examples.
+
+        Args:
+            input_fn: gives the batches.
+            steps: how many of them to take; None for all.
+            checkpoint_path: the checkpoint to evaluate; None for the latest.
+
+        Raises:
+            ValueError: if there is no checkpoint or no batch.
+        """
+        check_positive(self.title, "steps", steps)
+        self._restore(checkpoint_path)
+        evaluation = Evaluation(self.title)
+        for spec in self._specs(Batches(self.title, input_fn, ModeKeys.EVAL, steps)):
+            evaluation.add(spec)
+        values = {**evaluation.compute(), "global_step": self._module.steps}
+        shown = ", ".join(f"{key} = {values[key]}" for key in sorted(values))
+        logger.info("Evaluated step %d: %s", self._module.steps, shown)
+        return values
+
+    def predict(
+        self,
+        input_fn: InputFn,
+        predict_keys: Sequence[Any] | None = None,
+        checkpoint_path: str | Path | None = None,
+    ) -> Iterator[dict[Any, Any]]:
+        """Yield the predictions of each example, as NumPy arrays by key.
+
+        Args:
+            input_fn: gives batches of features; labels are ignored.
+            predict_keys: the keys to yield; None for all.
+            checkpoint_path: the checkpoint to predict with; None for the latest.
+
+        Raises:
+            ValueError: if there is no checkpoint, or a key is none of the predictions'.
+        """
+        self._restore(checkpoint_path)
+        batches = Batches(self.title, input_fn, ModeKeys.PREDICT, None)
+        return self._examples(batches, predict_keys)
+
+    def train_and_evaluate(self, train_spec: TrainSpec, eval_spec: EvalSpec) -> dict[str, Any]:
+        """Train, evaluate at every checkpoint, and return the last evaluation.
+
+        How often that is, `RunConfig` says.
+
+        Raises:
+            ValueError: as `train` and `evaluate` do.
+        """
+        latest: dict[str, Any] = {}
+
+        def evaluate() -> None:
+            latest.update(self.evaluate(eval_spec.input_fn, eval_spec.steps))
+
+        self._train(train_spec.input_fn, None, train_spec.max_steps, evaluate)
+        if not latest:
+            evaluate()
+        return latest
+
+    def latest_checkpoint(self) -> Path | None:
+        """Return the latest checkpoint in ``model_dir``; None where there is none."""
+        return next(reversed(checkpoints(self.model_dir)), None)
+
+    def _train(
+        self,
+        input_fn: InputFn,
+        steps: int | None,
+        max_steps: int | None,
+        then: Callable[[], object] | None = None,
+    ) -> Self:
+        check_positive(self.title, "steps", steps)
+        check_positive(self.title, "max_steps", max_steps)
+        if None not in (steps, max_steps):
+            raise ValueError(unexpected(self.title, "steps", "or max_steps", "both"))
+        if self.latest_checkpoint() is not None:
+            self._restore(None, with_optimizer=True)
+        start = self._module.steps
+        if max_steps is not None:
+            steps = max_steps - start
+            if steps <= 0:
+                logger.info("Not training: step %d of max_steps %d is saved.", start, max_steps)
+                return self
+        batches = Batches(self.title, input_fn, ModeKeys.TRAIN, steps)
+        self.model_dir.mkdir(parents=True, exist_ok=True)
+        saver = Saver(self.model_dir, self.config, then)
+        logger.info("Training from step %d in %s", start, self.model_dir)
+        self._module.train()
+        fit(self._module, batches, self.model_dir, self.config, saver)
+        done = self._module.steps - start
+        if not done:
+            raise ValueError(unexpected(self.title, "input_fn", "to give batches", "none"))
+        if steps is not None and done < steps:
+            logger.warning("The input ended after %d of %d steps.", done, steps)
+        return self
+
+    def _restore(self, path: str | Path | None, with_optimizer: bool = False) -> None:
+        found = self.latest_checkpoint() if path is None else Path(path)
+        if found is None:
+            hint = "Train first, or look where the model was trained."
+            given = f"none in {self.model_dir}"
+            raise ValueError(unexpected(self.title, "model_dir", "with a checkpoint", given, hint))
+        self._module.restore(found, with_optimizer)
+
+    def _specs(self, batches: Batches) -> Iterator[EstimatorSpec]:
+        with quiet():
+            device = Fabric(accelerator=self.config.accelerator, devices=1).device
+        module, training, before = self._module, self._module.training, self._module.device
+        try:
+            for batch in batches:
+                module.eval().to(device)  # each time: training may come in between
+                with torch.no_grad():
+                    spec = module.spec(move_data_to_device(batch, device), batches.mode)
+                yield spec
+        finally:
+            module.train(training).to(before)
+
+    def _examples(self, batches: Batches, keys: Sequence[Any] | None) -> Iterator[dict[Any, Any]]:
+        for spec in self._specs(batches):
+            given = spec.predictions or {}
+            for key in keys or ():
+                if key not in given:
+                    allowed = f"among {preview(given, 20)}"
+                    raise ValueError(unexpected(self.title, "predict_keys", allowed, repr(key)))
+            arrays = {key: _array(given[key]) for key in keys or given}
+            sizes = {key: len(array) for key, array in arrays.items()}
+            if len(set(sizes.values())) > 1:
+                expected = "with one entry per example"
+                raise ValueError(unexpected(self.title, "predictions", expected, sizes))
+            for i in range(next(iter(sizes.values()), 0)):
+                yield {key: array[i] for key, array in arrays.items()}
+
+
+def _array(values: Any) -> np.ndarray[Any, Any]:
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    # NumPy has no bfloat16
+    return (values.float() if values.dtype == torch.bfloat16 else values).detach().cpu().numpy()

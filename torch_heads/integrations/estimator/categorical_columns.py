@@ -1,0 +1,156 @@
+"""Columns of categories: ids, and names that a vocabulary makes ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.labels import check_values
+from torch_heads.functional.tensors import is_text, to_tensor
+from torch_heads.integrations.estimator.feature_column import (
+    FeatureColumn,
+    Features,
+    check_key,
+    check_size,
+    find_feature,
+)
+
+NO_ID = -1  # of a value that is missing, or not in the vocabulary
+
+
+@dataclass(frozen=True)
+class CategoricalColumn(FeatureColumn):
+    """Categories by id, as the functions ``categorical_column_with_...`` make it."""
+
+    key: str
+    num_buckets: int
+    default_value: int | None
+    vocabulary: tuple[Any, ...] | None = None
+    num_oov_buckets: int = 0
+
+    @property
+    def name(self) -> str:
+        """The feature's key."""
+        return self.key
+
+    def ids(self, features: Features) -> Tensor:
+        """Return the ids of each example, ``[B, n]``, -1 where there is none.
+
+        Raises:
+            ValueError: if the feature is missing, of another type or shape, or out of range.
+        """
+        who = f"categorical column {self.key!r}"
+        values = find_feature(who, features, self.key)
+        ids = self._numbers(who, values) if self.vocabulary is None else self._look_up(values)
+        if ids.dim() not in (1, 2):
+            expected, given = "of shape [B] or [B, n]", list(ids.shape)
+            raise ValueError(unexpected(who, "the feature", expected, given))
+        return ids if ids.dim() == 2 else ids.unsqueeze(-1)
+
+    def _numbers(self, who: str, values: Any) -> Tensor:
+        if is_text(values):
+            hint = "Strings need categorical_column_with_vocabulary_list."
+            raise ValueError(unexpected(who, "the feature", "as ids", "strings", hint))
+        ids = to_tensor(who, "the feature", values)
+        if ids.is_floating_point() or ids.dtype == torch.bool:
+            raise ValueError(unexpected(who, "the feature", "as integer ids", ids.dtype))
+        ids = ids.to(torch.int64)
+        if self.default_value is None:
+            check_values(who, "ids", ids, NO_ID, self.num_buckets - 1)
+            return ids
+        known = (ids >= NO_ID) & (ids < self.num_buckets)
+        return torch.where(known, ids, self.default_value)
+
+    def _look_up(self, values: Any) -> Tensor:
+        device = values.device if isinstance(values, Tensor) else None
+        array = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
+        index = {value: i for i, value in enumerate(self.vocabulary or ())}
+        ids = [self._id(index, value) for value in array.ravel().tolist()]
+        return torch.tensor(ids, dtype=torch.int64, device=device).reshape(array.shape)
+
+    def _id(self, index: Mapping[Any, int], value: Any) -> int:
+        value = value.decode() if isinstance(value, bytes) else value
+        found = index.get(value)
+        if found is not None:
+            return found
+        missing = value in ("", -1) or value != value
+        if self.num_oov_buckets and not missing:
+            # crc32 is the same in every process, which hash() is not
+            return len(index) + crc32(str(value).encode()) % self.num_oov_buckets
+        return NO_ID if missing or self.default_value is None else self.default_value
+
+
+def categorical_column_with_identity(
+    key: str, num_buckets: int, default_value: int | None = None
+) -> CategoricalColumn:
+    """Return a column of categories that come as ids from 0 on.
+
+    Args:
+        key: the feature's name. The feature is ``[B]``, or ``[B, n]`` with several ids per
+            example; -1 is none.
+        num_buckets: how many categories there are.
+        default_value: the id that stands for ids out of range; by default they are refused.
+
+    Raises:
+        TypeError: if the key is not a string.
+        ValueError: if there is no category, or the default is none of them.
+
+    >>> categorical_column_with_identity("size", 3).ids({"size": [2, -1, 0]})
+    tensor([[ 2],
+            [-1],
+            [ 0]])
+    """
+    who = f"categorical_column_with_identity {check_key(key)!r}"
+    check_size(who, "num_buckets", num_buckets)
+    if default_value is not None and not 0 <= default_value < num_buckets:
+        expected = f"in [0, {num_buckets - 1}]"
+        raise ValueError(unexpected(who, "default_value", expected, default_value))
+    return CategoricalColumn(key, num_buckets, default_value)
+
+
+def categorical_column_with_vocabulary_list(
+    key: str,
+    vocabulary_list: Sequence[Any],
+    *,
+    default_value: int = NO_ID,
+    num_oov_buckets: int = 0,
+) -> CategoricalColumn:
+    """Return a column of categories that come by name, strings or whole numbers.
+
+    Args:
+        key: the feature's name. The feature is ``[B]``, or ``[B, n]`` with several names per
+            example; ``""``, -1 and NaN are none.
+        vocabulary_list: the names; the place of a name is its id.
+        default_value: the id that stands for other names; -1, the default, for none.
+        num_oov_buckets: how many further ids the other names share instead, by a hash.
+
+    Raises:
+        TypeError: if the key is not a string.
+        ValueError: if there is no name or one is there twice, or the default is none of the ids,
+            or both ways to treat other names are given.
+
+    >>> colour = categorical_column_with_vocabulary_list("colour", ["red", "blue"])
+    >>> colour.ids({"colour": ["blue", "green"]})
+    tensor([[ 1],
+            [-1]])
+    """
+    who = f"categorical_column_with_vocabulary_list {check_key(key)!r}"
+    names = tuple(vocabulary_list)
+    if not names or len(set(names)) < len(names):
+        expected = "with at least one name, and each once"
+        raise ValueError(unexpected(who, "vocabulary_list", expected, preview(names)))
+    if default_value != NO_ID and not 0 <= default_value < len(names):
+        expected = f"as -1 or in [0, {len(names) - 1}]"
+        raise ValueError(unexpected(who, "default_value", expected, default_value))
+    if num_oov_buckets < 0 or (num_oov_buckets and default_value != NO_ID):
+        expected = ">= 0, and without a default_value"
+        raise ValueError(unexpected(who, "num_oov_buckets", expected, num_oov_buckets))
+    size = len(names) + num_oov_buckets
+    return CategoricalColumn(key, size, default_value, names, num_oov_buckets)

@@ -1,0 +1,83 @@
+"""How an estimator runs: where and how often it saves, what it trains and evaluates on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch import Callback
+
+from torch_heads.functional.errors import unexpected
+
+InputFn = Callable[[], Any]
+
+SAVE_SECONDS = 600.0  # the original's
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How an estimator runs.
+
+    Attributes:
+        save_checkpoints_steps: save after every so many steps.
+        save_checkpoints_secs: save after so many seconds; 600 where neither is given.
+        keep_checkpoint_max: how many checkpoints to keep; None or 0 for all.
+        log_step_count_steps: after how many steps to log the loss.
+        accelerator: where to run: ``"cpu"``, ``"cuda"``, ... or ``"auto"``, as Lightning names it.
+        callbacks: further callbacks of Lightning's Trainer.
+
+    Raises:
+        ValueError: if a number is not positive, or both ways of saving are given.
+    """
+
+    save_checkpoints_steps: int | None = None
+    save_checkpoints_secs: float | None = None
+    keep_checkpoint_max: int | None = 5
+    log_step_count_steps: int | None = 100
+    accelerator: str = "auto"
+    callbacks: Sequence[Callback] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        own = type(self).__name__
+        for name in ["save_checkpoints_steps", "save_checkpoints_secs", "log_step_count_steps"]:
+            check_positive(own, name, getattr(self, name))
+        if (self.keep_checkpoint_max or 0) < 0:
+            expected, given = "as 0 or more", self.keep_checkpoint_max
+            raise ValueError(unexpected(own, "keep_checkpoint_max", expected, given))
+        if None not in (self.save_checkpoints_steps, self.save_checkpoints_secs):
+            expected = "or save_checkpoints_secs"
+            raise ValueError(unexpected(own, "save_checkpoints_steps", expected, "both"))
+
+    def is_due(self, steps: int, seconds: float) -> bool:
+        """Return whether to save, so many steps and seconds after the last time."""
+        if self.save_checkpoints_steps is not None:
+            return steps >= self.save_checkpoints_steps
+        return seconds >= (self.save_checkpoints_secs or SAVE_SECONDS)
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """What to train on, and to which global step; None for as long as the input lasts."""
+
+    input_fn: InputFn
+    max_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class EvalSpec:
+    """What to evaluate on, and how many batches of it; None for all."""
+
+    input_fn: InputFn
+    steps: int | None = 100
+
+
+def check_positive(who: str, argument: str, value: float | None) -> None:
+    """Refuse numbers that are not positive; None is none.
+
+    Raises:
+        ValueError: if the number is 0 or less.
+    """
+    if value is not None and value <= 0:
+        raise ValueError(unexpected(who, argument, "> 0", value))

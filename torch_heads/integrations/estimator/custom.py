@@ -1,0 +1,123 @@
+"""The estimator of a user's ``model_fn``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.heads.spec import EstimatorSpec, ModeKeys
+from torch_heads.integrations.estimator.base import AnyEstimator
+from torch_heads.integrations.estimator.config import RunConfig
+from torch_heads.integrations.estimator.inputs import Batch
+from torch_heads.integrations.estimator.training import OptimizerFn
+
+ModelFn = Callable[..., EstimatorSpec]
+
+OPTIONAL = ["labels", "mode", "params", "config", "model", "optimizer"]
+
+
+class Estimator(AnyEstimator):
+    """Trains, evaluates and predicts by a ``model_fn`` that makes an `EstimatorSpec` of a batch.
+
+    ``model_fn`` takes ``features`` and, by name, what it wants of ``labels`` (None to predict),
+    ``mode``, ``params``, ``config``, ``model`` and ``optimizer``. It is called for every batch, so
+    layers and optimizers are made outside of it. In TRAIN, the spec's ``train_op`` is a callable
+    that runs one step: what `Head.create_estimator_spec` gives, with the ``optimizer``. In EVAL,
+    ``eval_metric_ops`` are torchmetrics metrics by name that have seen the batch: new ones, or
+    the same at each batch, which are reset after an evaluation.
+
+    Args:
+        model_fn: returns the spec of a batch.
+        model: the modules to train, in ``nn.ModuleDict`` or the like where there are many.
+        optimizer: an optimizer of torch, or a callable that makes one of the model's parameters;
+            ``model_fn`` gets it as ``optimizer``. Its state is in the checkpoints, and so are its
+            learning rates, which a checkpoint brings back. None for a ``train_op`` that steps
+            with something else.
+        model_dir: where the checkpoints are; a temporary directory by default.
+        params: what ``model_fn`` gets as ``params``.
+        config: how to run.
+
+    Raises:
+        TypeError: if ``model_fn`` is not callable, or ``model`` or ``optimizer`` of another type.
+        ValueError: if ``model_fn`` does not take ``features``, or takes something unknown, or
+            ``params`` are given but not taken.
+
+    >>> import tempfile, torch, torch_heads as th
+    >>> head = th.BinaryClassHead()
+    >>> def model_fn(features, labels, mode, model, optimizer):
+    ...     logits = model(features["x"])
+    ...     return head.create_estimator_spec(features, mode, logits, labels, optimizer)
+    >>> def input_fn():
+    ...     return {"x": torch.tensor([[-1.0], [1.0]])}, torch.tensor([0, 1])
+    >>> with tempfile.TemporaryDirectory() as model_dir:
+    ...     model = nn.Linear(1, head.logits_dimension)
+    ...     estimator = Estimator(model_fn, model, torch.optim.Adam, model_dir)
+    ...     values = estimator.train(input_fn, steps=2).evaluate(input_fn)
+    >>> values["global_step"], sorted(values)[:3]
+    (2, ['accuracy', 'accuracy_baseline', 'auc'])
+    """
+
+    def __init__(
+        self,
+        model_fn: ModelFn,
+        model: nn.Module,
+        optimizer: Optimizer | OptimizerFn | None = None,
+        model_dir: str | Path | None = None,
+        params: Mapping[str, Any] | None = None,
+        config: RunConfig | None = None,
+    ) -> None:
+        self._arguments = _check_model_fn(type(self).__name__, model_fn, params)
+        self._model_fn = model_fn
+        #: What ``model_fn`` gets as ``params``.
+        self.params = dict(params or {})
+        super().__init__(model, optimizer, model_dir, config)
+
+    def _call(self, batch: Batch, mode: ModeKeys, optimizer: Optimizer | None) -> EstimatorSpec:
+        labels = None if mode is ModeKeys.PREDICT else batch.labels
+        if labels is not None and "labels" not in self._arguments:
+            taken = preview(self._arguments)
+            hint = "The input_fn gives labels."
+            raise ValueError(unexpected(self.title, "model_fn", "to take labels", taken, hint))
+        given = {
+            "features": batch.features,
+            "labels": labels,
+            "mode": mode,
+            "params": dict(self.params),
+            "config": self.config,
+            "model": self.model,
+            "optimizer": optimizer,
+        }
+        spec = self._model_fn(**{name: given[name] for name in self._arguments})
+        if not isinstance(spec, EstimatorSpec):
+            expected = "to return an EstimatorSpec"
+            raise TypeError(unexpected(self.title, "model_fn", expected, type(spec).__name__))
+        if spec.mode != mode:
+            expected = f"to return a spec for the mode {str(mode)!r}"
+            raise ValueError(unexpected(self.title, "model_fn", expected, repr(str(spec.mode))))
+        return spec
+
+
+def _check_model_fn(who: str, model_fn: Any, params: Any) -> list[str]:
+    """Return the names of the arguments that ``model_fn`` takes."""
+    if not callable(model_fn):
+        raise TypeError(unexpected(who, "model_fn", "to be callable", type(model_fn).__name__))
+    bound = model_fn.keywords if isinstance(model_fn, functools.partial) else {}
+    names = [
+        name
+        for name, parameter in inspect.signature(model_fn).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and name not in bound
+    ]
+    if not {"features"} <= set(names) <= {"features", *OPTIONAL}:
+        expected = f"with the argument 'features', and of {preview(OPTIONAL)} at will"
+        raise ValueError(unexpected(who, "model_fn", expected, preview(names)))
+    if params is not None and "params" not in names:
+        raise ValueError(unexpected(who, "model_fn", "to take params", preview(names)))
+    return names

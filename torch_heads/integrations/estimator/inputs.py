@@ -1,0 +1,72 @@
+"""What an ``input_fn`` may give, read as batches of features and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice, repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from torch_heads.functional.errors import unexpected
+from torch_heads.functional.tensors import is_text, to_tensor
+from torch_heads.heads.spec import ModeKeys
+from torch_heads.integrations.estimator.config import InputFn
+
+
+class Batch(NamedTuple):
+    """Features and labels, the numbers in them as tensors; labels None where there are none."""
+
+    features: Any
+    labels: Any = None
+
+
+class Batches:
+    """The batches that an ``input_fn`` gives, at most ``steps`` of them.
+
+    ``input_fn()`` is an iterable of batches: a generator, a list, a ``DataLoader``, or a
+    ``Dataset`` whose items are batches. A batch is ``(features, labels)``, or the features alone.
+    A tuple ``(features, labels)`` in place of an iterable is one batch, at every step of training.
+
+    Raises:
+        TypeError: if ``input_fn`` is not callable, or gives no batches.
+        ValueError: if training on one batch has no end, since there is no number of steps.
+    """
+
+    def __init__(self, who: str, input_fn: InputFn, mode: ModeKeys, steps: int | None) -> None:
+        if not callable(input_fn):
+            hint = "Wrap it: `lambda: batches`."
+            given = type(input_fn).__name__
+            raise TypeError(unexpected(who, "input_fn", "to be callable", given, hint))
+        self._who, self._steps, self.mode = who, steps, mode
+        source = input_fn()
+        if isinstance(source, (tuple, Mapping, Tensor, np.ndarray)):
+            batch = self._batch(source)
+            if mode is ModeKeys.TRAIN and steps is None:
+                expected, given = "to be given for an input_fn of one batch", "neither"
+                raise ValueError(unexpected(who, "steps or max_steps", expected, given))
+            source = repeat(batch) if mode is ModeKeys.TRAIN else [batch]
+        elif isinstance(source, Dataset):
+            source = DataLoader(source, batch_size=None)
+        elif not isinstance(source, Iterable) or is_text(source):
+            expected, given = "to give batches", type(source).__name__
+            raise TypeError(unexpected(who, "input_fn", expected, given))
+        self._source: Iterable[Any] = source
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches."""
+        return map(self._batch, islice(self._source, self._steps))
+
+    def _batch(self, given: Any) -> Batch:
+        parts = given if isinstance(given, (tuple, list)) else [given]
+        if len(parts) not in (1, 2):
+            expected = "to give batches (features, labels)"
+            raise ValueError(unexpected(self._who, "input_fn", expected, f"{len(parts)} parts"))
+        return Batch(*(apply_to_collection(part, np.ndarray, self._tensor) for part in parts))
+
+    def _tensor(self, values: np.ndarray[Any, Any]) -> Any:
+        numeric = values.dtype.kind in "biuf"
+        return to_tensor(self._who, "a batch", values) if numeric else values

@@ -1,0 +1,89 @@
+"""The networks of the estimators that come with one, from features to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
+from torch_heads.integrations.estimator.dense_columns import Combiner, DenseColumn
+from torch_heads.integrations.estimator.dense_features import CategoryEmbedding, DenseFeatures
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def deep_network(
+    columns: Sequence[DenseColumn] | DenseColumn,
+    hidden_units: Sequence[int],
+    units: int,
+    activation_fn: Activation | None,
+    dropout: float | None,
+    batch_norm: bool,
+) -> nn.Sequential:
+    """Return the original's network from a dict of features to ``units`` logits."""
+    inputs = DenseFeatures(columns)
+    layers: list[nn.Module] = [inputs]
+    width = inputs.width
+    for hidden in hidden_units:
+        layers.append(_glorot(width, hidden))
+        if activation_fn is not None:
+            layers.append(Apply(activation_fn))
+        if dropout is not None:
+            layers.append(nn.Dropout(dropout))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(hidden, eps=1e-3, momentum=1e-3))
+        width = hidden
+    return nn.Sequential(*layers, _glorot(width, units))
+
+
+class LinearModel(nn.Module):
+    """The logits of a linear model, which start at 0.
+
+    Args:
+        columns: feature columns.
+        units: the number of logits.
+        combiner: what becomes of the weights of several categories in an example.
+    """
+
+    def __init__(self, columns: Sequence[Any], units: int, combiner: Combiner) -> None:
+        super().__init__()
+        categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
+        dense = [column for column in columns if not isinstance(column, CategoricalColumn)]
+        self.bias = nn.Parameter(torch.zeros(units))
+        self.terms = nn.ModuleList(
+            CategoryEmbedding(column, units, combiner, nn.init.zeros_) for column in categorical
+        )
+        if dense:
+            inputs = DenseFeatures(dense)
+            linear = nn.Linear(inputs.width, units, bias=False)
+            nn.init.zeros_(linear.weight)
+            self.terms.append(nn.Sequential(inputs, linear))
+
+    def forward(self, features: Mapping[str, Any]) -> Tensor:
+        """Return the logits, ``[B, units]``."""
+        logits = self.bias
+        for term in self.terms:
+            logits = logits + term(features)
+        return logits
+
+
+class Apply(nn.Module):
+    """A function, or a module, as a layer."""
+
+    def __init__(self, function: Activation) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return what the function makes of the values."""
+        return self.function(values)
+
+
+def _glorot(width: int, units: int) -> nn.Linear:
+    layer = nn.Linear(width, units)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
