@@ -447,8 +447,8 @@ both_weighted = Subject(
 mask = {"sequence_length_mask": T([[True, True], [True, False]])}
 column = {"w": T([[1.0, 2.0], [3.0, 100.0]])}
 kinds = Subject(
-    lambda: th.SequentialHeadWrapper(th.MultiClassHead(2, name="kind")),
-    {"logits": torch.zeros(2, 2, 2), "labels": T([[1, 0], [0, 1]]), "features": mask},
+    lambda: th.SequentialHeadWrapper(th.MultiClassHead(3, name="kind")),
+    {"logits": torch.zeros(2, 2, 3), "labels": T([[1, 0], [0, 1]]), "features": mask},
 )
 steps = Subject(
     lambda: th.SequentialHeadWrapper(weighted.head(), feature_columns=["w"]),
@@ -755,7 +755,7 @@ REFUSED = [
         "the mask features['sequence_length_mask'] of shape [2, 1], got [2, 2]",
         logits=T([[2.0], [-1.0]])),
     kinds.refuses("logits of several classes without a time",
-        "logits of shape [B, T, ...], got [2, 2]", through=WITH_LOGITS, logits=torch.zeros(2, 2)),
+        "logits of shape [B, T, ...], got [2, 3]", through=WITH_LOGITS, logits=torch.zeros(2, 3)),
     steps.refuses("a column of other sequences",
         "features['w'] of shape [2, 2] or [2, 2, 1], got [2, 1]", who=EVEN,
         features={**mask, "w": T([[1.0], [2.0]])}),

@@ -62,12 +62,12 @@ class Sums(NamedTuple):
 
 def add_scores(sums: Tensor, observed: Observed, thresholds: Tensor, size: int) -> None:
     """Add one batch to the state of a `ScoreTally`, in place."""
+    add_totals(sums, observed)
     bins = bin_scores(observed.logits, observed.predictions.float(), thresholds)
     place = bins.add_(label_kinds(observed.labels), alpha=size)
     place = place.to(torch.int32).to(torch.int64)  # two casts are twice as fast as one
     weights = observed.weights
     ones = sums.new_ones(()) if weights is None else weights.double()
-    add_totals(sums, observed)
     counts = sums[:, Total.ALL - 1 :]  # places are counted from 1
     counts.scatter_add_(1, place.T, ones.expand(place.shape).T)
 
