@@ -1,7 +1,5 @@
 """Metrics over two processes are those of one; training does not hang where labels are missing."""
 
-import socket
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +11,14 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tests import processes
 from tests.mixture import Batch, mixture, random_batch
+from tests.processes import results
 from torch_heads.metrics.collection import ReadingCollection
 
-ROWS, FEATURES, SECONDS = 37, 3, 120
+ROWS, FEATURES = 37, 3
 
-pytestmark = pytest.mark.skipif(
-    not (distributed.is_available() and distributed.is_gloo_available()), reason="needs gloo"
-)
+pytestmark = processes.needs_gloo
 
 UNEVEN = [[range(10), range(10, 13)], [range(13, 30)]]  # the batches of each rank
 MORE = [range(30, 31), range(31, ROWS)]
@@ -158,38 +156,12 @@ SCENARIOS = [
 ]
 
 
-def work(rank: int, folder: str) -> None:
-    """Run all scenarios in one of two processes, and save what each returned."""
-    torch.set_num_threads(1)
-    warnings.simplefilter("error")
-    store = distributed.FileStore(f"{folder}/store", 2)
-    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    for scenario in SCENARIOS:
-        torch.save(scenario(rank), f"{folder}/{scenario.__name__}-{rank}.pt")
-    distributed.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with what two processes saved; they are killed if they hang."""
+    """Return the folder with what two processes saved."""
     path = tmp_path_factory.mktemp("distributed")
-    with pytest.MonkeyPatch.context() as patch:
-        if "lo" in [name for _, name in socket.if_nameindex()]:
-            patch.setenv("GLOO_SOCKET_IFNAME", "lo")
-        started = torch.multiprocessing.start_processes(work, (str(path),), nprocs=2, join=False)
-    end = time.monotonic() + SECONDS
-    try:
-        while not started.join(timeout=max(0.0, end - time.monotonic())):
-            assert time.monotonic() < end, f"Two processes hang for {SECONDS} seconds."
-    finally:
-        for process in started.processes:
-            process.kill()
+    processes.run(SCENARIOS, path)
     return path
-
-
-def results(folder: Path, scenario: Any) -> list[dict[str, Any]]:
-    """Return what a scenario gave in each process."""
-    return [torch.load(folder / f"{scenario.__name__}-{rank}.pt") for rank in range(2)]
 
 
 def one_process(*batches: range, lacking: Sequence[range] = ()) -> ReadingCollection:
