@@ -1,4 +1,4 @@
-"""The scans and the backbone that `digits.yaml` trains: python -m torch_heads fit --config FILE."""
+"""The scans, their labels and the backbone of `digits.py` and `digits.yaml`."""
 
 import numpy as np
 import torch
@@ -32,24 +32,29 @@ def convolution(inputs, outputs):
     return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
+def read():
+    """Return the 1,797 scans that come with scikit-learn, and five labels of each."""
+    pixels, digits = load_digits(return_X_y=True)  # grey levels from 0, paper, to 16, ink
+    labels = {
+        "digit": np.array(NAMES)[digits],
+        "even": digits % 2 == 0,
+        "segments": np.array([[bar in lit for bar in "abcdefg"] for lit in LIT])[digits],
+        "ink": pixels.mean(axis=1),
+        "dark": (pixels > 8).sum(axis=1),
+    }
+    return torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8), labels
+
+
 class Digits(LightningDataModule):
-    """The 1,797 scans that come with scikit-learn, of which a fifth is held out."""
+    """The scans, of which a fifth is held out."""
 
     def __init__(self, batch_size: int = 64) -> None:
         super().__init__()
         self.batch_size = batch_size
 
     def setup(self, stage: str) -> None:
-        """Read the scans, and make five labels of each."""
-        pixels, digits = load_digits(return_X_y=True)  # grey levels from 0, paper, to 16, ink
-        labels = {
-            "digit": np.array(NAMES)[digits],
-            "even": digits % 2 == 0,
-            "segments": np.array([[bar in lit for bar in "abcdefg"] for lit in LIT])[digits],
-            "ink": pixels.mean(axis=1),
-            "dark": (pixels > 8).sum(axis=1),
-        }
-        scans = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8)
+        """Read the scans, and cut them in two."""
+        scans, labels = read()
         rows = [
             {"inputs": scan, "labels": {name: values[i] for name, values in labels.items()}}
             for i, scan in enumerate(scans)
@@ -65,10 +70,3 @@ class Digits(LightningDataModule):
         return DataLoader(self.held_out, batch_size=self.batch_size)
 
     test_dataloader = predict_dataloader = val_dataloader
-
-
-if __name__ == "__main__":
-    data = Digits()
-    data.setup("fit")
-    batch = next(iter(data.val_dataloader()))
-    print("features", list(Backbone()(batch["inputs"]).shape), "of labels", *batch["labels"])
