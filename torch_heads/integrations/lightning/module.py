@@ -12,6 +12,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningCLI, LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from torch_heads.functional.errors import unexpected
@@ -216,7 +217,8 @@ class HeadModule(LightningModule):
         if self.report is not None:
             from torch_heads.integrations.report import write_report
 
-            write_report(self.head, self.head.metric_collection, self.report)
+            page = write_report(self.head, self.head.metric_collection, self.report)
+            rank_zero_info(f"Report of the test: {page}")
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[Any, Any]:
         """Return the predictions, with class names where the head has a ``label_vocabulary``."""
