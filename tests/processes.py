@@ -55,6 +55,8 @@ def _work(rank: int, scenarios: Sequence[Scenario], folder: str) -> None:
     for scenario in scenarios:
         torch.save(scenario(rank), _file(Path(), scenario, rank))
     distributed.destroy_process_group()
+    # not through Python's finalization, in which threads that gloo left may abort the process
+    os._exit(0)
 
 
 def _file(folder: Path, scenario: Scenario, rank: int) -> Path:
