@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_heads.functional.scores import (
     ScoreBins,
     bin_scores,
+    grid_limits,
     label_kinds,
     precision_recall_auc,
     roc_auc,
@@ -60,6 +61,26 @@ def test_bins_are_bounded_by_all_thresholds_in_order(thresholds: tuple[float, ..
     assert len(table.edges) == table.size + 1
     assert len(table.grid) == 200
     assert table.grid == sorted(table.grid)
+
+
+def test_scores_one_rounding_away_from_a_threshold_lie_on_their_side_of_it(
+    device: torch.device,
+) -> None:
+    near = np.array([*GRID, 0.5], dtype=np.float32)
+    for value in [near, np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(1))]:
+        for threshold in value.tolist():
+            middle = np.float32(threshold)
+            sides = [np.nextafter(middle, np.float32(side)) for side in (0, 1)]
+            scores = torch.tensor([[sides[0]], [middle], [sides[1]]], device=device)
+            given = torch.tensor([[threshold]], device=device)
+            # a logit whose sign is that of the score's distance to a half
+            bins = bin_scores(scores - 0.5, scores, given).squeeze(-1) - 1
+            table = ScoreBins((threshold,))
+            assert (bins >= table.positions[threshold]).tolist() == [False, False, True]
+            assert torch.equal(bins >= table.positions[None], scores.squeeze(-1) > 0.5)
+            steps = torch.tensor(table.grid[1:-1], device=device)
+            limits = torch.tensor(grid_limits(), device=device)
+            assert torch.equal(bins.unsqueeze(-1) >= steps, scores > limits)
 
 
 def test_every_score_lies_above_the_lowest_threshold_and_none_above_the_highest(

@@ -6,8 +6,10 @@ side of each of them it lies. A score on a threshold counts as below it.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,14 @@ from torch_heads.functional.reductions import safe_divide
 GRID = 199  # steps between the originals' 200 thresholds; 0.5 is not one of them
 
 NEGATIVE, SOFT, POSITIVE = range(3)  # labels 0, in between, and 1
+
+
+class _Boundary(NamedTuple):
+    """The largest float32 score below a boundary, and what that is: 0 of the grid, 1 ``of`` it."""
+
+    limit: float
+    kind: int
+    of: float | None
 
 
 @dataclass(frozen=True)
@@ -38,32 +48,45 @@ class ScoreBins:
     @cached_property
     def positions(self) -> dict[float | None, int]:
         """The first bin above each of the user's thresholds, and above the decision."""
-        return {
-            boundary: self._ordered.index((value, 1, boundary)) + 1
-            for value, boundary in self._extra
-        }
+        return {edge.of: self._ordered.index(edge) + 1 for edge in self._extra}
 
     @cached_property
     def grid(self) -> list[int]:
         """The first bin above each of the 200 grid thresholds; the last one has none."""
-        inner = [rank + 1 for rank, (_, kind, _) in enumerate(self._ordered) if kind == 0]
+        inner = [rank + 1 for rank, edge in enumerate(self._ordered) if edge.kind == 0]
         return [0, *inner, self.size]
 
     @cached_property
     def edges(self) -> list[float]:
         """The ``size + 1`` scores that bound the bins, ascending from 0 to 1."""
-        return [0.0, *(value for value, _, _ in self._ordered), 1.0]
+        inner = [step / GRID for step in range(1, GRID)]
+        return [0.0, *sorted([*inner, 0.5, *self.thresholds]), 1.0]
 
     @property
-    def _extra(self) -> list[tuple[float, float | None]]:
-        return [(0.5, None), *((threshold, threshold) for threshold in self.thresholds)]
+    def _extra(self) -> list[_Boundary]:
+        given = [_Boundary(float(np.float32(value)), 1, value) for value in self.thresholds]
+        return [_Boundary(0.5, 1, None), *given]
 
     @cached_property
-    def _ordered(self) -> list[tuple[float, int, float | None]]:
-        grid = [(step / GRID, 0, None) for step in range(1, GRID)]
-        extra = [(value, 1, boundary) for value, boundary in self._extra]
+    def _ordered(self) -> list[_Boundary]:
+        grid = [_Boundary(limit, 0, None) for limit in grid_limits()]
         # the decision comes before a threshold of 0.5: a tiny logit is positive, its score 0.5
-        return sorted(grid + extra, key=lambda edge: (edge[0], edge[1], edge[2] or 0.0))
+        return sorted(grid + self._extra, key=lambda edge: (edge.limit, edge.kind, edge.of or 0.0))
+
+
+@cache
+def grid_limits() -> list[float]:
+    """Return the largest float32 score below each inner step of the grid, as `bin_scores` counts.
+
+    To order boundaries by what they ask for would misplace scores one rounding away from two.
+
+    >>> [round(limit * GRID) for limit in grid_limits()[:3]]
+    [1, 2, 3]
+    """
+    steps = np.arange(1, GRID, dtype=np.float32)[:, None]
+    scores = ((steps / GRID).view(np.int32) + np.arange(-2, 3, dtype=np.int32)).view(np.float32)
+    limits: list[float] = np.where(scores * np.float32(GRID) <= steps, scores, 0).max(-1).tolist()
+    return limits
 
 
 def bin_scores(logits: Tensor, scores: Tensor, thresholds: Tensor) -> Tensor:
