@@ -1,8 +1,9 @@
 """Residuals of numbers, counted by bin: from which their histogram and their quantiles follow.
 
 Labels have any unit, so the bins must not depend on the data: there are four to each doubling of
-the residual's size, from ``2**-20`` to ``2**20``, one for what is smaller, and one on either side
-for what is larger. Residuals lie around 0 whatever the label, so this is fine where it counts.
+the residual's size, from ``2**-60`` to ``2**60``, one for what is smaller, and one on either side
+for what is larger or not finite. Residuals lie around 0 whatever the label, so this is fine where
+it counts.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from torch_heads.functional.errors import unexpected
 
 MANTISSA = 23  # bits of a float32
 FINE = 2  # bits of it that tell bins apart
-SMALLEST, LARGEST = -20, 20  # exponents
+SMALLEST, LARGEST = -60, 60  # exponents
 SIDE = ((LARGEST - SMALLEST) << FINE) + 1  # bins of one sign; the last holds all that is larger
 BINS = 2 * SIDE + 1
 
@@ -24,8 +25,8 @@ _BELOW = ((127 + SMALLEST) << FINE) - 1  # the leading bits of what counts as 0
 def bin_residuals(predictions: Tensor, labels: Tensor) -> Tensor:
     """Return the bin of each residual, prediction minus label, in int32.
 
-    >>> bin_residuals(torch.tensor([-3e9, 0.0, 1.0]), torch.zeros(3)) - SIDE
-    tensor([-161,    0,   81], dtype=torch.int32)
+    >>> bin_residuals(torch.tensor([-3e19, 0.0, 1.0]), torch.zeros(3)) - SIDE
+    tensor([-481,    0,  241], dtype=torch.int32)
     """
     bits = (predictions - labels).float().view(torch.int32)
     sign = bits >> 31  # -1 or 0
@@ -51,6 +52,8 @@ class Residuals(NamedTuple):
     def quantile(self, q: float) -> Tensor:
         """Return the quantile of each column, linear within a bin; NaN where it has no weight.
 
+        It is infinite beyond ``2**60``, where what is not finite counts, too.
+
         Raises:
             ValueError: if ``q`` is not in [0, 1].
         """
@@ -73,9 +76,10 @@ class Residuals(NamedTuple):
         edges = edges.to(counts.device)
         below = torch.nn.functional.pad(counts.cumsum(-1), (1, 0))
         total = below[:, -1:]
-        place = (torch.searchsorted(below, q * total) - 1).clamp(0, counts.shape[-1] - 1)
-        share = (q * total - below.gather(-1, place)) / counts.gather(-1, place)
+        weight = (q * total).clamp(min=torch.finfo(total.dtype).tiny)  # not the empty bins before
+        place = (torch.searchsorted(below, weight) - 1).clamp(0, counts.shape[-1] - 1)
+        share = (weight - below.gather(-1, place)) / counts.gather(-1, place)
         low, high = edges[place], edges[place + 1]
         inside = low + share * (high - low)
-        value = torch.where(low.isinf(), high, torch.where(high.isinf(), low, inside))
+        value = torch.where(low.isinf(), low, torch.where(high.isinf(), high, inside))
         return torch.where(total > 0, value, torch.nan).squeeze(-1)
