@@ -380,6 +380,10 @@ class Subject:
         return Refused(about, self, says, error, through, who, only_on_cpu, wrong)
 
 
+def of_another_width(logits: Tensor) -> Tensor:
+    return logits[:, :1] if logits.max() > 5 else logits
+
+
 def given_losses(labels: Tensor, logits: Tensor, features: Batch) -> Tensor:
     return features["losses"]
 
@@ -399,6 +403,10 @@ weighted_by_a_function = Subject(
 with_loss_fn = Subject(
     lambda: th.BinaryClassHead(name="even", loss_fn=given_losses),
     {**even.batch, "features": {"losses": T([[0.5], [1.0]])}},
+)
+linked = Subject(
+    lambda: th.RegressionHead(2, name="ink", inverse_link_fn=of_another_width),
+    {"logits": T([[2.0, 0.5], [0.0, 1.0]]), "labels": T([[1.0, 0.0], [2.0, 3.0]])},
 )
 coin = Subject(
     lambda: th.BinaryClassHead(label_vocabulary=["heads", "tails"]),
@@ -628,6 +636,9 @@ REFUSED = [
     # custom losses
     with_loss_fn.refuses("a loss_fn that loses an axis",
         "loss_fn to return a tensor of shape [2, 1], got [2]", features={"losses": T([0.5, 1.0])}),
+    linked.refuses("a link that loses a column",
+        "inverse_link_fn to return a tensor of shape [2, 2], got [2, 1]",
+        through=(update, update_its_own, predict, forward), logits=T([[9.0, 0.5], [0.0, 1.0]])),
     with_loss_fn.refuses("a loss_fn that returns a number",
         "loss_fn to return a tensor of shape [2, 1], got float", features={"losses": 0.5}),
     with_loss_fn.refuses("a loss_fn that returns integers",

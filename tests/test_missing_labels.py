@@ -582,6 +582,42 @@ def test_logits_of_different_batch_shapes_may_lack_labels(device: torch.device) 
         assert_same(metrics[f"loss/{name}"], own.loss)
 
 
+def test_a_missing_label_is_none_that_small_integers_would_wrap_to(device: torch.device) -> None:
+    logits = torch.zeros(2, 300, device=device)
+    head = th.MultiClassHead(300, missing_label=-1)
+    labels = torch.tensor([255, 3], dtype=torch.uint8, device=device)
+    metrics = head.update_metrics(logits=logits, labels=labels).compute()
+    assert metrics["label/coverage"] == 1
+    both = th.MultiHead([th.MultiClassHead(300, name="a", missing_label=-1)]).to(device)
+    metrics = both.update_metrics(logits=logits, labels={"a": labels}).compute()
+    assert metrics["label/coverage/a"] == 1
+
+
+def test_a_missing_label_may_have_been_rounded_to_float32(device: torch.device) -> None:
+    written = torch.tensor([-999.9, 2.0], dtype=torch.float32, device=device)
+    logits = torch.zeros(2, 2, device=device)
+    head = th.RegressionHead(missing_label=-999.9)
+    fused = th.MultiHead([th.RegressionHead(name=name, missing_label=-999.9) for name in "ab"]).to(
+        device
+    )
+    for labels in (written, written.double()):
+        assert head.loss(labels, logits[:, :1]) == 4
+        assert fused.losses({"a": labels, "b": labels}, logits)["b"] == 4
+
+
+def test_a_multi_label_loss_fn_sees_single_missing_entries_as_nan(device: torch.device) -> None:
+    def distance(labels: Tensor, logits: Tensor) -> Tensor:
+        return (labels - logits).abs().nansum(-1, keepdim=True)
+
+    head = th.MultiLabelHead(2, loss_fn=distance, missing_label=-1)
+    logits = torch.full((3, 2), 3.0, device=device, requires_grad=True)
+    labels = torch.tensor([[1, -1], [-1, -1], [0, 1]], device=device)
+    loss = head.loss(labels, logits)
+    loss.backward()
+    torch.testing.assert_close(loss, torch.tensor((2 + 3 + 2) / 2, device=device))
+    assert logits.grad.bool().tolist() == [[True, False], [False, False], [True, True]]
+
+
 # ---- heads without any label in a batch ----
 
 LABELS = {
@@ -626,6 +662,18 @@ def arranged(labels: Mapping[str, Any], nested: bool) -> dict[str, Any]:
     inside = {name: value for name, value in labels.items() if nested and name in INNER}
     rest = {name: value for name, value in labels.items() if name not in inside}
     return {"_".join(INNER): inside, **rest} if inside else rest
+
+
+def test_a_head_without_labels_needs_no_weights_and_no_mask(device: torch.device) -> None:
+    def binary(name: str, weight_column: str | None = None) -> th.BinaryClassHead:
+        return th.BinaryClassHead(weight_column, name=name, missing_label=-1)
+
+    fused = th.MultiHead([binary("a"), binary("b", "w"), binary("c", "v")]).to(device)
+    logits, labels = torch.zeros(2, 3, device=device), torch.tensor([1, 0], device=device)
+    losses = fused.losses({"a": labels}, logits)
+    assert (losses["a"] > 0, losses["b"], losses["c"]) == (True, 0, 0)
+    steps = th.MultiHead([th.SequentialHeadWrapper(binary("d", "w"), feature_columns="w")])
+    assert steps.loss({}, torch.zeros(2, 3, 1, device=device)) == 0
 
 
 @every_name

@@ -84,6 +84,21 @@ def test_equal_places_of_a_sparse_tensor_are_not_added(device: torch.device) -> 
     assert hot(twice, 1, device).tolist() == [[0, 1, 0, 0]]
 
 
+def test_an_empty_batch_may_have_several_dimensions(device: torch.device) -> None:
+    logits = torch.zeros(2, 0, 3, device=device)
+    words = th.MultiClassHead(3, label_vocabulary=NAMES[:3])
+    for labels in ([[], []], np.zeros((2, 0), dtype=str)):
+        assert words.loss(labels, logits) == 0
+    assert th.MultiLabelHead(3).loss([[], []], logits) == 0
+
+
+def test_a_nested_tensor_of_more_dimensions_is_refused(device: torch.device) -> None:
+    parts = [torch.zeros(rows, 2, dtype=torch.int64, device=device) for rows in (2, 1)]
+    nested = torch.nested.nested_tensor(parts, layout=torch.jagged)
+    with pytest.raises(ValueError, match=r"nested labels as one list of ids.*2 dimensions"):
+        hot(nested, 2, device)
+
+
 def test_an_empty_batch_has_no_sets(device: torch.device) -> None:
     sparse = torch.sparse_coo_tensor(
         torch.zeros(2, 0), torch.zeros(0).long(), (0, 3), device=device, check_invariants=True

@@ -74,6 +74,22 @@ def test_thresholds_give_metrics_in_their_own_order() -> None:
     ]
 
 
+def test_a_weight_of_zero_drops_what_a_loss_fn_makes_of_the_example(device: torch.device) -> None:
+    def log_loss(labels: Tensor, logits: Tensor) -> Tensor:
+        return -(labels * logits).log()  # infinite where the label is 0
+
+    logits = torch.tensor([[1.0], [2.0]], device=device, requires_grad=True)
+    weights = torch.tensor([1.0, 0.0], device=device)
+    head = th.BinaryClassHead(loss_fn=log_loss, loss_reduction="weighted_mean")
+    assert head.loss([[1.0], [0.0]], logits, weights=weights) == 0
+    both = th.MultiHead([th.BinaryClassHead(name="a", loss_fn=log_loss)]).to(device)
+    loss = both.loss({"a": [[1.0], [0.0]]}, logits, weights={"a": weights})
+    assert loss == 0
+    assert not head.update_metrics(None, {}, logits, [[1.0], [0.0]], weights=weights).compute()[
+        "average_loss"
+    ]
+
+
 def test_a_loss_fn_gets_what_it_asks_for(device: torch.device) -> None:
     seen = {}
 

@@ -212,3 +212,13 @@ def test_a_label_misses_as_its_own_dtype_writes_it(device: torch.device) -> None
     for other in (labels * 0, torch.zeros(2, device=device)):
         losses = th.MultiHead(heads).to(device).losses({"a": labels, "b": other}, logits)
         assert losses["a"] == 1
+
+
+def test_stacked_labels_go_with_dicts_of_logits_at_any_depth(device: torch.device) -> None:
+    inner = th.MultiHead([th.BinaryClassHead(name="a"), th.BinaryClassHead(name="b")])
+    head = th.MultiHead([inner, th.RegressionHead(name="ink")]).to(device)
+    logits = torch.arange(6.0, device=device).view(2, 3)
+    labels = torch.ones(2, 3, device=device)
+    a, b, ink = logits.split(1, dim=-1)
+    by_name = {"a_b": {"a": a, "b": b}, "ink": ink}
+    torch.testing.assert_close(head.loss(labels, by_name), head.loss(labels, logits))

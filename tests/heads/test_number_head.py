@@ -96,6 +96,17 @@ class Distance(nn.Module):
         return (labels - logits).abs()
 
 
+def test_a_link_sees_the_logits_as_they_came(device: torch.device) -> None:
+    def shares(logits: Tensor) -> Tensor:
+        return logits / logits.sum(1, keepdim=True)  # over the steps
+
+    head = th.RegressionHead(inverse_link_fn=shares)
+    logits = torch.tensor([[[1.0], [3.0]], [[2.0], [6.0]]], device=device)
+    labels = torch.zeros(2, 2, device=device)
+    metrics = head.update_metrics(logits=logits, labels=labels)
+    assert metrics.compute()["prediction/mean"] == head.predictions(logits)["predictions"].mean()
+
+
 def test_a_module_may_be_the_loss_or_the_link(device: torch.device) -> None:
     head = th.RegressionHead(loss_fn=Distance(), inverse_link_fn=nn.Softplus(), name="a")
     logits = torch.tensor([[3.0], [-1.0]], device=device)

@@ -187,6 +187,16 @@ def test_regularization_reaches_the_gradient(model: Model) -> None:
     torch.testing.assert_close(model.first.weight.grad, expected)
 
 
+def test_updates_run_with_a_train_op_fn_too(model: Model) -> None:
+    order = []
+    spec = model.spec(
+        train_op_fn=lambda loss: order.append("train") or "done",
+        update_ops=[lambda: order.append("update")],
+    )
+    assert spec.train_op == "done"
+    assert order == ["train", "update"]
+
+
 def test_a_train_op_fn_gets_the_loss(model: Model) -> None:
     seen = []
     spec = model.spec(train_op_fn=lambda loss: seen.append(loss) or "done")

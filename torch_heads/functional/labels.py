@@ -85,7 +85,7 @@ def multi_hot(
     if isinstance(labels, Tensor) and labels.layout == torch.sparse_coo:
         sets = _sets_of_sparse(labels)
     elif isinstance(labels, Tensor) and labels.is_nested:
-        sets = _sets_of_nested(labels)
+        sets = _sets_of_nested(who, labels)
     elif is_text(labels) or _are_sets(labels, len(leading), n_classes):
         sets = _sets_of_lists(who, labels, len(leading), vocabulary, device, missing, mask)
     else:
@@ -143,8 +143,11 @@ def _sets_of_sparse(labels: Tensor) -> _Sets:
     return _Sets(ids, rows, leading)
 
 
-def _sets_of_nested(labels: Tensor) -> _Sets:
+def _sets_of_nested(who: str, labels: Tensor) -> _Sets:
     parts = labels.unbind()
+    if labels.dim() != 2:
+        given = f"parts of {labels.dim() - 1} dimensions"
+        raise ValueError(unexpected(who, "nested labels", "as one list of ids per row", given))
     lengths = torch.tensor([len(part) for part in parts], device=labels.device)
     ids = torch.cat(list(parts)) if parts else torch.zeros(0, dtype=torch.int64)
     rows = torch.arange(len(parts), device=labels.device)
@@ -235,7 +238,7 @@ def _are_sets(labels: Any, depth: int, n_classes: int) -> bool:
     if not isinstance(labels, (list, tuple)):
         return False
     sets = _rows_of_sets(labels, depth)
-    return sets is not None and (not labels or any(len(entries) != n_classes for entries in sets))
+    return sets is not None and (not sets or any(len(entries) != n_classes for entries in sets))
 
 
 def _rows_of_sets(labels: Any, depth: int) -> list[list[Any]] | None:

@@ -30,10 +30,19 @@ def is_text(values: Any) -> bool:
             values.dtype.kind == "O" and is_text(values.ravel().tolist())
         )
     if isinstance(values, (list, tuple)):
-        return any(is_text(value) for value in values[:1]) or (
-            len(values) > 1 and any(is_text(value) for value in values)
-        )
+        return any(is_text(value) for value in values)
     return isinstance(values, (str, bytes))
+
+
+def is_empty(values: Any) -> bool:
+    """Return whether a NumPy array or (nested) list holds no value.
+
+    >>> is_empty([[], []]), is_empty([[], [3]])
+    (True, False)
+    """
+    if isinstance(values, np.ndarray):
+        return values.size == 0
+    return isinstance(values, (list, tuple)) and all(is_empty(value) for value in values)
 
 
 def to_tensor(who: str, argument: str, values: Any, device: torch.device | None = None) -> Tensor:

@@ -174,7 +174,8 @@ class Head(Evaluated):
         loss and a collection that has seen the batch; in TRAIN, the loss and a ``train_op``, which
         with an ``optimizer`` is a callable: it clears the gradients, runs the backward pass (only
         into ``trainable_variables`` where given), calls the ``update_ops``, steps, and returns the
-        loss. With ``train_op_fn`` it is what ``train_op_fn(loss)`` returns.
+        loss. With ``train_op_fn`` it is what ``train_op_fn(loss)`` returns, and the ``update_ops``
+        are called right after that.
 
         Raises:
             ValueError: for an unknown mode, and in TRAIN unless exactly one of ``optimizer`` and

@@ -58,6 +58,7 @@ class BinaryClassHead(TensorHead):
         label_vocabulary: the names of class 0 and class 1.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
+            Rows that do not count come to it as 0, so let it take each row for itself.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, a number outside [0, 1], or a
             string with a ``label_vocabulary``.

@@ -34,6 +34,14 @@ class Batch(NamedTuple):
     rows: Tensor | None = None
     features: Mapping[str, Any] | None = None
 
+    @property
+    def counting(self) -> Tensor | None:
+        """Where a label counts, ``[D*, U]`` or ``[D*, 1]``; None for everywhere."""
+        # a weight that is learned needs the loss where it is 0
+        if self.weights is None or self.weights.requires_grad:
+            return self.labelled
+        return self.weights != 0
+
 
 class Measured(NamedTuple):
     """A block's losses, one per head, and what its tally observed.
@@ -125,7 +133,7 @@ class Block(nn.Module):
         else:
             # of the 0 that stands for what does not count, any link may make an infinity
             keep = labelled if weights is None else weights != 0
-            predictions = blank(head.inverse_link_fn(logits), keep)
+            predictions = blank(rows_of(head.custom_predictions(batch.logits)), keep)
         seen = None if labelled is None else product(labelled.to(logits.dtype), weights)
         return Observed(
             logits,

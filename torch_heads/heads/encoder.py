@@ -7,6 +7,7 @@ from itertools import pairwise
 from math import isnan, nan
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -64,6 +65,9 @@ class JoinedEncoder(Constants):
         owner = [i for i, size in enumerate(sizes) for _ in range(size)]
         may_be_nan = [head.may_miss and isnan(missing[i]) for i, head in enumerate(heads)]
         self._nan_may_miss = any(may_be_nan)
+        self._missing_rounds = any(
+            not isnan(value) and float(np.float32(value)) != value for value in missing
+        )
         widths = [head.logits_dimension for head in heads]
         self.constant("logit_owner", [i for i, width in enumerate(widths) for _ in range(width)])
         self.constant("owner", owner)
@@ -118,12 +122,15 @@ class JoinedEncoder(Constants):
             hint = "Move it by head.to(device)."
             raise ValueError(unexpected(who, "logits", expected, joined.device, hint))
         columns = self._columns(labels, joined)
-        found = self._weights(features, weights, joined)
+        found = self._weights(labels, features, weights, joined)
         labelled = rows = None
         if self._may_miss:
             # in the labels' own dtype, in which the missing one was written
             written = columns.dtype if columns.is_floating_point() else torch.float64
             labelled = columns != self.missing.to(written)
+            if self._missing_rounds and columns.dtype == torch.float64:
+                # or in float32, before they became float64
+                labelled &= columns != self.missing.float().double()
             if self._nan_may_miss:
                 labelled &= ~(columns.isnan() & self.nan_is_missing)
             found = None if found is None else blank(found, labelled)
@@ -131,15 +138,15 @@ class JoinedEncoder(Constants):
         columns = blank(columns.to(self.family.label_dtype(joined)), labelled)
         high = self.highest if self._high is None else self._high
         check_values(self._blame, "labels", columns, self._low, high)
+        batch = Batch(joined, columns, found, labelled, rows)
         # before anything is computed, so that no NaN spreads from what does not count
-        learned = found is not None and found.requires_grad  # and needs the loss at weight 0
-        keep = labelled if found is None or learned else found != 0
-        if keep is not None:
-            columns = blank(columns, keep)
-            if keep.shape[-1] not in (1, joined.shape[-1]):
-                keep = keep.index_select(-1, self.logit_owner)
-            joined = blank(joined, keep)
-        return Batch(joined, columns, found, labelled, rows)
+        keep = batch.counting
+        if keep is None:
+            return batch
+        columns = blank(columns, keep)
+        if keep.shape[-1] not in (1, joined.shape[-1]):
+            keep = keep.index_select(-1, self.logit_owner)
+        return batch._replace(logits=blank(joined, keep), labels=columns)
 
     def _columns(self, labels: Mapping[str, Any] | Tensor, logits: Tensor) -> Tensor:
         dtype = self.family.label_dtype(logits)
@@ -209,9 +216,15 @@ class JoinedEncoder(Constants):
         return joined.movedim(0, -2).flatten(-2)
 
     def _weights(
-        self, features: Features | None, weights: Mapping[str, Any], logits: Tensor
+        self,
+        labels: Mapping[str, Any] | Tensor,
+        features: Features | None,
+        weights: Mapping[str, Any],
+        logits: Tensor,
     ) -> Tensor | None:
         heads = self.heads
+        if isinstance(labels, Mapping) and not any(name in labels for name in self.names):
+            return None  # nor are there features to look for, maybe
         if not weights or not any(name in weights for name in self.names):
             if self._one_column and heads[0].weight_column is None:
                 return None
@@ -222,7 +235,8 @@ class JoinedEncoder(Constants):
         for head, name in zip(heads, self.names, strict=True):
             part = logits[..., start : start + head.logits_dimension]
             start += head.logits_dimension
-            one = head.encode_weights(features, weights.get(name), part)
+            absent = isinstance(labels, Mapping) and name not in labels
+            one = None if absent else head.encode_weights(features, weights.get(name), part)
             one = part.new_ones(()) if one is None else one
             found.append(one.expand(*logits.shape[:-1], head.labels_dimension))
         return torch.cat(found, dim=-1)

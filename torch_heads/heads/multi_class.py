@@ -44,6 +44,7 @@ class MultiClassHead(TensorHead):
         label_vocabulary: the names of the classes.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
+            Rows that do not count come to it as 0, so let it take each row for itself.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": an int that is no class id, or a
             string with a ``label_vocabulary``.

@@ -61,6 +61,8 @@ class MultiLabelHead(TensorHead):
         label_vocabulary: the names of the classes.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
+            Rows that do not count come to it as 0, so let it take each row for itself.
+            Among the labels of a row that does, missing entries are NaN.
         classes_for_class_based_metrics: the ids or names of classes that get metrics of their own.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the entry of a multi-hot row that means "not labelled": NaN or a number

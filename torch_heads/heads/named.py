@@ -70,6 +70,8 @@ class NamedInputs:
                 )
             )
         first = logits if isinstance(logits, Tensor) else logits[self.names[0]]
+        while isinstance(first, Mapping):  # the head is a `MultiHead`, too
+            first = next(iter(first.values()), None)
         first = to_tensor(self.title, "logits", first)
         if not first.is_floating_point():
             raise ValueError(

@@ -70,8 +70,9 @@ class NumberHead(TensorHead):
     def tensor_predictions(self, logits: Tensor) -> dict[str, Tensor]:
         """Return the predictions, and the logits where they differ."""
         logits = self.check_logits(logits)
-        mean = (self.inverse_link_fn or self.family.mean)(logits)
-        return {"predictions": mean, "logits": logits} if self.links else {"predictions": mean}
+        mean = self.family.mean if self.inverse_link_fn is None else self.custom_predictions
+        predictions = mean(logits)
+        return {"predictions": predictions, **({"logits": logits} if self.links else {})}
 
     def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
         """Return the regression, and all predictions."""

@@ -12,7 +12,7 @@ from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.tensors import check_logits, to_tensor
 from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block, Measured
-from torch_heads.heads.evaluated import Features, Labels
+from torch_heads.heads.evaluated import ABSENT, Features, Labels
 from torch_heads.heads.spec import ExportOutput
 from torch_heads.metrics.bound import Bound
 
@@ -137,6 +137,8 @@ class SequentialHeadWrapper(Head):
     ) -> Sequence[Batch]:
         """Return the static head's batch, with the padding masked."""
         logits = self._steps(logits)
+        if labels is ABSENT:
+            return self.static_head.encode(labels, logits)
         steps = self._mask(features, logits)
         if mask is not None:
             steps = steps & mask

@@ -114,6 +114,8 @@ def make_train_op(
 ) -> Any:
     """Return the step of an optimizer as a callable, or what ``train_op_fn`` returns.
 
+    The ``update_ops`` run in the step, or at once after ``train_op_fn``.
+
     Raises:
         ValueError: if not exactly one of ``optimizer`` and ``train_op_fn`` is given, or
             ``train_op_fn`` returns None, or an argument is of another type than documented.
@@ -138,6 +140,8 @@ def make_train_op(
         train_op = train_op_fn(loss)
         if train_op is None:
             raise ValueError(unexpected(who, "train_op_fn", "to return a train op", None))
+        for update in update_ops or ():
+            update()
         return train_op
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ValueError(

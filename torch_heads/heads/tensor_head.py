@@ -16,7 +16,7 @@ from torch_heads.functional.families import Balance, Categorical, Family
 from torch_heads.functional.labels import check_values, class_ids
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import blank, check_logits, is_text, to_tensor
+from torch_heads.functional.tensors import blank, check_logits, is_empty, is_text, to_tensor
 from torch_heads.functional.weights import WeightColumn, find_weights
 from torch_heads.heads.arguments import (
     LossFn,
@@ -142,8 +142,7 @@ class TensorHead(Head):
 
     def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels of a head of classes as a tensor; class names, if it takes them, as ids."""
-        empty = isinstance(labels, list) and not labels
-        if is_text(labels) or (self.takes_names and empty):
+        if is_text(labels) or (self.takes_names and is_empty(labels)):
             names, missing = self.label_vocabulary, self.missing_label
             labels = class_ids(self.title, labels, names, missing, mask)
         elif self.takes_names and labels is not None:
@@ -156,8 +155,15 @@ class TensorHead(Head):
         missing = self.missing_value
         if missing is None:
             return None
+        if isnan(missing):
+            return ~columns.isnan()
+        if not columns.is_floating_point():
+            return columns.to(torch.int64) != missing  # -1 would be 255 among uint8
         # in the labels' own dtype, in which the missing one was written
-        return ~columns.isnan() if isnan(missing) else columns != missing
+        there = columns != missing
+        rounded = float(np.float32(missing))
+        # or in float32, before they became float64
+        return there if rounded == missing else there & (columns != rounded)
 
     def as_dtype(self, columns: Tensor, dtype: torch.dtype) -> Tensor:
         """Return label columns in a dtype, and missing labels as that dtype writes them."""
@@ -196,23 +202,23 @@ class TensorHead(Head):
         if labels is ABSENT:
             columns = self.absent_columns(leading, device)
             mask = torch.zeros(leading, dtype=torch.bool, device=device)
+            weights = None
         else:
             if isinstance(labels, Stacked):
                 labels = self.unstack(labels.columns, mask)
             columns = self.label_columns(labels, leading, device, mask)
+            weights = self.encode_weights(features, weights, logits)
         there = self.present(columns)
         columns = columns.to(self.family.label_dtype(logits))
-        weights = self.encode_weights(features, weights, logits)
         rows = None if mask is None else mask.unsqueeze(-1)
         labelled = rows if there is None else there if rows is None else there & rows
         columns = blank(columns, labelled)
         check_values(self.title, "labels", columns, *self.label_range)
         weights = None if weights is None else blank(weights, labelled)
+        batch = Batch(logits, columns, weights, labelled, rows, features)
         # before anything is computed, so that no NaN spreads from what does not count
-        learned = weights is not None and weights.requires_grad  # and needs the loss at weight 0
-        keep = labelled if weights is None or learned else weights != 0
-        columns, logits = blank(columns, keep), blank(logits, keep)
-        return (Batch(logits, columns, weights, labelled, rows, features),)
+        keep = batch.counting
+        return (batch._replace(logits=blank(logits, keep), labels=blank(columns, keep)),)
 
     def encode_weights(
         self, features: Features | None, weights: Any, logits: Tensor
@@ -227,7 +233,12 @@ class TensorHead(Head):
             raise TypeError(unexpected(self.title, "loss_fn", "to be given", None))
         given = {"features": batch.features, "loss_reduction": self.loss_reduction}
         extra = {key: given[key] for key in self._loss_fn_arguments if key in given}
-        losses = self.loss_fn(labels=batch.labels, logits=batch.logits, **extra)
+        labels = batch.labels
+        if batch.labelled is not None and self.loss_dimension < self.labels_dimension:
+            # one loss of several labels: only the function can tell what it is without some
+            gap = ~batch.labelled & batch.labelled.any(-1, keepdim=True)
+            labels = labels.masked_fill(gap, nan)
+        losses = self.loss_fn(labels=labels, logits=batch.logits, **extra)
         shape = (*batch.logits.shape[:-1], self.loss_dimension)
         if isinstance(losses, Tensor) and not losses.is_floating_point():
             expected = "to return floating losses"
@@ -237,7 +248,19 @@ class TensorHead(Head):
             raise ValueError(
                 unexpected(self.title, "loss_fn", f"to return a tensor of shape {list(shape)}", got)
             )
-        return blank(losses, batch.labelled)
+        return blank(losses, batch.counting)
+
+    def custom_predictions(self, logits: Tensor) -> Tensor:
+        """Return what the user's ``inverse_link_fn`` gives, of the logits' shape."""
+        if self.inverse_link_fn is None:
+            raise TypeError(unexpected(self.title, "inverse_link_fn", "to be given", None))
+        predictions = self.inverse_link_fn(logits)
+        if not isinstance(predictions, Tensor) or predictions.shape != logits.shape:
+            tensor = isinstance(predictions, Tensor)
+            got = list(predictions.shape) if tensor else type(predictions).__name__
+            expected = f"to return a tensor of shape {list(logits.shape)}"
+            raise ValueError(unexpected(self.title, "inverse_link_fn", expected, got))
+        return predictions
 
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
         """Return this head's loss."""

@@ -140,7 +140,11 @@ class Recall(ThresholdReading):
 
 @dataclass(frozen=True)
 class AUC(Reading):
-    """The area under the ROC curve over the originals' grid of 200 thresholds."""
+    """The area under the ROC curve over the originals' grid of 200 thresholds.
+
+    A logit of NaN counts as the lowest score, here and in all that is read from scores; it shows
+    in the loss, which is NaN.
+    """
 
     higher_is_better = True
 
