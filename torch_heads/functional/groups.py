@@ -25,6 +25,11 @@ class Groups(Constants):
     [torch.Size([5, 2, 4]), torch.Size([5, 1, 2])]
     """
 
+    index: Tensor
+    padding: Tensor
+    members: Tensor
+    inverse: Tensor
+
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         self.widths = list(widths)
@@ -36,42 +41,41 @@ class Groups(Constants):
             by_size: dict[int, list[int]] = {}
             for i, width in enumerate(widths):
                 by_size.setdefault(1 << (width - 1).bit_length(), []).append(i)
+            index, padding = [], []
             for size, members in by_size.items():
                 padded = min(size, max(widths[i] for i in members))
-                b = len(self.buckets)
                 self.buckets.append((len(members), padded))
                 order += members
                 step = torch.arange(padded)
                 own = torch.tensor([widths[i] for i in members]).unsqueeze(-1)
                 start = torch.tensor([starts[i] for i in members]).unsqueeze(-1)
-                index = start + torch.minimum(step, own - 1)
-                self.constant(f"members_{b}", torch.tensor(members))
-                self.constant(f"index_{b}", index.flatten())
-                self.constant(f"padding_{b}", step >= own)
+                index.append((start + torch.minimum(step, own - 1)).flatten())
+                padding.append((step >= own).flatten())
+            self.constant("index", torch.cat(index))
+            self.constant("padding", torch.cat(padding))
+            self.constant("members", order)
             self.constant("inverse", torch.tensor(order).argsort())
 
     def spread(self, values: Tensor, fill: float) -> list[Tensor]:
         """Return values ``[..., C]`` of each logit as ``[..., groups, width]`` per bucket."""
         if self.uniform:
             return [values.view(*values.shape[:-1], len(self.widths), self.widths[0])]
-        parts = []
-        for b, shape in enumerate(self.buckets):
-            part = values.index_select(-1, self.get_buffer(f"index_{b}"))
-            part = part.view(*values.shape[:-1], *shape)
-            parts.append(part.masked_fill(self.get_buffer(f"padding_{b}"), fill))
-        return parts
+        # all at once: the backward pass of each bucket would fill a tensor of all logits
+        padded = values.index_select(-1, self.index).masked_fill_(self.padding, fill)
+        parts = padded.split([count * width for count, width in self.buckets], dim=-1)
+        return [
+            part.unflatten(-1, shape) for part, shape in zip(parts, self.buckets, strict=True)
+        ]
 
     def pick(self, values: Tensor) -> list[Tensor]:
         """Return values ``[..., groups]`` of each group as ``[..., groups]`` per bucket."""
         if self.uniform:
             return [values]
-        return [
-            values.index_select(-1, self.get_buffer(f"members_{b}"))
-            for b in range(len(self.buckets))
-        ]
+        counts = [count for count, _ in self.buckets]
+        return list(values.index_select(-1, self.members).split(counts, dim=-1))
 
     def gather(self, parts: Sequence[Tensor]) -> Tensor:
         """Return values per bucket as ``[..., groups]``, the inverse of `pick`."""
         if self.uniform:
             return parts[0]
-        return torch.cat(list(parts), dim=-1).index_select(-1, self.get_buffer("inverse"))
+        return torch.cat(list(parts), dim=-1).index_select(-1, self.inverse)
