@@ -21,7 +21,7 @@ class Groups(Constants):
         widths: how many logits each group has, in order.
 
     >>> groups = Groups([3, 4, 2])
-    >>> [part.shape for part in groups.spread(torch.zeros(5, 9), fill=0.0)]
+    >>> [part.shape for part in groups.spread(groups.pad(torch.zeros(5, 9), fill=0.0))]
     [torch.Size([5, 2, 4]), torch.Size([5, 1, 2])]
     """
 
@@ -34,7 +34,8 @@ class Groups(Constants):
         super().__init__()
         self.widths = list(widths)
         self.uniform = len(set(widths)) == 1
-        self.buckets: list[tuple[int, int]] = []
+        #: How many groups there are of each padded width.
+        self.buckets = [(len(widths), widths[0])] if self.uniform else []
         starts = list(accumulate(widths, initial=0))
         order: list[int] = []
         if not self.uniform:
@@ -56,23 +57,24 @@ class Groups(Constants):
             self.constant("members", order)
             self.constant("inverse", torch.tensor(order).argsort())
 
-    def spread(self, values: Tensor, fill: float) -> list[Tensor]:
-        """Return values ``[..., C]`` of each logit as ``[..., groups, width]`` per bucket."""
+    def pad(self, values: Tensor, fill: float) -> Tensor:
+        """Return values ``[..., C]`` of each logit, bucket by bucket and padded."""
         if self.uniform:
-            return [values.view(*values.shape[:-1], len(self.widths), self.widths[0])]
-        # all at once: the backward pass of each bucket would fill a tensor of all logits
-        padded = values.index_select(-1, self.index).masked_fill_(self.padding, fill)
-        parts = padded.split([count * width for count, width in self.buckets], dim=-1)
-        return [
-            part.unflatten(-1, shape) for part, shape in zip(parts, self.buckets, strict=True)
-        ]
+            return values
+        return values.index_select(-1, self.index).masked_fill_(self.padding, fill)
+
+    def spread(self, padded: Tensor) -> list[Tensor]:
+        """Return what `pad` returned as ``[..., groups, width]`` per bucket."""
+        parts = torch.split(padded, [count * width for count, width in self.buckets], dim=-1)
+        leading = padded.shape[:-1]
+        return [part.view(*leading, *size) for part, size in zip(parts, self.buckets, strict=True)]
 
     def pick(self, values: Tensor) -> list[Tensor]:
         """Return values ``[..., groups]`` of each group as ``[..., groups]`` per bucket."""
         if self.uniform:
             return [values]
         counts = [count for count, _ in self.buckets]
-        return list(values.index_select(-1, self.members).split(counts, dim=-1))
+        return list(torch.split(values.index_select(-1, self.members), counts, dim=-1))
 
     def gather(self, parts: Sequence[Tensor]) -> Tensor:
         """Return values per bucket as ``[..., groups]``, the inverse of `pick`."""

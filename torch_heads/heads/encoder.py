@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import isnan, nan
+from math import inf, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.groups import Groups
 from torch_heads.functional.labels import check_values, whole_numbers
 from torch_heads.functional.tensors import blank
 from torch_heads.heads.block import Batch
@@ -29,6 +30,7 @@ class JoinedEncoder(Constants):
 
     Args:
         heads: the heads, of equal families.
+        groups: how logits of class ids are padded; None for other families.
         logits: where each one's logits stand among the stacked logits of the `MultiHead`.
         labels: where each one's labels stand among the stacked labels.
     """
@@ -42,13 +44,19 @@ class JoinedEncoder(Constants):
     labels_index: Tensor
 
     def __init__(
-        self, heads: Sequence[TensorHead], logits: Sequence[slice], labels: Sequence[slice]
+        self,
+        heads: Sequence[TensorHead],
+        groups: Groups | None,
+        logits: Sequence[slice],
+        labels: Sequence[slice],
     ) -> None:
         super().__init__()
         self.heads = tuple(heads)  # in a tuple, they do not become child modules
         self.names = [head.name or "" for head in heads]
         self.family = heads[0].family
-        self._logits = self._run("logits_index", logits)
+        self._padded = (groups,) if groups is not None and not groups.uniform else ()
+        padded = self._padded[0].index.tolist() if self._padded else None
+        self._logits = self._run("logits_index", logits, padded)
         self._labels = self._run("labels_index", labels)
         sizes = [head.labels_dimension for head in heads]
         self._size = sizes[0] if len(set(sizes)) == 1 else None
@@ -69,32 +77,23 @@ class JoinedEncoder(Constants):
             not isnan(value) and float(np.float32(value)) != value for value in missing
         )
         widths = [head.logits_dimension for head in heads]
-        self.constant("logit_owner", [i for i, width in enumerate(widths) for _ in range(width)])
+        logit_owner = [i for i, width in enumerate(widths) for _ in range(width)]
+        self.constant("logit_owner", [logit_owner[i] for i in padded or range(len(logit_owner))])
         self.constant("owner", owner)
         self.constant("highest", [highs[i] for i in owner])
         missing_columns = torch.tensor([missing[i] for i in owner], dtype=torch.float64)
         self.constant("missing", missing_columns)
         self.constant("nan_is_missing", [may_be_nan[i] for i in owner])
 
-    def _run(self, name: str, parts: Sequence[slice]) -> slice | None:
+    def _run(
+        self, name: str, parts: Sequence[slice], padded: Sequence[int] | None = None
+    ) -> slice | None:
         """Return the columns as one slice, which is a view, or keep their index and return None."""
-        if all(left.stop == right.start for left, right in pairwise(parts)):
+        if padded is None and all(left.stop == right.start for left, right in pairwise(parts)):
             return slice(parts[0].start, parts[-1].stop)
-        index = torch.tensor([i for part in parts for i in range(part.start, part.stop)])
-        self.constant(name, index)
+        index = [i for part in parts for i in range(part.start, part.stop)]
+        self.constant(name, index if padded is None else [index[i] for i in padded])
         return None
-
-    def take_logits(self, stacked: Tensor) -> Tensor:
-        """Return the logits of these heads out of those of all heads."""
-        if self._logits is None:
-            return stacked.index_select(-1, self.logits_index)
-        return stacked[..., self._logits]
-
-    def take_labels(self, stacked: Tensor) -> Tensor:
-        """Return the labels of these heads out of those of all heads."""
-        if self._labels is None:
-            return stacked.index_select(-1, self.labels_index)
-        return stacked[..., self._labels]
 
     def encode(
         self,
@@ -103,9 +102,11 @@ class JoinedEncoder(Constants):
         features: Features | None,
         weights: Mapping[str, Any],
     ) -> Batch:
-        """Return the checked batch of all heads."""
+        """Return the checked batch of all heads, out of stacked columns or dicts by head name."""
         if isinstance(logits, Tensor):
-            joined = logits
+            self._check_device(logits)
+            index = self.logits_index if self._logits is None else None
+            joined = logits[..., self._logits] if index is None else logits.index_select(-1, index)
         else:
             each = [
                 head.check_logits(logits[name])
@@ -114,13 +115,9 @@ class JoinedEncoder(Constants):
             if any(one.shape[:-1] != each[0].shape[:-1] for one in each):
                 return self._encode_ragged(labels, each, features, weights)
             joined = torch.cat(each, dim=-1)
-        if joined.device != self.owner.device:
-            who, expected = (
-                f"MultiHead of {preview(self.names)}",
-                f"on its device {self.owner.device}",
-            )
-            hint = "Move it by head.to(device)."
-            raise ValueError(unexpected(who, "logits", expected, joined.device, hint))
+            self._check_device(joined)
+            for groups in self._padded:
+                joined = joined.index_select(-1, groups.index)
         columns = self._columns(labels, joined)
         found = self._weights(labels, features, weights, joined)
         labelled = rows = None
@@ -141,16 +138,29 @@ class JoinedEncoder(Constants):
         batch = Batch(joined, columns, found, labelled, rows)
         # before anything is computed, so that no NaN spreads from what does not count
         keep = batch.counting
-        if keep is None:
-            return batch
-        columns = blank(columns, keep)
-        if keep.shape[-1] not in (1, joined.shape[-1]):
-            keep = keep.index_select(-1, self.logit_owner)
-        return batch._replace(logits=blank(joined, keep), labels=columns)
+        if keep is not None:
+            batch = batch._replace(labels=blank(columns, keep))
+            if keep.shape[-1] not in (1, joined.shape[-1]):
+                keep = keep.index_select(-1, self.logit_owner)
+            joined = blank(joined, keep)
+        for groups in self._padded:
+            joined = joined.masked_fill_(groups.padding, -inf)
+        return batch._replace(logits=joined)
+
+    def _check_device(self, logits: Tensor) -> None:
+        if logits.device != self.owner.device:
+            who, expected = (
+                f"MultiHead of {preview(self.names)}",
+                f"on its device {self.owner.device}",
+            )
+            hint = "Move it by head.to(device)."
+            raise ValueError(unexpected(who, "logits", expected, logits.device, hint))
 
     def _columns(self, labels: Mapping[str, Any] | Tensor, logits: Tensor) -> Tensor:
         dtype = self.family.label_dtype(logits)
         if isinstance(labels, Tensor):
+            index = self.labels_index if self._labels is None else None
+            labels = labels[..., self._labels] if index is None else labels.index_select(-1, index)
             if labels.is_floating_point() and not dtype.is_floating_point:
                 # class ids among floats, where NaN is how a missing label is written
                 missing = self.missing.to(labels.dtype)
@@ -257,7 +267,7 @@ class JoinedEncoder(Constants):
     def _encode_ragged(
         self,
         labels: Mapping[str, Any] | Tensor,
-        logits: Sequence[Tensor],
+        given_logits: Sequence[Tensor],
         features: Features | None,
         weights: Mapping[str, Any],
     ) -> Batch:
@@ -266,7 +276,7 @@ class JoinedEncoder(Constants):
         Only a dict of labels fits such logits.
         """
         each: list[Batch] = []
-        for head, name, own in zip(self.heads, self.names, logits, strict=True):
+        for head, name, own in zip(self.heads, self.names, given_logits, strict=True):
             given = labels.get(name, ABSENT) if isinstance(labels, Mapping) else labels
             each += head.encode(given, own, features, weights.get(name))
         length = max(batch.labels[..., 0].numel() for batch in each)
@@ -280,8 +290,11 @@ class JoinedEncoder(Constants):
                 return torch.ones_like(like, dtype=dtype)
             return values.expand(like.shape)
 
+        logits = joined([batch.logits for batch in each])
+        for groups in self._padded:
+            logits = groups.pad(logits, -inf)
         return Batch(
-            joined([batch.logits for batch in each]),
+            logits,
             joined([batch.labels for batch in each]),
             joined([filled(b.weights, b.labels, b.logits.dtype) for b in each]),
             joined([filled(b.labelled, b.labels, torch.bool) for b in each]),

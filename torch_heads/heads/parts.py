@@ -114,7 +114,7 @@ class Together(Part):
         super().__init__()
         self.positions = list(positions)
         self.block = JoinedBlock(heads)
-        self.encoder = JoinedEncoder(heads, logits, labels)
+        self.encoder = JoinedEncoder(heads, self.block.groups, logits, labels)
         self.blocks = (self.block,)
 
     def encode(
@@ -126,10 +126,6 @@ class Together(Part):
         mask: Tensor | None,
     ) -> Sequence[Batch]:
         """Return the batch of the block."""
-        if isinstance(labels, Tensor):
-            labels = self.encoder.take_labels(labels)
-        if isinstance(logits, Tensor):
-            logits = self.encoder.take_logits(logits)
         return (self.encoder.encode(labels, logits, features, weights),)
 
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
