@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -197,12 +198,44 @@ def test_a_step_that_was_cut_leaves_nothing_to_the_next_training() -> None:
     assert_same(gradients([0], 3, module=module), expected([0], 3))
 
 
-def test_labels_without_a_number_of_examples_are_refused() -> None:
-    head = th.BinaryClassHead(label_vocabulary=["no", "yes"])
-    module = HeadModule(nn.Linear(2, 1), head, global_normalization=True)
-    loader = DataLoader([(torch.zeros(3, 2), "yes")], batch_size=None)
+def fit(labels: Any, normalization: bool, accumulate: int) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name="even"), th.MultiClassHead(3, name="kind")])
+    module = HeadModule(nn.Linear(2, 4), head, global_normalization=normalization)
+    batches = DataLoader([(torch.zeros(3, 2), labels)] * 2, batch_size=None)  # type: ignore[arg-type]
+    quiet_trainer(accumulate_grad_batches=accumulate).fit(module, batches)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    "even",
+    [torch.tensor([0, 7, 1]), torch.tensor([0, 1]), torch.zeros(3, 2), ["no", "yes", "no"], None],
+    ids=["a value", "fewer", "a shape", "names", "none"],
+)
+def test_bad_labels_are_refused_in_the_words_of_the_head(even: Any, accumulate: int) -> None:
+    labels = {"even": even, "kind": torch.tensor([0, 1, 2])}
+    messages = []
+    for normalization in (False, True):
+        with pytest.raises(ValueError, match="BinaryClassHead 'even'") as error:
+            fit(labels, normalization, accumulate)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+
+
+class Hidden:
+    """Labels that tell their number to NumPy alone."""
+
+    def __init__(self, labels: Any) -> None:
+        self.labels = labels
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.labels
+
+
+def test_labels_without_a_number_of_examples_can_wait_for_no_other_batch() -> None:
+    labels = {"even": Hidden(np.zeros(3)), "kind": Hidden(np.zeros(3, dtype=int))}
+    fit(labels, True, 1)
     with pytest.raises(ValueError, match="of which the number of examples shows before"):
-        quiet_trainer().fit(module, loader)
+        fit(labels, True, 2)
 
 
 # ---- what torchrun runs in each of two processes ----

@@ -1,5 +1,6 @@
 """A backbone and a head train, evaluate and predict under Lightning's trainer."""
 
+import contextlib
 import csv
 import os
 import sys
@@ -25,7 +26,7 @@ from tests.cases import CASES, Case
 from tests.integrations.launch import torchrun
 from tests.integrations.trainers import expected_warnings, quiet_trainer
 from tests.mixture import mixture, random_batch
-from torch_heads.integrations.lightning import HeadModule
+from torch_heads.integrations.lightning import HeadModule, RandomState
 from torch_heads.integrations.lightning.batch import Batch
 from torch_heads.integrations.lightning.window import count_labels
 
@@ -138,6 +139,44 @@ def test_training_logs_the_loss_of_every_step_and_of_every_head(tmp_path: Path) 
     assert [(line["epoch"], line["step"]) for line in validated] == [("0", "4"), ("1", "9")]
 
 
+def test_accumulated_batches_are_logged_once(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path)
+    trainer = quiet_trainer(logger=logger, log_every_n_steps=1, accumulate_grad_batches=2)
+    trainer.fit(make_module(), loader())
+    with open(f"{logger.log_dir}/metrics.csv", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["step"] for line in lines if line["train/loss/ink"]] == ["0", "1", "2"]
+
+
+class Monitored(Callback):
+    """Keeps what callbacks see after each batch."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Tensor]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        self.seen.append(dict(trainer.callback_metrics))
+
+
+def test_callbacks_see_the_loss_of_every_head_at_every_step() -> None:
+    kept, module = Monitored(), make_module()
+    quiet_trainer(callbacks=[kept], log_every_n_steps=2).fit(module, loader())
+    assert len(kept.seen) == 5
+    for values in kept.seen:
+        losses = torch.stack([values[f"train/loss/{name}"] for name in module.head.names])
+        loss = (losses * module.head.head_weights).sum()
+        assert_close(loss, values["train/loss"], check_dtype=False)
+    assert len({float(values["train/loss/ink"]) for values in kept.seen}) == 5
+
+
+def test_checkpoints_within_an_epoch_may_follow_the_loss_of_a_head(tmp_path: Path) -> None:
+    best = ModelCheckpoint(tmp_path, "{step}", monitor="train/loss/ink", save_top_k=-1)
+    stop = EarlyStopping("train/loss/ink", patience=9)
+    trainer = quiet_trainer(enable_checkpointing=True, callbacks=[best, stop], val_check_interval=2)
+    trainer.fit(make_module(), loader(), loader())
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["step=2.ckpt", "step=4.ckpt"]
+
+
 def test_very_many_values_reach_the_loggers_and_the_callbacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +221,30 @@ def test_checkpoints_are_named_by_keys_with_slashes_and_dots(tmp_path: Path) -> 
     auc, accuracy = trainer.callback_metrics[EVEN], trainer.callback_metrics[key]
     (file,) = tmp_path.iterdir()
     assert file.name == f"auc={auc:.3f}-accuracy={accuracy:.3f}.ckpt"
+
+
+# ---- several data loaders ----
+
+
+@pytest.mark.parametrize("stage", ["val", "test", "fit"])
+def test_the_metrics_are_those_of_all_data_loaders_together(stage: str) -> None:
+    module, trainer = make_module(), quiet_trainer()
+    parts = [rows()[:9], rows()[9:]]
+    loaders = [loader(part) for part in parts]
+    if stage == "fit":
+        trainer.fit(module, loader(), loaders)
+        stage = "val"
+    else:
+        (trainer.validate if stage == "val" else trainer.test)(module, loaders, verbose=False)
+    assert_logged(trainer.callback_metrics, stage, evaluated(module, *parts))
+
+
+def test_predictions_come_by_data_loader() -> None:
+    module, inputs = make_module(), torch.randn(5, 20)
+    loaders = [DataLoader([part], batch_size=None) for part in (inputs[:2], inputs[2:])]
+    found = quiet_trainer().predict(module, loaders)
+    parts = [predictions["ink", "predictions"] for (predictions,) in found]
+    assert_close(torch.cat(parts), module(inputs)["ink/predictions"])
 
 
 # ---- what may be given ----
@@ -249,6 +312,29 @@ def test_wrong_arguments_are_refused() -> None:
     for wrong in (0, -3, True, 2.0, "eager"):
         with pytest.raises(ValueError, match="expected in_features as a positive integer, 'lazy'"):
             HeadModule(nn.Identity(), small_head(), in_features=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("argument", ["optimizer", "lr_scheduler"])
+def test_what_cannot_make_an_optimizer_or_a_scheduler_is_refused(argument: str) -> None:
+    backbone = nn.Linear(4, 3)
+    for given in ("adam", torch.optim.SGD(backbone.parameters(), lr=0.1)):
+        message = rf"HeadModule: expected {argument} as a callable .*, got {type(given).__name__}"
+        with pytest.raises(TypeError, match=message):
+            HeadModule(backbone, small_head(), **{argument: given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("first", ["sanity check", "validate", "test", "predict"])
+def test_a_lazy_width_that_an_evaluation_found_can_be_trained(first: str) -> None:
+    module = HeadModule(nn.Linear(20, 7), small_head(), in_features="lazy")
+    batches = loader(unweighted(rows()))
+    if first == "predict":
+        quiet_trainer().predict(module, DataLoader(torch.randn(5, 20)))
+    elif first != "sanity check":
+        getattr(quiet_trainer(), first)(module, batches, verbose=False)
+    trainer = quiet_trainer()
+    trainer.fit(module, batches, batches)
+    assert module.projection.weight.shape == (3, 7)
+    assert trainer.optimizers[0].state[module.projection.weight]["exp_avg"].any()
 
 
 def test_only_trainable_parameters_are_optimized() -> None:
@@ -326,7 +412,7 @@ def test_labels_of_any_form_are_counted_before_the_forward_pass(case: Case) -> N
     head = case.head(weight_column="w")
     batch = Batch(None, case.batch.labels, case.batch.features)
     wanted = head.divisors(case.batch.labels, case.batch.logits, case.batch.features)
-    found = count_labels(head, [batch, batch], torch.device("cpu"))
+    found = count_labels(head, [batch, batch], pytest.fail, torch.device("cpu"))
     assert_close(found, 2 * wanted, check_dtype=False)
 
 
@@ -375,6 +461,41 @@ def test_a_resumed_run_shuffles_and_drops_out_as_the_uninterrupted_one(
         fit(tmp_path / "cut", Interrupt())
     resumed = fit(tmp_path / "cut", ckpt_path=tmp_path / "cut" / "last.ckpt")
     assert_close(resumed, whole, rtol=0, atol=0, equal_nan=True)
+
+
+class AtStart(Callback):
+    """Keeps the random state with which a training starts."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self.state = torch.get_rng_state()
+
+
+def state_at_start(states: RandomState) -> Tensor:
+    module, kept = make_module(), AtStart()
+    torch.manual_seed(7)
+    quiet_trainer(callbacks=[states, kept]).fit(module, loader())
+    return kept.state
+
+
+class Fail(Callback):
+    """Stops an evaluation."""
+
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        raise RuntimeError("the machine is gone")
+
+
+@pytest.mark.parametrize("callbacks", [[], [Fail()]], ids=["evaluated", "failed"])
+def test_a_random_state_is_put_back_only_in_the_run_that_loads_it(
+    tmp_path: Path, callbacks: list[Callback]
+) -> None:
+    path, states = tmp_path / "module.ckpt", RandomState()
+    trainer = quiet_trainer(callbacks=[states])
+    trainer.fit(make_module(), loader())
+    trainer.save_checkpoint(path)
+    evaluator = quiet_trainer(callbacks=[states, *callbacks])
+    with contextlib.suppress(RuntimeError):
+        evaluator.validate(make_module(), loader(), ckpt_path=path, verbose=False)
+    assert_close(state_at_start(states), state_at_start(RandomState()))
 
 
 def test_the_report_of_a_test_is_written(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from html.parser import HTMLParser
 from io import StringIO
-from math import nan
+from math import inf, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -216,6 +217,7 @@ def test_the_confusions_are_those_of_scikit_learn(device: torch.device) -> None:
     assert np.ma.getmaskarray(image)[3].all()
     assert [label.get_text() for label in left.get_xticklabels()] == list(names)
     assert row_names(left) == row_names(right) == list(names)
+    assert right.get_ylim() == left.get_ylim()  # a class has one height in both
     recall, precision = (line.get_xdata() for line in right.lines)
     np.testing.assert_allclose(recall[:3], image.diagonal()[:3])
     counts = confusion_matrix(ids, logits.argmax(-1))
@@ -269,6 +271,44 @@ def test_residuals_are_those_of_numpy() -> None:
     np.testing.assert_allclose(shares, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize(("error", "low", "high"), [(3.0, 2.5, 4.0), (0.0, 0.0, 1e-15)])
+def test_an_error_that_all_rows_have_is_drawn_where_it_is(
+    error: float, low: float, high: float
+) -> None:
+    head = th.RegressionHead(name="ink")
+    metrics = head.update_metrics(logits=[[error], [1 + error]], labels=[0, 1])
+    right = report_figures(head, metrics)["ink-residuals"].axes[1]
+    errors, shares = right.lines[0].get_data()
+    assert len(errors) == 2
+    assert low < min(errors) <= max(errors) < high
+    assert shares[-1] == 1
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("wild", [1e30, inf, -inf, nan])
+def test_residuals_that_are_not_finite_are_left_out(
+    columns: int, wild: float, tmp_path: Path
+) -> None:
+    head = th.RegressionHead(columns, name="ink")
+    logits = torch.tensor([0.0, 1.0, 2.0, wild])[:, None].expand(-1, columns)
+    metrics = head.update_metrics(logits=logits, labels=torch.ones(4, columns))
+    left, right = report_figures(head, metrics)["ink-residuals"].axes
+    assert max(map(abs, left.get_xlim())) < 2
+    errors, shares = right.lines[0].get_data()
+    assert max(errors) < 2
+    assert shares[-1] == 0.75
+    page = Page(write_report(head, metrics, tmp_path))
+    assert "25.000% of the residuals are not finite" in page.text
+
+
+def test_means_without_an_error_are_drawn_from_zero() -> None:
+    head = th.PoissonRegressionHead(name="count")
+    metrics = head.update_metrics(logits=[[5.0], [5.01]], labels=[148, 149])
+    low, high = report_figures(head, metrics)["count-means"].axes[0].get_xlim()
+    assert low < 0
+    assert high > 149
+
+
 def test_an_error_is_drawn_only_where_the_loss_is_that_of_the_predictions() -> None:
     linked = th.RegressionHead(name="ink", inverse_link_fn=torch.exp)
     for head in (linked, th.PoissonRegressionHead(name="ink")):
@@ -283,6 +323,29 @@ def test_the_label_coverage_is_ranked() -> None:
     (axes,) = report_figures(head, metrics)["label-coverage"].axes
     assert row_names(axes) == ["b", "a", "c"]
     assert [bar.get_width() for bar in axes.patches] == [0.25, 0.75, 1]
+
+
+@pytest.mark.parametrize(("count", "shown"), [(21, 21), (22, 20)])
+def test_no_gap_stands_for_one_head_alone(count: int, shown: int) -> None:
+    head = th.MultiHead([th.RegressionHead(name=f"r{i}", missing_label=nan) for i in range(count)])
+    labels = torch.tensor([[1.0] * count, [nan] * count])
+    metrics = head.update_metrics(logits=torch.zeros(2, count), labels=labels)
+    ranked, spread = report_figures(head, metrics)["label-coverage"].axes
+    assert len(row_names(ranked)) == shown
+    assert all(tick % 1 == 0 for tick in spread.get_yticks())  # heads are counted whole
+
+
+def test_a_head_without_any_row_has_no_coverage_to_draw(tmp_path: Path) -> None:
+    head = th.MultiHead([th.RegressionHead(name=name, missing_label=nan) for name in "abc"])
+    metrics = head.update_metrics(logits=torch.zeros(2, 3), labels={"b": [1.0, nan]})
+    (axes,) = report_figures(head, metrics)["label-coverage"].axes
+    assert row_names(axes) == ["b"]
+    page = Page(write_report(head, metrics, tmp_path / "some"))
+    assert "Without any label: ['a', 'c']" in page.text
+    metrics = head.update_metrics(head.metrics(), logits=torch.zeros(2, 3), labels={})
+    page = Page(write_report(head, metrics, tmp_path / "none"))
+    assert "Without any label: ['a', 'b', 'c']" in page.text
+    assert page.images == []
 
 
 # ---- many heads ----
@@ -404,6 +467,7 @@ def test_prefixed_clones_are_reported_alike(binary: Seen) -> None:
         (th.BinaryClassHead(), [1.0], "No curves for want of labels of both kinds"),
         (th.MultiClassHead(3000), [5], "too many classes"),
         (th.BinaryClassHead(), [0.5], "between 0 and 1"),
+        (th.RegressionHead(), [1e30], "100.000% of the residuals are not finite, or beyond 2**60"),
         (th.RegressionHead(), [], "No labels were seen"),
         (th.MultiClassHead(40), [], "No labels were seen"),
     ],
@@ -433,6 +497,59 @@ def test_metrics_of_another_head_are_refused() -> None:
         report_figures(th.BinaryClassHead(), metrics.compute)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected head as a head, got ReadingCollection"):
         report_figures(metrics, metrics)  # type: ignore[arg-type]
+
+
+# what makes heads whose metrics have the same keys, and what tells the first from the second
+ALIKE = [
+    (partial(th.RegressionHead, 3), th.RegressionHead, "3 normal label columns"),
+    (th.RegressionHead, partial(th.RegressionHead, 3), "1 normal label column"),
+    (th.RegressionHead, th.PoissonRegressionHead, "1 normal label column"),
+    (th.PoissonRegressionHead, th.BinaryClassHead, "1 poisson label column"),
+    (partial(th.MultiLabelHead, 2), partial(th.MultiLabelHead, 4), "2 bernoulli label columns"),
+    (partial(th.MultiClassHead, 3), partial(th.MultiClassHead, 5), "3 categorical classes"),
+    (partial(th.MultiClassHead, 3), th.BinaryClassHead, "3 categorical classes"),
+]
+
+
+@pytest.mark.parametrize(("make", "make_other", "wanted"), ALIKE)
+@pytest.mark.parametrize("names", ["x", "wxy"], ids=["alone", "one of a family"])
+def test_metrics_of_another_head_with_the_same_keys_are_refused(
+    make: Callable[..., th.Head],
+    make_other: Callable[..., th.Head],
+    wanted: str,
+    names: str,
+    tmp_path: Path,
+) -> None:
+    other = th.MultiHead([make_other(name=name) for name in names])
+    logits = torch.zeros(2, other.logits_dimension)
+    labels = torch.zeros(2, other.labels_dimension, dtype=torch.int64)
+    metrics = other.update_metrics(logits=logits, labels=labels)
+    with pytest.raises(ValueError, match=f"'x': expected metrics of {wanted}, got [0-9]"):
+        write_report(make(name="x"), metrics, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_report_removes_the_pictures_of_an_earlier_one_and_no_other_file(
+    binary: Seen, tmp_path: Path
+) -> None:
+    many, metrics = wide(9)
+    write_report(many, metrics, tmp_path)
+    first, changed, *gone = sorted(tmp_path.glob("*.png"))
+    copy = tmp_path / "my-favourite.png"
+    copy.write_bytes(first.read_bytes())
+    changed.write_bytes(b"drawn over")
+    (tmp_path / "notes.txt").write_text("mine")
+    write_report(binary.head, binary.metrics, tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "report.html",
+        "even-curves.png",
+        "label-coverage.png",
+        copy.name,
+        changed.name,
+        "notes.txt",
+    }
+    assert changed.read_bytes() == b"drawn over"
+    assert len(gone) > 4
 
 
 def test_reports_leave_pyplot_alone_and_can_be_written_in_threads(

@@ -20,11 +20,17 @@ from torch_heads.functional.reductions import safe_divide
 from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
 from torch_heads.integrations.lightning.batch import Batch
+from torch_heads.integrations.lightning.projection import make_projection, project
 from torch_heads.integrations.lightning.resume import RandomState
-from torch_heads.integrations.lightning.window import block_losses, count_labels, split_by_block
+from torch_heads.integrations.lightning.window import (
+    batch_divisors,
+    block_losses,
+    count_labels,
+    split_by_block,
+)
 from torch_heads.metrics.tally import CallTally
 
-MOST_LOGGED = 256  # values at once; Lightning takes 0.3 ms for each
+MOST_LOGGED = 256  # metrics of an epoch; Lightning takes 0.3 ms for each
 
 
 class HeadModule(LightningModule):
@@ -35,11 +41,12 @@ class HeadModule(LightningModule):
     alone. It returns the logits, or a dict of logits by head name; with ``in_features``, hidden
     features ``[D0, ..., DN, in_features]``, from which a linear layer makes the logits.
 
-    Logged are ``train/loss`` at every step, ``train/loss/<head>`` with the logger's steps, and for
-    ``val`` and ``test`` every metric key, such as ``val/auc/even``, and ``val/loss``: the loss of
-    the whole epoch, in which labels count and not batches. (Sums count as means over batches.)
-    The metrics are those of `Head.metric_collection`, which stays readable after the epoch. More
-    than `MOST_LOGGED` at once reach loggers and callbacks, but not the table of `Trainer.test`.
+    Logged are ``train/loss`` and ``train/loss/<head>`` at every step, and for ``val`` and ``test``
+    every metric key, such as ``val/auc/even``, and ``val/loss``: the loss of the whole epoch, in
+    which labels count and not batches; of sums, the mean over batches. Several data loaders count
+    as one. The metrics are those of `Head.metric_collection`, which stays readable after the epoch.
+    More than `MOST_LOGGED` of them, and ``train/loss/<head>``, reach loggers and callbacks alone,
+    and not the table of `Trainer.test`.
 
     Args:
         backbone: any module.
@@ -54,7 +61,7 @@ class HeadModule(LightningModule):
         report: a folder for a report of the test metrics (`torch_heads.integrations.report`).
 
     Raises:
-        TypeError: if ``head`` is not a head.
+        TypeError: if ``head`` is not a head, or ``optimizer`` or ``lr_scheduler`` is not callable.
         ValueError: if ``in_features`` is not allowed, or a batch is not what the head takes.
 
     >>> from torch_heads import BinaryClassHead
@@ -78,10 +85,14 @@ class HeadModule(LightningModule):
         title = type(self).__name__
         if not isinstance(head, Head):
             raise TypeError(unexpected(title, "head", "as a head", type(head).__name__))
+        for name, maker in {"optimizer": optimizer, "lr_scheduler": lr_scheduler}.items():
+            if maker is not None and not callable(maker):
+                expected, given = "as a callable that makes one", type(maker).__name__
+                raise TypeError(unexpected(title, name, expected, given))
         self.backbone = backbone
         self.head = head
-        self.projection = _projection(title, in_features, head.logits_dimension)
-        self.optimizer = optimizer or torch.optim.AdamW
+        self.projection = make_projection(title, in_features, head.logits_dimension)
+        self.optimizer = torch.optim.AdamW if optimizer is None else optimizer
         self.lr_scheduler = lr_scheduler
         self.global_normalization = global_normalization
         self.report = report
@@ -90,7 +101,7 @@ class HeadModule(LightningModule):
 
     def logits(self, inputs: Any) -> Any:
         """Return what the head takes, from what the backbone takes."""
-        return self.projection(self.backbone(inputs))
+        return project(self.projection, self.backbone(inputs))
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
         """Return the predictions that are tensors, in a flat dict: the model to be served."""
@@ -130,13 +141,10 @@ class HeadModule(LightningModule):
         part = Batch.of(batch, self.head)
         if self.global_normalization:
             return self._normalized_step(part, batch_idx)
-        losses = self._losses(part)
+        losses = block_losses(self.head, part, self.logits(part.inputs))
         loss = self.head.combine(losses)
         self._log_step(loss, losses)
         return loss
-
-    def _losses(self, part: Batch, divisors: Tensor | None = None) -> list[Tensor]:
-        return block_losses(self.head, part, self.logits(part.inputs), divisors)
 
     def _normalized_step(self, part: Batch, batch_idx: int) -> Tensor:
         """Return the loss of the last batch of an optimizer step; before, only keep the batches.
@@ -151,15 +159,21 @@ class HeadModule(LightningModule):
             return torch.zeros((), device=self.device, requires_grad=True)
         (*earlier, last), self._window = self._window, []
         strategy, processes = self.trainer.strategy, self.trainer.world_size
-        divisors = count_labels(self.head, [*earlier, last], self.device)
+        logits = None if earlier else self.logits(last.inputs)
+        divisors = (
+            count_labels(self.head, [*earlier, last], self.logits, self.device)
+            if logits is None
+            else batch_divisors(self.head, last, logits)
+        )
         divisors = strategy.reduce(divisors, reduce_op="sum")
         seen = []
         for one in earlier:
-            losses = self._losses(one, divisors)
+            losses = block_losses(self.head, one, self.logits(one.inputs), divisors)
             with torch.autocast(self.device.type, enabled=False):
                 strategy.backward(self.head.combine(losses) * processes, None)
             seen.append([values.detach() for values in losses])
-        losses = self._losses(last, divisors)
+        logits = self.logits(last.inputs) if logits is None else logits
+        losses = block_losses(self.head, last, logits, divisors)
         loss = self.head.combine(losses) * processes  # of which DDP takes the mean
         total = [
             torch.stack(values).sum(0) * processes for values in zip(*seen, losses, strict=True)
@@ -168,25 +182,24 @@ class HeadModule(LightningModule):
         return loss * k  # by which Lightning divides it, however short the last step of an epoch
 
     def _log_step(self, loss: Tensor, losses: Sequence[Tensor]) -> None:
-        self.log("train/loss", loss, prog_bar=True)
+        if not isinstance(self.head, MultiHead):
+            self.log("train/loss", loss, prog_bar=True)
+            return
+        self.log("train/loss", loss, prog_bar=True, logger=False)  # which get it with the others
+        values = {"train/loss": loss.detach()}
+        for name, own in zip(self.head.names, self.head.per_head(losses).detach(), strict=True):
+            values[f"train/loss/{name}"] = own
         n: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         due = n > 0 and (self.trainer.global_step + 1) % n == 0
-        if isinstance(self.head, MultiHead) and (due or self.trainer.is_last_batch):
-            values = self.head.per_head(losses).detach().unbind()
-            names = [f"train/loss/{name}" for name in self.head.names]
-            self._log_all(dict(zip(names, values, strict=True)), due)
+        self._publish(values, due and not self.trainer.fit_loop._should_accumulate())
 
-    def _log_all(self, values: dict[str, Tensor], due: bool) -> None:
-        """Log values; so many that Lightning would be slow, straight to callbacks and loggers."""
-        if len(values) <= MOST_LOGGED:
-            self.log_dict(values)
-            return
+    def _publish(self, values: dict[str, Tensor], due: bool) -> None:
+        """Hand values to callbacks and, if due, to loggers: fast, however many they are."""
         self.trainer.callback_metrics.update(values)
-        if due and self.loggers and not self.trainer.sanity_checking:
-            numbers = torch.stack(list(values.values())).tolist()
-            scalars = {"epoch": self.current_epoch, **dict(zip(values, numbers, strict=True))}
-            for logger in self.loggers:
-                logger.log_metrics(scalars, self.trainer.fit_loop.epoch_loop._batches_that_stepped)
+        if due and self.loggers:
+            scalars = torch.stack(list(values.values())).cpu().unbind()  # waits once for all
+            named = dict(zip(values, scalars, strict=True))
+            self.trainer._logger_connector.log_metrics(named)
 
     # Evaluation.
 
@@ -195,12 +208,12 @@ class HeadModule(LightningModule):
         self.head.metric_collection.reset()
         self.epoch_loss.reset()
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Add the batch to the loss and the metrics of the epoch."""
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Add the batch to the loss and the metrics of the epoch, over all data loaders."""
         part = Batch.of(batch, self.head)
         logits = self.logits(part.inputs)
         losses = block_losses(self.head, part, logits)
-        divisors = self.head.divisors(part.labels, logits, part.features, weights=part.weights)
+        divisors = batch_divisors(self.head, part, logits)
         self.epoch_loss.prepare(divisors.device)
         self.epoch_loss.add((torch.cat([values.reshape(-1) for values in losses]), divisors))
         self.head.update_metrics(None, part.features, logits, part.labels, weights=part.weights)
@@ -220,7 +233,7 @@ class HeadModule(LightningModule):
             page = write_report(self.head, self.head.metric_collection, self.report)
             rank_zero_info(f"Report of the test: {page}")
 
-    def predict_step(self, batch: Any, batch_idx: int) -> dict[Any, Any]:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[Any, Any]:
         """Return the predictions, with class names where the head has a ``label_vocabulary``."""
         return self.head.predictions(self.logits(Batch.of(batch, self.head).inputs))
 
@@ -233,16 +246,9 @@ class HeadModule(LightningModule):
             # that these should be synced, which they are: each tally once, not each value
             warnings.filterwarnings("ignore", "It is recommended to use", PossibleUserWarning)
             self.log(f"{stage}/loss", loss, prog_bar=True)
-            self._log_all({f"{stage}/{key}": value for key, value in values.items()}, due=True)
+            named = {f"{stage}/{key}": value for key, value in values.items()}
+            if len(named) <= MOST_LOGGED:
+                self.log_dict(named)
+            else:
+                self._publish(named, due=not self.trainer.sanity_checking)
             self.trainer.callback_metrics  # noqa: B018  looked up here, it warns here
-
-
-def _projection(title: str, in_features: int | str | None, out_features: int) -> nn.Module:
-    if in_features is None:
-        return nn.Identity()
-    if in_features == "lazy":
-        return nn.LazyLinear(out_features)
-    if isinstance(in_features, bool) or not isinstance(in_features, int) or in_features < 1:
-        expected = "as a positive integer, 'lazy' or None"
-        raise ValueError(unexpected(title, "in_features", expected, repr(in_features)))
-    return nn.Linear(in_features, out_features)

@@ -7,20 +7,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from torch_heads.functional.errors import preview, unexpected
 
 
 class PredictionWriter(BasePredictionWriter):
     """Writes what `HeadModule.predict_step` returns: a line of JSON for each example.
 
     Keys are ``head/key``, or plain keys for a single head. What has one element is written as
-    that, not as a list. Every process writes a file of its own, with its number before the suffix
+    that, not as a list; NaN and infinities, which JSON does not have, as null. Several data loaders
+    follow one another. Every process writes a file of its own, with its number before the suffix
     where there are several.
 
     Args:
         path: the file; its folder is made, and what was in it is lost.
         keys: which keys to write; by default all.
+
+    Raises:
+        ValueError: in the first batch, if there is no such key.
     """
 
     def __init__(
@@ -31,11 +40,13 @@ class PredictionWriter(BasePredictionWriter):
         self.keys = keys
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin an empty file."""
-        if trainer.world_size > 1:
-            self.path = self.path.with_suffix(f".{trainer.global_rank}{self.path.suffix}")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("", encoding="utf-8")
+        """Let the first batch, or the end if there is none, replace what was in the file."""
+        self._mode = "w"
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave an empty file if there was nothing to predict, and say where it is."""
+        self._write(trainer, "")
+        rank_zero_info(f"Predictions: {self._file(trainer)}")
 
     def write_on_batch_end(
         self,
@@ -48,16 +59,35 @@ class PredictionWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Add a line for each example of the batch."""
-        named = {
-            key if isinstance(key, str) else "/".join(key): value.tolist()
-            for key, value in prediction.items()
-        }
-        keys = named if self.keys is None else self.keys
-        with self.path.open("a", encoding="utf-8") as file:
-            for row in zip(*(named[key] for key in keys), strict=True):
-                line = {key: _plain(value) for key, value in zip(keys, row, strict=True)}
-                file.write(json.dumps(line) + "\n")
+        named = {_flat(key): value for key, value in prediction.items()}
+        keys = list(named) if self.keys is None else self.keys
+        unknown = [key for key in keys if key not in named]
+        if unknown:
+            expected = f"among {preview(named, 40)}"
+            raise ValueError(unexpected("PredictionWriter", "keys", expected, preview(unknown)))
+        rows = zip(*(_plain(named[key]) for key in keys), strict=True)
+        lines = [json.dumps(dict(zip(keys, row, strict=True)), allow_nan=False) for row in rows]
+        self._write(trainer, "".join(f"{line}\n" for line in lines))
+
+    def _file(self, trainer: Trainer) -> Path:
+        own = f".{trainer.global_rank}{self.path.suffix}"
+        return self.path.with_suffix(own) if trainer.world_size > 1 else self.path
+
+    def _write(self, trainer: Trainer, text: str) -> None:
+        path = self._file(trainer)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(self._mode, encoding="utf-8") as file:
+            file.write(text)
+        self._mode = "a"
 
 
-def _plain(value: Any) -> Any:
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+def _flat(key: Any) -> str:
+    return key if isinstance(key, str) else "/".join(map(_flat, key))
+
+
+def _plain(values: Tensor | np.ndarray[Any, Any]) -> list[Any]:
+    """Return a value for each row, with None for what JSON does not have."""
+    array = values.cpu().numpy() if isinstance(values, Tensor) else values
+    if array.dtype.kind == "f":
+        array = np.where(np.isfinite(array), array.astype(object), np.array(None))
+    return [row[0] if isinstance(row, list) and len(row) == 1 else row for row in array.tolist()]

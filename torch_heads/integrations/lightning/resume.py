@@ -18,6 +18,10 @@ class RandomState(Callback):
     def __init__(self) -> None:
         self._loaded: dict[str, Any] = {}
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget what an earlier run loaded and, evaluating or interrupted, did not put back."""
+        self._loaded = {}
+
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the CPU's generator and of those of all CUDA devices."""
         return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}

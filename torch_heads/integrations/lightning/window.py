@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,30 +14,38 @@ from torch_heads.heads.base import Head
 from torch_heads.integrations.lightning.batch import Batch
 
 
-def count_labels(head: Head, batches: Sequence[Batch], device: torch.device) -> Tensor:
+def count_labels(
+    head: Head, batches: Sequence[Batch], logits: Callable[[Any], Any], device: torch.device
+) -> Tensor:
     """Return the sum of the `Head.divisors` of some batches, ``[H]``, before their forward pass.
+
+    Args:
+        head: the head.
+        batches: the batches.
+        logits: makes the logits from the inputs; called only for a batch that is refused, so that
+            the head says itself what is wrong with it.
+        device: where the logits will be.
 
     Raises:
         ValueError: if the number of examples does not show in the labels, or these are not what
             the head takes.
     """
-    return torch.stack([_divisors(head, batch, device) for batch in batches]).sum(0)
+    return torch.stack([_count(head, batch, logits, device) for batch in batches]).sum(0)
 
 
-def _divisors(head: Head, batch: Batch, device: torch.device) -> Tensor:
-    refusal: ValueError | None = None
+def _count(head: Head, batch: Batch, logits: Callable[[Any], Any], device: torch.device) -> Tensor:
     # the head says itself which shape fits its labels, features and weights together
     for shape in dict.fromkeys(_leading_shapes(batch)):
-        logits = torch.zeros((), device=device).expand(*shape, head.logits_dimension)
         try:
-            return head.divisors(batch.labels, logits, batch.features, weights=batch.weights)
-        except ValueError as error:
-            refusal = refusal or error
+            empty = torch.zeros((), device=device).expand(*shape, head.logits_dimension)
+            return batch_divisors(head, batch, empty)
+        except ValueError:
+            continue
+    with torch.no_grad():
+        batch_divisors(head, batch, logits(batch.inputs))
     expected = "of which the number of examples shows before the forward pass"
     hint = "global_normalization counts labels in tensors, arrays, and lists of one per example."
-    raise ValueError(
-        unexpected(head.title, "labels", expected, type(batch.labels).__name__, hint)
-    ) from refusal
+    raise ValueError(unexpected(head.title, "labels", expected, type(batch.labels).__name__, hint))
 
 
 def _leading_shapes(batch: Batch) -> Iterator[tuple[int, ...]]:
@@ -55,6 +63,11 @@ def _leading_shapes(batch: Batch) -> Iterator[tuple[int, ...]]:
 def split_by_block(head: Head, values: Tensor) -> list[Tensor]:
     """Return ``[H]`` values in the head's order of computation as one tensor per block."""
     return list(torch.split(values, [len(block.heads) for block in head.blocks()]))
+
+
+def batch_divisors(head: Head, batch: Batch, logits: Any) -> Tensor:
+    """Return the `Head.divisors` of a batch."""
+    return head.divisors(batch.labels, logits, batch.features, weights=batch.weights)
 
 
 def block_losses(

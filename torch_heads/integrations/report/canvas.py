@@ -9,7 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import LineStyleType
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 # Okabe and Ito (2008), for all kinds of colour vision; without the yellow, which is faint on white.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = COLOURS = (
@@ -48,7 +52,9 @@ def frame(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
-    axes.tick_params(labelsize=SMALL)
+    axes.tick_params(which="both", labelsize=SMALL)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_offset_text().set_fontsize(SMALL)
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -95,12 +101,12 @@ def row_places(rows: int, left_out: int) -> list[int]:
 
 
 def ends(count: int, most: int = MOST_ROWS) -> list[int]:
-    """Return the places of all, or of as many from both ends.
+    """Return the places of all, or of as many from both ends; a gap for one alone saves nothing.
 
     >>> ends(10, most=4)
     [0, 1, 8, 9]
     """
-    if count <= most:
+    if count <= most + 1:
         return list(range(count))
     return [*range(most // 2), *range(count - most // 2, count)]
 
@@ -119,6 +125,14 @@ def bars(
     axes.bar_label(drawn, labels, padding=3, fontsize=SMALL)
     axes.set_xlim(0, max([*values, 0]) * 1.18 or 1)  # room for the values
     name_rows(axes, names, left_out)
+
+
+def shares_histogram(axes: Axes, shares: Sequence[float] | Floats, colour: str) -> None:
+    """Draw how many of some things have which share."""
+    bins = np.linspace(0, 1, 21).tolist()
+    axes.hist(shares, bins=bins, color=colour, edgecolor="white", linewidth=0.5)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    unit(axes, y=False)
 
 
 def rows_height(rows: int) -> float:

@@ -11,6 +11,7 @@ from torch_heads.integrations.report.canvas import (
     BLUE,
     SMALL,
     VERMILLION,
+    Floats,
     bars,
     drawable,
     frame,
@@ -18,10 +19,10 @@ from torch_heads.integrations.report.canvas import (
     name_rows,
     new_figure,
     rows_height,
+    shares_histogram,
     shorten,
     unit,
 )
-from torch_heads.integrations.report.tasks import Floats
 
 MOST_CELLS = 30  # classes whose matrix can be drawn
 MOST_WRITTEN = 12  # classes whose cells hold their numbers
@@ -54,6 +55,7 @@ def confusion_figure(title: str, names: Sequence[str], confusion: Floats) -> Fig
                 text = f"{share:.0%}" if share >= 0.01 else "<1%"
                 left.text(column, row, text, color=ink, fontsize=7, ha="center", va="center")
     per_class(right, names, confusion)
+    right.set_ylim(left.get_ylim())  # so that a class has one height in both
     legend(figure, right.lines)
     return figure
 
@@ -92,9 +94,8 @@ def pairs_figure(title: str, names: Sequence[str], confusion: Floats) -> Figure:
     middle.set_xlim(0, 1.15)
     title = "Classes with the lowest recall (and examples)"
     frame(middle, title, "recall (share of the class, weighted)", "")
-    right.hist(recall[seen], bins=np.linspace(0, 1, 21), color=BLUE)
+    shares_histogram(right, recall[seen], BLUE)
     frame(right, f"Recall of all {len(seen):,} classes seen", "recall", "classes")
-    unit(right, y=False)
     return figure
 
 

@@ -61,7 +61,9 @@ def means_figure(title: str, columns: Sequence[NumberColumn]) -> Figure:
     axes = figure.subplots()
     rows = row_places(len(shown), left_out)
     label, prediction, error = np.array([column[1:] for column in shown]).T
-    if not np.isnan(error).all():
+    if np.isnan(error).all():
+        axes.axvline(0, color=FAINT, zorder=1)  # what the difference of the means is small against
+    else:
         axes.hlines(rows, label - error, label + error, color=FAINT, linewidth=8, label="± RMSE")
     axes.plot(label, rows, "o", color=BLACK, markersize=8, fillstyle="none", label="mean label")
     axes.plot(prediction, rows, "D", color=VERMILLION, markersize=5, label="mean prediction")

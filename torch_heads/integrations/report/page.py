@@ -1,6 +1,7 @@
 """The report as one HTML page, with its pictures inside, and as files beside it."""
 
-from base64 import b64encode
+import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,8 @@ from torch_heads.integrations.report.tasks import (
 from torch_heads.metrics.collection import ReadingCollection
 from torch_heads.metrics.sums import Total
 
+HELD = re.compile(r'<img data-file="([\w-]+\.png)" .*src="data:image/png;base64,([\w+/=]+)"')
+
 
 class Grid(NamedTuple):
     """A table of metrics, as text."""
@@ -32,8 +35,9 @@ class Grid(NamedTuple):
 def write_report(head: Head, metrics: ReadingCollection, folder: str | Path) -> Path:
     """Write pictures and tables of an evaluation, and return the path of the page.
 
-    ``report.html`` holds all of it in one file; the pictures are also beside it, as PNG. Heads of
-    which there are many of one kind are ranked, and the best and the worst of them shown.
+    ``report.html`` holds all of it in one file; the pictures are also beside it, as PNG. Those of
+    an earlier report in the folder are removed. Heads of which there are many of one kind are
+    ranked, and the best and the worst of them shown.
 
     Under several processes, all of them must call this; the first one writes.
 
@@ -59,8 +63,9 @@ def write_report(head: Head, metrics: ReadingCollection, folder: str | Path) -> 
     page = Path(folder) / "report.html"
     if not is_first_process():
         return page
-    page.parent.mkdir(parents=True, exist_ok=True)
     sections = make_sections(tasks)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    remove_pictures(page)
     images = {}
     for section in sections:
         for picture in section.pictures:
@@ -84,6 +89,15 @@ def write_report(head: Head, metrics: ReadingCollection, folder: str | Path) -> 
     )
     page.write_text(content, encoding="utf-8")
     return page
+
+
+def remove_pictures(page: Path) -> None:
+    """Remove the pictures beside an earlier page, if they are still those which it holds."""
+    earlier = page.read_text(encoding="utf-8", errors="replace") if page.exists() else ""
+    for name, image in HELD.findall(earlier):
+        file = page.with_name(name)
+        if file.is_file() and file.read_bytes() == b64decode(image):
+            file.unlink()
 
 
 def grids(tasks: Sequence[Task], others: Mapping[str, float]) -> Iterator[Grid]:

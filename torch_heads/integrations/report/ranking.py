@@ -17,6 +17,7 @@ from torch_heads.integrations.report.canvas import (
     name_rows,
     new_figure,
     rows_height,
+    shares_histogram,
     unit,
 )
 from torch_heads.integrations.report.numbers import bias, number_columns
@@ -76,7 +77,6 @@ def coverage_figure(title: str, names: Sequence[str], coverage: Sequence[float])
     frame(axes[0], title, "share of rows with a label", "")
     axes[0].grid(visible=False, axis="y")
     if many:
-        axes[1].hist(coverage, bins=np.linspace(0, 1, 21), color=GREEN)
+        shares_histogram(axes[1], coverage, GREEN)
         frame(axes[1], f"All {len(order):,} heads", "share of rows with a label", "heads")
-        unit(axes[1], y=False)
     return figure

@@ -13,6 +13,7 @@ from torch_heads.integrations.report.canvas import (
     COLOURS,
     FAINT,
     STYLES,
+    Floats,
     drawable,
     ends,
     frame,
@@ -24,7 +25,6 @@ from torch_heads.integrations.report.canvas import (
     shorten,
     unit,
 )
-from torch_heads.integrations.report.tasks import Floats
 
 TAIL = 0.005  # of the residuals, on either side of the histogram
 STEPS = 40
@@ -32,13 +32,17 @@ RANGES = {0.9: ("middle 90 %", FAINT), 0.5: ("middle 50 %", BLUE)}
 
 
 def residuals_figure(title: str, names: Sequence[str], residuals: Residuals) -> Figure:
-    """Draw how the residuals spread, and the share of examples within each error."""
+    """Draw how the finite residuals spread, and the share of examples within each error.
+
+    Each column must have some that are finite.
+    """
     figure = new_figure(title, 10, 4.8)
     left, right = figure.subplots(1, 2)
+    within = finite(residuals)
     if len(names) == 1:
-        histogram(left, residuals)
+        histogram(left, within)
     else:
-        spread(left, names, residuals)
+        spread(left, names, within)
     left.axvline(0, color=BLACK, linewidth=1, linestyle=":")
     order = np.argsort(residuals.absolute_quantile(0.5).numpy(), kind="stable").tolist()
     shown = [order[i] for i in ends(len(order), len(COLOURS) - 1)]
@@ -49,19 +53,29 @@ def residuals_figure(title: str, names: Sequence[str], residuals: Residuals) -> 
         right.plot(errors, shares, color=colour, linestyle=style, linewidth=1.6, label=label)
     right.set_xscale("log")
     unit(right, x=False)
-    frame(right, "Error", "absolute error, in units of the label", "share with at most that error")
+    about = f": smallest and largest of {len(order):,} columns" if len(shown) < len(order) else ""
+    share = "share with at most that error (weighted)"
+    frame(right, f"Error{about}", "absolute error, in units of the label", share)
     legend(figure, right.lines)
     return figure
+
+
+def finite(residuals: Residuals) -> Residuals:
+    """Return the residuals without those that are larger than any bin, or no number."""
+    counts = residuals.counts.clone()
+    counts[:, [0, -1]] = 0
+    return Residuals(counts)
 
 
 def error_curve(residuals: Residuals, column: int) -> tuple[Floats, Floats]:
     """Return absolute errors, and the share of examples (weighted) with at most each of them."""
     counts, edges = residuals.counts[column].numpy(), residuals.edges.numpy()
     sizes = counts[SIDE + 1 :] + counts[:SIDE][::-1]
-    shares = np.concatenate([counts[SIDE : SIDE + 1], sizes]).cumsum() / counts.sum()
-    inside = np.flatnonzero((shares > 0.001) & (shares < 0.999))
-    within = slice(*(inside[[0, -1]] + [0, 2])) if len(inside) else slice(0, -1)
-    return edges[SIDE + 1 :][within], shares[within]
+    shares = (np.concatenate([counts[SIDE : SIDE + 1], sizes]).cumsum() / counts.sum())[:-1]
+    exact, most = shares[[0, -1]]
+    first, last = np.searchsorted(shares, exact + (most - exact) * np.array([0.001, 0.999]))
+    within = slice(max(min(first, last - 1), 0), max(last, 1) + 1)  # two points at least
+    return edges[SIDE + 1 : -1][within], shares[within]
 
 
 def histogram(axes: Axes, residuals: Residuals) -> None:

@@ -24,6 +24,7 @@ from torch_heads.integrations.report.canvas import (
     SKY,
     STYLES,
     VERMILLION,
+    Floats,
     diagonal,
     drawable,
     ends,
@@ -36,7 +37,7 @@ from torch_heads.integrations.report.canvas import (
     shorten,
     unit,
 )
-from torch_heads.integrations.report.tasks import Floats, Task
+from torch_heads.integrations.report.tasks import Task
 from torch_heads.metrics.readings import AUC
 from torch_heads.metrics.sums import Sums
 
@@ -141,6 +142,8 @@ def curves_figure(title: str, columns: Sequence[ScoreColumn]) -> Figure:
     legend(figure, handles)
     frame(roc, f"ROC{about}", "false positive rate", "true positive rate")
     frame(recall, "Precision and recall", "recall (true positive rate)", "precision")
+    if any(column.counts[SOFT].any() for column in columns):
+        error += " (labels in between as 1)"
     mean = "mean score of a bin (size of the dot: its share of examples)"
     frame(calibration, f"Calibration{error}", mean, "share of positives in the bin")
     for axes in panels:

@@ -17,7 +17,7 @@ from torch_heads.integrations.report.canvas import ends
 from torch_heads.integrations.report.classes import MOST_CELLS, confusion_figure, pairs_figure
 from torch_heads.integrations.report.numbers import means_figure, number_columns
 from torch_heads.integrations.report.ranking import coverage_figure, ranking_figure, worst_first
-from torch_heads.integrations.report.residuals import residuals_figure
+from torch_heads.integrations.report.residuals import finite, residuals_figure
 from torch_heads.integrations.report.scores import (
     ScoreColumn,
     curves_figure,
@@ -34,6 +34,7 @@ SOFT_LABELS = (
     "Some labels lie between 0 and 1. The curves count them as positive, so that calibrated scores "
     "look too low."
 )
+NOT_FINITE = "of the residuals are not finite, or beyond 2**60, and are not drawn."
 
 
 class Picture(NamedTuple):
@@ -109,11 +110,12 @@ def _coverage(tasks: Sequence[Task]) -> Iterator[Section]:
     never = [task.name for task in covered if not task.labels]
     if never:
         section.notes.append(f"Without any label: {preview(never, 20)}")
-    names = [task.name for task in covered]
-    values = [task.metrics["label/coverage"] for task in covered]
-    figure = coverage_figure("Label coverage", names, values)
-    caption = "The share of rows in which each head had a label."
-    section.pictures.append(Picture("label-coverage", caption, figure))
+    shares = [(task.name, task.metrics["label/coverage"]) for task in covered]
+    seen = [(name, share) for name, share in shares if not math.isnan(share)]
+    if seen:
+        figure = coverage_figure("Label coverage", *zip(*seen, strict=True))
+        caption = "The share of rows in which each head had a label."
+        section.pictures.append(Picture("label-coverage", caption, figure))
     yield section
 
 
@@ -123,8 +125,8 @@ def _section(task: Task) -> Section:
         section.notes.append("No labels were seen: there is nothing to draw.")
     elif task.form == "scores":
         columns = list(score_columns(task))
-        drawn = {column.name for column in columns}
-        absent = [name for name in task.columns if name not in drawn]
+        with_curves = {column.name for column in columns}
+        absent = [name for name in task.columns if name not in with_curves]
         if absent:
             names = "" if absent == [task.name] else f": {preview(absent, 20)}"
             section.notes.append(f"No curves for want of labels of both kinds{names}")
@@ -133,14 +135,10 @@ def _section(task: Task) -> Section:
         section.pictures += _score_pictures(task.name, task.name, columns)
     elif task.form == "numbers":
         if task.residuals is not None:
-            seen = [i for i, total in enumerate(task.residuals.counts.sum(-1)) if total > 0]
-            own, counts = [task.columns[i] for i in seen], task.residuals.counts[seen]
-            figure = residuals_figure(task.name, own, Residuals(counts))
-            caption = "How far predictions are off, and the share of examples within each error."
-            section.pictures.append(Picture(file_stem(task.name, "residuals"), caption, figure))
-        figure = means_figure(task.name, number_columns(task))
-        caption = "The mean label and the mean prediction of each column."
-        section.pictures.append(Picture(file_stem(task.name, "means"), caption, figure))
+            counts, drawn = task.residuals.counts, finite(task.residuals).counts
+            if (counts > drawn).any():
+                section.notes.append(f"{1 - drawn.sum() / counts.sum():.3%} {NOT_FINITE}")
+        section.pictures += _number_pictures(task)
     elif task.confusion is None:
         section.notes.append("There are too many classes for confusions to be kept.")
     else:
@@ -149,6 +147,19 @@ def _section(task: Task) -> Section:
         caption = "Which class is taken for which, and how well each class is found."
         section.pictures.append(Picture(file_stem(task.name, "confusion"), caption, figure))
     return section
+
+
+def _number_pictures(task: Task) -> Iterator[Picture]:
+    if task.residuals is not None:
+        seen = finite(task.residuals).counts.sum(-1).nonzero().flatten().tolist()
+        if seen:
+            names, own = [task.columns[i] for i in seen], Residuals(task.residuals.counts[seen])
+            caption = "How far predictions are off, and the share of examples within each error."
+            figure = residuals_figure(task.name, names, own)
+            yield Picture(file_stem(task.name, "residuals"), caption, figure)
+    caption = "The mean label and the mean prediction of each column."
+    figure = means_figure(task.name, number_columns(task))
+    yield Picture(file_stem(task.name, "means"), caption, figure)
 
 
 def _score_pictures(title: str, name: str, columns: Sequence[ScoreColumn]) -> Iterator[Picture]:

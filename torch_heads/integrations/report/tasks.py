@@ -6,9 +6,7 @@ from functools import cached_property
 from math import isfinite, nan
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.families import Categorical
@@ -18,7 +16,8 @@ from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
 from torch_heads.heads.sequential import SequentialHeadWrapper
 from torch_heads.heads.tensor_head import TensorHead
-from torch_heads.integrations.report.canvas import number
+from torch_heads.integrations.report.canvas import Floats, number
+from torch_heads.integrations.report.ownership import check_owner
 from torch_heads.metrics.bound import Bound
 from torch_heads.metrics.collection import ReadingCollection
 from torch_heads.metrics.sums import Sums, Total
@@ -27,8 +26,6 @@ from torch_heads.metrics.tally import ClassTally, NumberTally
 HEADLINES = {"auc": True, "accuracy": True, "average_loss": False}  # and whether more is better
 
 FEW = 8  # heads of a kind that are shown one by one
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +131,8 @@ def evaluation(head: Head, metrics: ReadingCollection) -> Evaluation:
     if absent:
         expected, given = f"with {preview(absent, 4)}", preview(metrics.readings, 4)
         raise ValueError(unexpected(head.title, "metrics", expected, given))
+    for leaf, _, readings in own:
+        check_owner(leaf, metrics.readings[next(iter(readings))], metrics)
     seen = any(tally.update_called for tally in metrics.tallies.values())
     if not seen and not torch.distributed.is_initialized():
         hint = "Update them by head.update_metrics(metrics, features, logits, labels)."
