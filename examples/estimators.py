@@ -39,14 +39,15 @@ def canned(train, test, model_dir):
     """Train a `DNNEstimator` with a `MultiLabelHead`."""
     head = th.MultiLabelHead(n_classes=3, label_vocabulary=KINDS, thresholds=[0.5])
     estimator = DNNEstimator(head, [64, 32], numeric_column("pixels", 64), model_dir, ADAM)
+    print("DNNEstimator with a MultiLabelHead")
     train_fn = batches(train, lambda part: KINDS_OF[part])
     test_fn = batches(test, lambda part: KINDS_OF[part])
     for _ in range(3):  # each goes on where the last one ended
         metrics = estimator.train(train_fn).evaluate(test_fn)
-        print({key: round(metrics[key], 3) for key in ("global_step", "loss", "auc")})
+        show(metrics, "loss", "auc")
     first = next(estimator.predict(test_fn))
     answers = zip(first["classes"].tolist(), first["probabilities"].tolist(), strict=True)
-    print(f"A {DIGITS[test[0]]} is", ", ".join(f"{kind}: {p:.0%}" for kind, p in answers))
+    print(f"    a {DIGITS[test[0]]} is", ", ".join(f"{kind}: {p:.0%}" for kind, p in answers))
 
 
 def custom(train, test, model_dir):
@@ -64,13 +65,21 @@ def custom(train, test, model_dir):
         return head.create_estimator_spec(features, mode, logits, labels, optimizer)
 
     train_fn, test_fn = batches(train, digit_and_ink), batches(test, digit_and_ink)
-    for model_fn, widths in (from_dict, {"digit": 10, "ink": 1}), (from_one, {"all": 11}):
-        widths["hidden"] = 64
+    for logits, model_fn, widths in [
+        ("a dict of logits", from_dict, {"hidden": 64, "digit": 10, "ink": 1}),
+        ("one tensor of logits", from_one, {"hidden": 64, "all": 11}),
+    ]:
+        print(f"Estimator with a MultiHead, from {logits}")
         model = nn.ModuleDict({name: nn.Linear(64, width) for name, width in widths.items()})
         estimator = Estimator(model_fn, model, ADAM, f"{model_dir}/{model_fn.__name__}")
         for _ in range(3):
             metrics = estimator.train(train_fn).evaluate(test_fn)
-            print({key: round(metrics[key], 3) for key in ("global_step", "accuracy/digit")})
+            show(metrics, "accuracy/digit", "average_loss/ink")
+
+
+def show(metrics, *keys):
+    values = ", ".join(f"{key} {metrics[key]:.3f}" for key in keys)
+    print(f"    after {metrics['global_step']} steps: {values}")
 
 
 if __name__ == "__main__":

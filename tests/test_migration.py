@@ -40,16 +40,37 @@ THERE = """
     Estimator model_fn model_dir params config warm_start_from train evaluate predict
     train_and_evaluate TrainSpec EvalSpec RunConfig input_fn steps max_steps hooks saving_listeners
     checkpoint_path predict_keys yield_single_examples export_saved_model latest_checkpoint
+    experimental_export_all_saved_models
     get_variable_names get_variable_value eval_dir throttle_secs start_delay_secs exporters
     save_checkpoints_steps save_checkpoints_secs keep_checkpoint_max log_step_count_steps
-    tf_random_seed save_summary_steps
+    tf_random_seed save_summary_steps session_config keep_checkpoint_every_n_hours train_distribute
+    device_fn protocol eval_distribute experimental_distribute experimental_max_worker_delay_secs
+    session_creation_timeout_secs checkpoint_save_graph_def replace
     DNNEstimator LinearEstimator hidden_units activation_fn dropout batch_norm sparse_combiner
-    DNNClassifier DNNRegressor LinearClassifier LinearRegressor DNNLinearCombinedEstimator
-    BaselineEstimator BoostedTreesEstimator Adagrad Ftrl
+    DNNClassifier DNNRegressor LinearClassifier LinearRegressor
+    DNNLinearCombinedEstimator DNNLinearCombinedClassifier DNNLinearCombinedRegressor
+    BaselineEstimator BaselineClassifier BaselineRegressor
+    BoostedTreesEstimator BoostedTreesClassifier BoostedTreesRegressor
+    RNNEstimator RNNClassifier LinearSDCA KMeans
+    dnn_logit_fn_builder linear_logit_fn_builder call_logit_fn Adagrad Ftrl
+    WarmStartSettings VocabInfo add_metrics
+    Exporter BestExporter FinalExporter LatestExporter ServingInputReceiver
+    TensorServingInputReceiver build_raw_serving_input_receiver_fn
+    build_parsing_serving_input_receiver_fn build_raw_supervised_input_receiver_fn
+    classifier_parse_example_spec regressor_parse_example_spec numpy_input_fn pandas_input_fn
+    make_early_stopping_hook make_stop_at_checkpoint_step_hook stop_if_higher_hook
+    stop_if_lower_hook stop_if_no_decrease_hook stop_if_no_increase_hook InMemoryEvaluatorHook
+    SessionRunHook SessionRunArgs SessionRunContext SessionRunValues CheckpointSaverHook
+    CheckpointSaverListener FeedFnHook FinalOpsHook GlobalStepWaiterHook LoggingTensorHook
+    NanTensorHook NanLossDuringTrainingError ProfilerHook SecondOrStepTimer StepCounterHook
+    StopAtStepHook SummarySaverHook get_global_step LearningRateSchedule
     numeric_column categorical_column_with_identity categorical_column_with_vocabulary_list
     categorical_column_with_vocabulary_file categorical_column_with_hash_bucket bucketized_column
     crossed_column weighted_categorical_column embedding_column shared_embeddings indicator_column
-    DenseFeatures linear_model make_parse_example_spec
+    DenseFeatures input_layer linear_model make_parse_example_spec shared_embedding_columns
+    sequence_numeric_column sequence_categorical_column_with_identity
+    sequence_categorical_column_with_vocabulary_list SequenceFeatures
+    sequence_categorical_column_with_vocabulary_file sequence_categorical_column_with_hash_bucket
     key shape default_value dtype normalizer_fn num_buckets vocabulary_list num_oov_buckets
     dimension combiner initializer trainable
 """

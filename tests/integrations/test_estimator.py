@@ -1,8 +1,10 @@
 """Estimators train, evaluate, predict and go on, as the originals do, on real data."""
 
+import dataclasses
 import functools
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +16,11 @@ import numpy as np
 import pytest
 import torch
 import torchmetrics
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 from torch import Tensor, nn
 from torch.testing import assert_close
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 import torch_heads as th
 from torch_heads.integrations.estimator import (
@@ -30,6 +33,7 @@ from torch_heads.integrations.estimator import (
     categorical_column_with_identity,
     categorical_column_with_vocabulary_list,
     embedding_column,
+    indicator_column,
     numeric_column,
 )
 
@@ -293,6 +297,16 @@ def test_what_was_trained_before_an_interruption_is_kept(tmp_path: Path, interru
     assert 6 <= line(tmp_path).evaluate(points(1))["global_step"] <= 8
 
 
+def test_an_interruption_before_the_first_batch_is_one(tmp_path: Path) -> None:
+    def input_fn() -> Iterator[Any]:
+        os.kill(os.getpid(), signal.SIGINT)
+        yield from points(3)()
+
+    with pytest.raises(SystemExit):
+        line(tmp_path).train(input_fn)
+    assert line(tmp_path).latest_checkpoint() is None
+
+
 def test_a_killed_process_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     code = """
 import os, signal, sys, torch, torch_heads as th
@@ -348,6 +362,7 @@ def test_training_leaves_nothing_behind_and_prints_nothing(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)  # a bar per training fills a terminal
     levels = [logging.getLogger(f"lightning.{name}").level for name in ("pytorch", "fabric")]
     estimator = line(tmp_path / "there" / "model").train(points(3))
     estimator.evaluate(points(1))
@@ -356,6 +371,20 @@ def test_training_leaves_nothing_behind_and_prints_nothing(
     assert capfd.readouterr() == ("", "")
     after = [logging.getLogger(f"lightning.{name}").level for name in ("pytorch", "fabric")]
     assert after == levels
+
+
+def test_a_progress_bar_and_a_callback_that_stops_are_those_of_lightning(
+    tmp_path: Path, capsys: Any
+) -> None:
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: Any, *others: Any) -> None:
+            trainer.should_stop = trainer.callback_metrics["loss"] < 0.9
+
+    config = RunConfig(callbacks=[TQDMProgressBar(), Stop()])
+    sgd = functools.partial(torch.optim.SGD, lr=0.125)
+    estimator = line(tmp_path, config=config, optimizer=sgd).train(points(9))
+    assert "2/?" in capsys.readouterr().out
+    assert estimator.evaluate(points(1))["global_step"] == 2
 
 
 def test_without_a_model_dir_a_temporary_one_is_made_and_told(
@@ -399,6 +428,104 @@ def test_layers_and_gradients_are_in_training_mode_in_training_alone(tmp_path: P
     estimator.train(points(1))
     next(predictions)
     assert modes[-3:] == [False, True, False]
+
+
+# ---- whose weights ----
+
+
+def test_predictions_are_those_of_their_checkpoint_whatever_comes_in_between(
+    tmp_path: Path,
+) -> None:
+    config = RunConfig(keep_checkpoint_max=1)
+    estimator = line(tmp_path, config=config).train(points(1))
+    first = estimator.predict(points(4))
+    expected = next(first)
+    estimator.train(points(2))  # which deletes the first checkpoint
+    second = estimator.predict(points(2))
+    assert next(second)["predictions"] != expected["predictions"]
+    for predictions in [first, second, first]:
+        next(predictions)
+    assert next(first) == expected
+    assert estimator.evaluate(points(1))["global_step"] == 3
+
+
+def test_an_evaluation_keeps_its_checkpoint_while_its_input_predicts(tmp_path: Path) -> None:
+    config = RunConfig(save_checkpoints_steps=2)
+    estimator = line(tmp_path, config=config).train(points(4))
+    old = {"checkpoint_path": tmp_path / "model-2.ckpt"}
+
+    def input_fn() -> Iterator[Any]:
+        predictions = estimator.predict(points(2), **old)
+        yield from (({"x": torch.ones(1, 1)}, one["predictions"]) for one in predictions)
+
+    [made] = {one["predictions"].item() for one in estimator.predict(points(2))}
+    [given] = {one["predictions"].item() for one in estimator.predict(points(2), **old)}
+    values = estimator.evaluate(input_fn)
+    assert values["prediction/mean"] == pytest.approx(made)
+    assert values["label/mean"] == pytest.approx(given)
+    assert made != given
+    assert values["global_step"] == 4
+
+
+def test_a_training_that_draws_predictions_of_its_own_model_is_refused(tmp_path: Path) -> None:
+    estimator = line(tmp_path).train(points(1))
+    predictions = estimator.predict(points(3))
+    next(predictions)
+
+    def input_fn() -> Iterator[Any]:
+        for one in predictions:
+            yield {"x": torch.ones(1, 1)}, one["predictions"]
+
+    with pytest.raises(RuntimeError, match=r"weights to be trained, got a call.*as a list"):
+        estimator.train(input_fn)
+    with pytest.raises(RuntimeError, match="weights to be trained, got a call"):
+        estimator.train(lambda: (estimator.evaluate(points(1)) for _ in range(2)))
+    drawn = [*estimator.predict(points(3))]
+    data = [({"x": torch.ones(1, 1)}, one["predictions"]) for one in drawn]
+    assert estimator.train(lambda: data).evaluate(points(1))["global_step"] == 4
+
+
+def failing(count: int) -> Callable[[], Iterator[Any]]:
+    def input_fn() -> Iterator[Any]:
+        yield from points(count)()
+        raise OSError("the disk is gone")
+
+    return input_fn
+
+
+@pytest.mark.parametrize("given", ["callable", "optimizer"])
+def test_without_a_checkpoint_training_starts_from_the_first_weights(
+    tmp_path: Path, given: str
+) -> None:
+    def made(name: str) -> Estimator:
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(model.weight)
+        optimizer = ADAM if given == "callable" else ADAM(model.parameters())
+        params = {"head": th.RegressionHead()}
+        return Estimator(model_fn, model, optimizer, tmp_path / name, params)
+
+    expected = made("plain").train(points(3)).model.state_dict()
+    estimator = made("failed")
+    with pytest.raises(OSError, match="the disk is gone"):
+        estimator.train(failing(9))
+    assert estimator.model.weight.item() != 0
+    for _ in range(2):
+        estimator.train(points(3))
+        assert_close(estimator.model.state_dict(), expected, rtol=0, atol=0)
+        assert estimator.evaluate(points(1))["global_step"] == 3
+        shutil.rmtree(estimator.model_dir)
+
+
+def test_after_a_failure_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    config = RunConfig(save_checkpoints_steps=2)
+    estimator = line(tmp_path / "failed", config=config)
+    with pytest.raises(OSError, match="the disk is gone"):
+        estimator.train(failing(6))
+    saved = int(estimator.latest_checkpoint().stem.partition("-")[2])
+    assert saved > 0
+    plain = line(tmp_path / "plain").train(points(saved + 3))
+    estimator.train(points(3))
+    assert_close(estimator.model.state_dict(), plain.model.state_dict())
 
 
 # ---- evaluation ----
@@ -497,6 +624,95 @@ def test_a_collection_that_the_head_wraps_may_be_the_metrics(wine: Any, tmp_path
         assert estimator.evaluate(batches(wine)) == trained.evaluate(batches(wine))
 
 
+def label_mean(metric: Any, always: bool = False) -> Callable[..., Any]:
+    """Return a ``model_fn`` that keeps a metric, and updates it in evaluations or always."""
+
+    def model_fn(features: Any, labels: Any, mode: Any, model: Any, optimizer: Any) -> Any:
+        head = th.RegressionHead()
+        spec = head.create_estimator_spec(features, mode, model(features["x"]), labels, optimizer)
+        if always or mode == th.ModeKeys.EVAL:
+            metric.update(labels.squeeze())
+        return dataclasses.replace(spec, eval_metric_ops={"mean": metric})
+
+    return model_fn
+
+
+def test_a_metric_that_saw_other_batches_forgets_them(tmp_path: Path) -> None:
+    kept = torchmetrics.MeanMetric()
+    estimator = line(tmp_path, model_fn=label_mean(kept, always=True), params=None)
+    values = [{"x": torch.ones(1, 1)}, {"x": torch.ones(1, 1)}]
+    data = [*zip(values, torch.tensor([[2.0], [6.0]]), strict=True)]
+    estimator.train(points(3))  # which it saw
+    assert estimator.evaluate(lambda: data)["mean"] == 4.0
+    kept.update(50.0)
+    assert estimator.evaluate(lambda: data)["mean"] == 4.0
+
+
+def test_an_evaluation_that_breaks_off_leaves_nothing_in_the_metrics(tmp_path: Path) -> None:
+    kept = torchmetrics.MeanMetric()
+    estimator = line(tmp_path, model_fn=label_mean(kept), params=None).train(points(1))
+    with pytest.raises(OSError, match="the disk is gone"):
+        estimator.evaluate(failing(2))
+    assert kept.update_count == 0
+
+
+def test_a_metric_may_be_updated_several_times_per_batch(wine: Any, tmp_path: Path) -> None:
+    def model_fn(features: Any, labels: Any, mode: Any) -> Any:
+        metric = torchmetrics.MeanMetric()
+        for label in labels["colour"]:
+            metric.update(label)
+        return th.EstimatorSpec(mode, loss=torch.zeros(()), eval_metric_ops={"mean": metric})
+
+    line(tmp_path).train(points(1))
+    estimator = Estimator(model_fn, nn.Linear(1, 1, bias=False), model_dir=tmp_path)
+    expected = wine[1]["colour"].mean().item()
+    assert estimator.evaluate(batches(wine))["mean"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_model_runs_once_per_batch_of_an_evaluation(wine: Any, tmp_path: Path) -> None:
+    seen = []
+
+    def counting(*, mode: Any, **others: Any) -> Any:
+        seen.append(str(mode))
+        return model_fn(mode=mode, **{name: others[name] for name in others if name != "config"})
+
+    wine_estimator(tmp_path, model_fn=counting).train(batches(wine)).evaluate(batches(wine))
+    assert seen == ["train"] * 6 + ["eval"] * 6
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_metrics_of_ones_own_stand_beside_those_of_a_head(
+    wine: Any, tmp_path: Path, kept: bool
+) -> None:
+    head, own = wine_head(), torchmetrics.MeanMetric()
+
+    def model_fn(features: Any, labels: Any, mode: Any, model: Any, optimizer: Any) -> Any:
+        logits = model(features["x"])
+        spec = head.create_estimator_spec(features, mode, logits, labels, optimizer)
+        if mode != th.ModeKeys.EVAL:
+            return spec
+        mean = own if kept else torchmetrics.MeanMetric()
+        mean.update(labels["colour"])
+        metrics = {**spec.eval_metric_ops, "mean": mean, "same": mean}
+        return dataclasses.replace(spec, eval_metric_ops=metrics)
+
+    plain = wine_estimator(tmp_path).train(batches(wine)).evaluate(batches(wine))
+    estimator = Estimator(model_fn, nn.Linear(9, 4), ADAM, tmp_path)
+    for _ in range(2):
+        values = estimator.evaluate(batches(wine))
+        assert values.pop("mean") == values.pop("same")
+        assert values == pytest.approx(plain)
+
+
+def test_without_metrics_an_evaluation_is_the_loss(tmp_path: Path) -> None:
+    def model_fn(features: Any, labels: Any, mode: Any) -> Any:
+        return th.EstimatorSpec(mode, loss=labels.mean(), eval_metric_ops=None)
+
+    line(tmp_path).train(points(1))
+    estimator = Estimator(model_fn, nn.Linear(1, 1, bias=False), model_dir=tmp_path)
+    assert estimator.evaluate(points(2)) == {"loss": 1.0, "global_step": 1}
+
+
 # ---- prediction ----
 
 
@@ -532,6 +748,49 @@ def test_only_the_keys_asked_for_are_predicted(wine: Any, tmp_path: Path) -> Non
     assert list(next(estimator.predict(batches(wine), wanted))) == wanted
     with pytest.raises(ValueError, match=r"predict_keys among.*\('kind', 'logits'\).*'classes'"):
         next(estimator.predict(batches(wine), ["classes"]))
+
+
+@pytest.mark.parametrize("keys", ["one", ["one"], iter(["one"]), ("one",)])
+def test_the_keys_to_predict_may_come_in_any_form(tmp_path: Path, keys: Any) -> None:
+    estimator = predicting({"one": torch.zeros(2), "two": torch.zeros(2)}, tmp_path)
+    assert [list(one) for one in estimator.predict(points(2), keys)] == [["one"]] * 4
+
+
+def test_a_pair_is_one_key_where_it_is_that_of_a_head(wine: Any, tmp_path: Path) -> None:
+    estimator = wine_estimator(tmp_path).train(batches(wine))
+    first = next(estimator.predict(batches(wine), ("kind", "classes")))
+    assert list(first) == [("kind", "classes")]
+
+
+def predicting(predictions: Any, tmp_path: Path) -> Estimator:
+    """Return an estimator that predicts the same for every batch."""
+
+    def model_fn(features: Any, mode: Any) -> Any:
+        return th.EstimatorSpec(mode, predictions=predictions)
+
+    line(tmp_path).train(points(1))
+    return Estimator(model_fn, nn.Linear(1, 1, bias=False), model_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "says"),
+    [
+        (torch.zeros(3, 1), "predictions as a dict of tensors or arrays by name, got Tensor"),
+        ([1, 2], "as a dict of tensors or arrays by name, got list"),
+        ({}, "as a dict of tensors or arrays by name, got an empty one"),
+        ({"a": 3.0}, "dense tensors or arrays with one entry per example, got float for 'a'"),
+        ({"a": torch.tensor(1.0)}, r"got a tensor of \[\] for 'a'"),
+        ({"a": None}, "got NoneType for 'a'"),
+        ({"a": {"b": torch.zeros(2)}}, "got dict for 'a'"),
+        ({"a": [[1], [2, 3]]}, "got list for 'a'"),
+        ({"a": torch.eye(2).to_sparse()}, "got Tensor for 'a'"),
+    ],
+)
+def test_predictions_that_cannot_be_taken_apart_are_refused(
+    tmp_path: Path, predictions: Any, says: str
+) -> None:
+    with pytest.raises(TypeError, match=f"Estimator: expected .*{says}"):
+        next(predicting(predictions, tmp_path).predict(points(1)))
 
 
 def test_predictions_that_are_not_of_the_examples_are_refused(tmp_path: Path) -> None:
@@ -619,8 +878,31 @@ def test_one_batch_is_trained_on_at_every_step_and_evaluated_once(tmp_path: Path
     assert estimator.evaluate(pair)["global_step"] == 5
     assert len([*estimator.predict(pair)]) == 2
     assert len([*estimator.predict(lambda: {"x": torch.ones(3, 1)})]) == 3
-    with pytest.raises(ValueError, match=r"steps or max_steps to be given.*of one batch"):
-        estimator.train(pair)
+    assert estimator.train(lambda: list(pair()), steps=1).evaluate(pair)["global_step"] == 6
+    for one in [pair, lambda: list(pair())]:
+        with pytest.raises(ValueError, match=r"steps or max_steps to be given.*of one batch"):
+            estimator.train(one)
+
+
+def test_a_list_of_features_and_labels_is_one_batch_and_one_of_features_two(
+    wine: Any, tmp_path: Path
+) -> None:
+    features, labels = {"x": wine[0]}, wine[1]
+    estimator = wine_estimator(tmp_path).train(lambda: [features, labels], steps=1)
+    values = estimator.evaluate(lambda: [features, labels])
+    assert values == estimator.evaluate(lambda: (features, labels))
+    assert len([*estimator.predict(lambda: [features, features])]) == 2 * 178
+
+
+@pytest.mark.parametrize("part", [lambda data: data, lambda data: Subset(data, range(2))])
+def test_a_dataset_of_examples_is_to_be_batched(tmp_path: Path, part: Any) -> None:
+    data = part(TensorDataset(torch.ones(4, 1), torch.ones(4)))
+    says = r"to give batches, got single examples of a TensorDataset. Batch it: `DataLoader\("
+    with pytest.raises(ValueError, match=says):
+        line(tmp_path).train(lambda: data)
+    estimator = LinearEstimator(th.RegressionHead(), numeric_column("x"), tmp_path)
+    with pytest.raises(ValueError, match=r"as a dict by name, got Tensor. For example: `\(\{'x'"):
+        estimator.train(lambda: DataLoader(data, batch_size=2))
 
 
 def test_features_need_not_be_a_dict(tmp_path: Path) -> None:
@@ -656,6 +938,41 @@ def test_a_model_fn_gets_what_it_asks_for(tmp_path: Path) -> None:
     for features, labels, params, given, mode in seen:
         assert (features, params, given) == ([[1.0]], {"a": 1}, config)
         assert labels is None if mode == "infer" else labels.tolist() == [1.0]
+
+
+def in_order(
+    features: Any, labels: Any, mode: Any, params: Any, model: Any, optimizer: Any, /
+) -> Any:
+    return model_fn(features, labels, mode, params, model, optimizer)
+
+
+def with_a_gap(features: Any, scale: float = 1.0, labels: Any = None, /, **others: Any) -> Any:
+    assert scale == 1.0
+    others.pop("config")
+    return model_fn(features, labels, **others)
+
+
+def with_a_default(
+    features: Any, labels: Any, mode: Any, params: Any, model: Any, optimizer: Any, rate: float = 2
+) -> Any:
+    assert rate == 2
+    return model_fn(features, labels, mode, params, model, optimizer)
+
+
+def with_all(*, config: Any, **others: Any) -> Any:
+    return model_fn(**others)
+
+
+class ModelFn:
+    def __call__(self, features: Any, labels: Any, mode: Any, *args: Any, **others: Any) -> Any:
+        return with_all(features=features, labels=labels, mode=mode, **others)
+
+
+@pytest.mark.parametrize("given", [in_order, with_a_gap, with_a_default, with_all, ModelFn()])
+def test_a_model_fn_is_called_as_it_can_be(tmp_path: Path, given: Any) -> None:
+    expected = line(tmp_path / "plain").train(points(2)).evaluate(points(1))
+    estimator = line(tmp_path / "given", model_fn=given)
+    assert estimator.train(points(2)).evaluate(points(1)) == expected
 
 
 def test_what_is_bound_already_is_not_given(tmp_path: Path) -> None:
@@ -763,7 +1080,7 @@ def test_the_deep_network_is_the_originals() -> None:
         th.MultiClassHead(n_classes=5), [400, 200], columns, "unused", dropout=0.5, batch_norm=True
     )
     layers = [*estimator.model["network"]][1:]
-    one = ["Linear", "Apply", "Dropout", "BatchNorm1d"]
+    one = ["Linear", "Apply", "Dropout", "BatchNorm"]
     assert [type(layer).__name__ for layer in layers] == [*one, *one, "Linear"]
     for layer in layers[::4]:
         bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
@@ -771,6 +1088,57 @@ def test_the_deep_network_is_the_originals() -> None:
         assert_close(layer.weight.std().item(), bound / 3**0.5, rtol=0.1, atol=0)
         assert not layer.bias.any()
     assert (layers[3].eps, layers[3].momentum) == (1e-3, 1e-3)
+
+
+def test_an_estimator_knows_its_columns_by_name(tmp_path: Path) -> None:
+    features, labels = diabetes()
+    columns = diabetes_columns()
+    pair = features, labels
+    head = th.RegressionHead()
+
+    def linear(columns: Any) -> Any:
+        return LinearEstimator(head, columns, tmp_path / "linear", ADAM)
+
+    def deep(columns: Any) -> Any:
+        dense = [indicator_column(one) if hasattr(one, "num_buckets") else one for one in columns]
+        return DNNEstimator(head, [4], dense, tmp_path / "deep", ADAM)
+
+    for make in [linear, deep]:
+        values = make(columns).train(lambda: pair, steps=20).evaluate(lambda: pair)
+        assert make(columns[::-1]).evaluate(lambda: pair) == values
+        assert make(reversed(columns)).evaluate(lambda: pair) == values
+        other = [numeric_column("other"), *columns[1:]]
+        with pytest.raises(ValueError, match=r"(?s)checkpoints of this model.*'age': 1"):
+            make(other).evaluate(lambda: pair)
+    sexes = categorical_column_with_vocabulary_list("gender", ["m", "f"])
+    with pytest.raises(ValueError, match=r"(?s)columns {'gender': 2}, got {'sex': 2}"):
+        linear([*columns[:2], sexes]).evaluate(lambda: pair)
+
+
+@pytest.mark.parametrize("as_given", [list, tuple, iter, np.array])
+def test_the_widths_of_layers_may_come_in_any_form(as_given: Any) -> None:
+    columns = [numeric_column("x")]
+    estimator = DNNEstimator(th.RegressionHead(), as_given([4, 3]), columns, "unused")
+    shapes = [tuple(one.weight.shape) for one in estimator.model["network"][1::2]]
+    assert shapes == [(4, 1), (3, 4), (1, 3)]
+
+
+def test_a_batch_of_one_row_is_normalized_as_the_original_does(tmp_path: Path) -> None:
+    columns = [numeric_column("x")]
+    head = th.RegressionHead()
+    estimator = DNNEstimator(head, [4], columns, tmp_path, ADAM, batch_norm=True)
+    sizes = [3, 1]
+    data = [({"x": torch.arange(1.0, 1 + n)}, torch.ones(n)) for n in sizes]
+    assert estimator.train(lambda: data).evaluate(lambda: data)["global_step"] == 2
+    norm = estimator.model["network"][3].train()
+    nn.init.normal_(norm.bias)
+    # a row without its mean is 0
+    assert_close(norm(torch.randn(1, 4)), norm.bias.unsqueeze(0))
+    plain = nn.BatchNorm1d(4, eps=1e-3, momentum=1e-3)
+    plain.load_state_dict(norm.state_dict())
+    rows = torch.randn(5, 4)
+    assert_close(norm(rows), plain(rows))
+    assert_close(norm.state_dict(), plain.state_dict())
 
 
 def test_the_default_of_a_deep_estimator_is_the_originals_adagrad(tmp_path: Path) -> None:
@@ -840,6 +1208,7 @@ def no_labels(features: Any, mode: Any) -> Any:
         ({"model_fn": 3}, TypeError, "model_fn to be callable, got int"),
         ({"model_fn": lambda labels: 0}, ValueError, r"the argument 'features'.*\['labels'\]"),
         ({"model_fn": lambda features, size: 0}, ValueError, "at will, got .*'size'"),
+        ({"model_fn": lambda x, y, /: 0}, ValueError, r"the argument 'features'.*\['x', 'y'\]"),
         ({"model_fn": no_labels}, ValueError, "model_fn to take params"),
         ({"model": "net"}, TypeError, "model as a torch.nn.Module, got str"),
         ({"optimizer": "Adam"}, TypeError, "optimizer as a callable of parameters, got str. For"),
@@ -940,6 +1309,8 @@ def test_a_checkpoint_of_another_model_or_optimizer_is_refused(tmp_path: Path) -
     [
         ({"head": "binary"}, TypeError, "head as a head, got str"),
         ({"hidden_units": [0]}, ValueError, "hidden_units > 0, got 0"),
+        ({"hidden_units": 64}, TypeError, "hidden_units as a list of whole numbers, got 64"),
+        ({"hidden_units": [64.0]}, TypeError, r"as a list of whole numbers, got 64\.0 in it"),
         ({"feature_columns": []}, ValueError, "feature_columns to be given"),
         (
             {"feature_columns": [categorical_column_with_identity("x", 2)]},

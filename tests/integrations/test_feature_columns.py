@@ -102,6 +102,49 @@ def test_names_become_their_place_in_the_vocabulary(
     ]
 
 
+@pytest.mark.parametrize(
+    ("vocabulary", "values"),
+    [
+        ([b"red", b"blue"], ["blue", "red"]),
+        (np.array(["red", "blue"], dtype="S"), ["blue", "red"]),
+        (np.array(["red", "blue"]), [b"blue", b"red"]),
+        (iter(["red", "blue"]), ["blue", "red"]),
+        (torch.tensor([7, 5]), [5, 7]),
+        (np.array([7, 5]), torch.tensor([5, 7])),
+        ([torch.tensor(7), np.int64(5)], [5, 7]),
+    ],
+)
+def test_a_vocabulary_may_come_in_any_form(vocabulary: Any, values: Any) -> None:
+    column = est.categorical_column_with_vocabulary_list("x", vocabulary)
+    assert column.ids({"x": values}).tolist() == [[1], [0]]
+    assert {type(name) for name in column.vocabulary} <= {int, str}
+
+
+def test_none_is_no_category() -> None:
+    make = est.categorical_column_with_vocabulary_list
+    for given in [{}, {"default_value": 2}, {"num_oov_buckets": 3}]:
+        column = make("colour", COLOURS, **given)
+        for values in [["red", None, ""], np.array(["red", None, None], dtype=object)]:
+            assert column.ids({"colour": values}).tolist() == [[0], [-1], [-1]]
+    column = est.categorical_column_with_identity("id", 3, default_value=0)
+    assert column.ids({"id": [2, None]}).tolist() == [[2], [-1]]
+
+
+@pytest.mark.parametrize("as_row", [list, tuple, np.array])
+def test_lists_of_different_lengths_are_filled_up_with_no_category(
+    colour: est.CategoricalColumn, as_row: Any
+) -> None:
+    rows = [["red"], ["blue", "green"], []]
+    expected = [[0, -1], [2, 1], [-1, -1]]
+    assert colour.ids({"colour": [as_row(row) for row in rows]}).tolist() == expected
+    numbers = [as_row(row) for row in [[0], [2, 1], []]]
+    column = est.categorical_column_with_identity("id", 3)
+    assert column.ids({"id": numbers}).tolist() == expected
+    counts = est.indicator_column(column)({"id": numbers})
+    assert counts.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    assert column.ids({"id": [[], []]}).shape == (2, 0)
+
+
 def test_whole_numbers_may_be_names() -> None:
     column = est.categorical_column_with_vocabulary_list("zip", [8001, 3011])
     for values in [[3011, 8001, 1], torch.tensor([3011, 8001, 1]), [3011.0, 8001.0, nan]]:
@@ -164,13 +207,39 @@ def test_vectors_may_start_from_anything_and_stay_there(colour: est.CategoricalC
 # ---- together ----
 
 
-def test_columns_stand_in_the_order_given(colour: est.CategoricalColumn) -> None:
+@pytest.mark.parametrize("as_given", [list, reversed, iter, frozenset])
+def test_columns_stand_in_the_order_of_their_names(
+    colour: est.CategoricalColumn, as_given: Any
+) -> None:
     ones = est.embedding_column(colour, 2, initializer=nn.init.ones_)
     columns = [est.numeric_column("x"), ones, est.indicator_column(colour)]
-    layer = est.DenseFeatures(columns)
+    layer = est.DenseFeatures(as_given(columns))
     assert layer.width == 6
     made = layer({"colour": ["green"], "x": [7], "unused": None})
-    assert made.tolist() == [[7, 1, 1, 0, 1, 0]]
+    assert made.tolist() == [[1, 1, 0, 1, 0, 7]]
+
+
+def test_weights_of_other_columns_are_refused() -> None:
+    layer = est.DenseFeatures([est.numeric_column("a"), est.numeric_column("b", 2)])
+    for columns in [
+        [est.numeric_column("a"), est.numeric_column("c", 2)],
+        [est.numeric_column("a", 2), est.numeric_column("b")],
+    ]:
+        says = r"feature columns \{'a': 1, 'b': 2\}, got \{'a'"
+        with pytest.raises(ValueError, match=says):
+            layer.load_state_dict(est.DenseFeatures(columns).state_dict())
+
+
+def test_a_layer_of_numbers_and_ids_is_exported_with_a_free_batch_size() -> None:
+    ids = [est.categorical_column_with_identity(key, 3) for key in ("i", "j")]
+    columns = [est.embedding_column(ids[0], 2), est.indicator_column(ids[1])]
+    layer = est.DenseFeatures([*columns, est.numeric_column("x", 2)])
+    features = {"i": torch.tensor([0, 1, -1, 2]), "j": torch.tensor([2, 1, 0, -1])}
+    features["x"] = torch.ones(4, 2)
+    free = ({key: {0: torch.export.Dim("batch")} for key in features},)
+    exported = torch.export.export(layer, (features,), dynamic_shapes=free).module()
+    part = {key: values[:3] for key, values in features.items()}
+    assert_close(exported(part), layer(part))
 
 
 def test_what_a_layer_reads_goes_to_where_it_is(
@@ -180,7 +249,7 @@ def test_what_a_layer_reads_goes_to_where_it_is(
     layer = est.DenseFeatures([*columns, est.numeric_column("x")]).to(device)
     made = layer({"colour": ["green"], "x": [1.0]})
     assert (made.device.type, made.shape) == (device.type, (1, 6))
-    assert list(layer.state_dict()) == ["embeddings.0.weight"]
+    assert list(layer.state_dict()) == ["columns._extra_state", "embeddings.0.weight"]
 
 
 def numbers(features: Any, **given: Any) -> Any:
@@ -200,6 +269,12 @@ def ids(features: Any) -> Any:
         (lambda: numbers({"x": [1, 2]}, shape=2), ValueError, r"\['B', 2\], got \[2\]"),
         (lambda: numbers({}, shape=0), ValueError, "shape > 0, got 0"),
         (lambda: numbers({}, normalizer_fn=3), TypeError, "normalizer_fn to be callable"),
+        (
+            lambda: numbers({}, shape=3, default_value=[1.0, 2.0]),
+            ValueError,
+            r"default_value as a number or of shape \[3\], got shape \[2\]",
+        ),
+        (lambda: numbers({}, default_value="1"), ValueError, "default_value to be numeric"),
         (lambda: est.numeric_column(3), TypeError, "key as a string, got int"),
         (lambda: ids({"x": [3]}), ValueError, r"ids in \[-1, 2\], got 3"),
         (lambda: ids({"x": [1.0]}), ValueError, "integer ids, got torch.float32"),
@@ -215,6 +290,23 @@ def ids(features: Any) -> Any:
             ValueError,
             "each once",
         ),
+        (
+            lambda: est.categorical_column_with_vocabulary_list("x", "ab"),
+            TypeError,
+            "vocabulary_list as a list of names, got str",
+        ),
+        (
+            lambda: est.categorical_column_with_vocabulary_list("x", {"a", "b"}),
+            TypeError,
+            "vocabulary_list as a list of names, got set",
+        ),
+        (
+            lambda: est.categorical_column_with_vocabulary_list("x", ["a", ["b"]]),
+            TypeError,
+            r"of strings or whole numbers, got \['b'\] in it",
+        ),
+        (lambda: ids({"x": [[[1], [1, 2]]]}), ValueError, "got lists of lists of different"),
+        (lambda: ids({"x": torch.eye(2).to_sparse()}), ValueError, "to be dense, got"),
         (
             lambda: est.categorical_column_with_vocabulary_list("x", ["a"], default_value=2),
             ValueError,

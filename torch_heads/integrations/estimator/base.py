@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.utilities import move_data_to_device
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import unexpected
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
+from torch_heads.integrations.estimator.checkpoint import Checkpoint, checkpoints
 from torch_heads.integrations.estimator.config import (
     EvalSpec,
     InputFn,
@@ -27,14 +28,9 @@ from torch_heads.integrations.estimator.config import (
 )
 from torch_heads.integrations.estimator.evaluation import Evaluation
 from torch_heads.integrations.estimator.inputs import Batch, Batches
-from torch_heads.integrations.estimator.training import (
-    OptimizerFn,
-    Saver,
-    StepModule,
-    checkpoints,
-    fit,
-    quiet,
-)
+from torch_heads.integrations.estimator.prediction import by_example
+from torch_heads.integrations.estimator.step_module import OptimizerFn, StepModule
+from torch_heads.integrations.estimator.training import Saver, fit, quiet
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +39,16 @@ class AnyEstimator(ABC):
     """Trains, evaluates and predicts by an ``input_fn``; keeps all that it learns in files.
 
     Every method starts from the latest checkpoint in ``model_dir``; training leaves one there. So
-    a new estimator on the same ``model_dir`` goes on where the last one ended.
+    a new estimator on the same ``model_dir`` goes on where the last one ended. Where there is none
+    yet, or none any more, training starts from the weights that the model came with.
 
     An ``input_fn`` takes nothing and returns an iterable of batches ``(features, labels)``: a
     generator, a list, a ``DataLoader``, or a ``Dataset`` whose items are batches. A tuple
     ``(features, labels)`` instead is one batch, at every step of training. NumPy arrays of numbers
     in it become tensors, and all go to the device of the model.
 
-    Progress is logged by `logging`, at the level INFO.
+    Progress is logged by `logging`, at the level INFO. For a bar, have one of Lightning's among the
+    ``callbacks`` of the `RunConfig`.
     """
 
     def __init__(
@@ -119,34 +117,38 @@ class AnyEstimator(ABC):
             ValueError: if there is no checkpoint or no batch.
         """
         check_positive(self.title, "steps", steps)
-        self._restore(checkpoint_path)
-        evaluation = Evaluation(self.title)
-        for spec in self._specs(Batches(self.title, input_fn, ModeKeys.EVAL, steps)):
-            evaluation.add(spec)
-        values = {**evaluation.compute(), "global_step": self._module.steps}
-        shown = ", ".join(f"{key} = {values[key]}" for key in sorted(values))
-        logger.info("Evaluated step %d: %s", self._module.steps, shown)
-        return values
+        return self._evaluate(input_fn, steps, self._restore(checkpoint_path))
 
     def predict(
         self,
         input_fn: InputFn,
-        predict_keys: Sequence[Any] | None = None,
+        predict_keys: Iterable[Any] | None = None,
         checkpoint_path: str | Path | None = None,
     ) -> Iterator[dict[Any, Any]]:
         """Yield the predictions of each example, as NumPy arrays by key.
 
+        They are made batch by batch as they are drawn, with the weights of the checkpoint, also
+        after further training.
+
         Args:
             input_fn: gives batches of features; labels are ignored.
-            predict_keys: the keys to yield; None for all.
+            predict_keys: the keys to yield, or one key; None for all.
             checkpoint_path: the checkpoint to predict with; None for the latest.
 
         Raises:
-            ValueError: if there is no checkpoint, or a key is none of the predictions'.
+            TypeError: if the predictions are no dict of tensors and arrays.
+            ValueError: if there is no checkpoint, or a key is none of the predictions', or these
+                differ in their number of examples.
+            RuntimeError: if they are drawn by a training of this estimator.
         """
-        self._restore(checkpoint_path)
-        batches = Batches(self.title, input_fn, ModeKeys.PREDICT, None)
-        return self._examples(batches, predict_keys)
+        one = isinstance(predict_keys, str)
+        # a tuple is one key of a MultiHead, or several: the predictions tell
+        keys = (predict_keys,) if one else tuple(predict_keys or ())
+        checkpoint = self._restore(checkpoint_path)
+        runs = self._runs(Batches(self.title, input_fn, ModeKeys.PREDICT, None), checkpoint)
+        return (
+            example for run in runs for example in by_example(self.title, run().predictions, keys)
+        )
 
     def train_and_evaluate(self, train_spec: TrainSpec, eval_spec: EvalSpec) -> dict[str, Any]:
         """Train, evaluate at every checkpoint, and return the last evaluation.
@@ -159,12 +161,11 @@ class AnyEstimator(ABC):
         latest: dict[str, Any] = {}
 
         def evaluate() -> None:
-            latest.update(self.evaluate(eval_spec.input_fn, eval_spec.steps))
+            latest.update(self._evaluate(eval_spec.input_fn, eval_spec.steps))
 
+        check_positive(self.title, "steps", eval_spec.steps)
         self._train(train_spec.input_fn, None, train_spec.max_steps, evaluate)
-        if not latest:
-            evaluate()
-        return latest
+        return latest or self.evaluate(eval_spec.input_fn, eval_spec.steps)
 
     def latest_checkpoint(self) -> Path | None:
         """Return the latest checkpoint in ``model_dir``; None where there is none."""
@@ -181,7 +182,9 @@ class AnyEstimator(ABC):
         check_positive(self.title, "max_steps", max_steps)
         if None not in (steps, max_steps):
             raise ValueError(unexpected(self.title, "steps", "or max_steps", "both"))
-        if self.latest_checkpoint() is not None:
+        if self.latest_checkpoint() is None:
+            self._module.restart()
+        else:
             self._restore(None, with_optimizer=True)
         start = self._module.steps
         if max_steps is not None:
@@ -193,7 +196,6 @@ class AnyEstimator(ABC):
         self.model_dir.mkdir(parents=True, exist_ok=True)
         saver = Saver(self.model_dir, self.config, then)
         logger.info("Training from step %d in %s", start, self.model_dir)
-        self._module.train()
         fit(self._module, batches, self.model_dir, self.config, saver)
         done = self._module.steps - start
         if not done:
@@ -202,45 +204,44 @@ class AnyEstimator(ABC):
             logger.warning("The input ended after %d of %d steps.", done, steps)
         return self
 
-    def _restore(self, path: str | Path | None, with_optimizer: bool = False) -> None:
+    def _evaluate(
+        self, input_fn: InputFn, steps: int | None, checkpoint: Checkpoint | None = None
+    ) -> dict[str, Any]:
+        batches = Batches(self.title, input_fn, ModeKeys.EVAL, steps)
+        values = Evaluation(self.title).over(self._runs(batches, checkpoint))
+        values["global_step"] = self._module.steps
+        shown = ", ".join(f"{key} = {values[key]}" for key in sorted(values))
+        logger.info("Evaluated step %d: %s", self._module.steps, shown)
+        return values
+
+    def _restore(self, path: str | Path | None, with_optimizer: bool = False) -> Checkpoint:
         found = self.latest_checkpoint() if path is None else Path(path)
         if found is None:
             hint = "Train first, or look where the model was trained."
             given = f"none in {self.model_dir}"
             raise ValueError(unexpected(self.title, "model_dir", "with a checkpoint", given, hint))
-        self._module.restore(found, with_optimizer)
+        checkpoint = Checkpoint.read(found, with_optimizer)
+        self._module.hold(checkpoint)
+        return checkpoint
 
-    def _specs(self, batches: Batches) -> Iterator[EstimatorSpec]:
+    def _runs(
+        self, batches: Batches, checkpoint: Checkpoint | None
+    ) -> Iterator[Callable[[], EstimatorSpec]]:
+        """Yield what runs the model on each batch; without a checkpoint, as it is."""
         with quiet():
             device = Fabric(accelerator=self.config.accelerator, devices=1).device
         module, training, before = self._module, self._module.training, self._module.device
+
+        def run(batch: Batch) -> EstimatorSpec:
+            # each time: there may have been a training, or another checkpoint, in between
+            if checkpoint is not None:
+                module.hold(checkpoint)
+            module.eval().to(device)
+            with torch.no_grad():
+                return module.spec(move_data_to_device(batch, device), batches.mode)
+
         try:
             for batch in batches:
-                module.eval().to(device)  # each time: training may come in between
-                with torch.no_grad():
-                    spec = module.spec(move_data_to_device(batch, device), batches.mode)
-                yield spec
+                yield functools.partial(run, batch)
         finally:
             module.train(training).to(before)
-
-    def _examples(self, batches: Batches, keys: Sequence[Any] | None) -> Iterator[dict[Any, Any]]:
-        for spec in self._specs(batches):
-            given = spec.predictions or {}
-            for key in keys or ():
-                if key not in given:
-                    allowed = f"among {preview(given, 20)}"
-                    raise ValueError(unexpected(self.title, "predict_keys", allowed, repr(key)))
-            arrays = {key: _array(given[key]) for key in keys or given}
-            sizes = {key: len(array) for key, array in arrays.items()}
-            if len(set(sizes.values())) > 1:
-                expected = "with one entry per example"
-                raise ValueError(unexpected(self.title, "predictions", expected, sizes))
-            for i in range(next(iter(sizes.values()), 0)):
-                yield {key: array[i] for key, array in arrays.items()}
-
-
-def _array(values: Any) -> np.ndarray[Any, Any]:
-    if not isinstance(values, Tensor):
-        return np.asarray(values)
-    # NumPy has no bfloat16
-    return (values.float() if values.dtype == torch.bfloat16 else values).detach().cpu().numpy()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -31,7 +32,7 @@ from torch_heads.integrations.estimator.dense_columns import (
 from torch_heads.integrations.estimator.feature_column import check_columns
 from torch_heads.integrations.estimator.inputs import Batch
 from torch_heads.integrations.estimator.networks import Activation, LinearModel, deep_network
-from torch_heads.integrations.estimator.training import OptimizerFn
+from torch_heads.integrations.estimator.step_module import OptimizerFn
 
 AnyColumn = DenseColumn | CategoricalColumn
 
@@ -57,8 +58,8 @@ class HeadEstimator(AnyEstimator):
     def _call(self, batch: Batch, mode: ModeKeys, optimizer: Optimizer | None) -> EstimatorSpec:
         features, labels = batch
         if not isinstance(features, Mapping):
-            given = type(features).__name__
-            raise ValueError(unexpected(self.title, "features", "as a dict by name", given))
+            given, hint = type(features).__name__, "For example: `({'x': features}, labels)`."
+            raise ValueError(unexpected(self.title, "features", "as a dict by name", given, hint))
         logits = self._network(features)
         return self.head.create_estimator_spec(features, mode, logits, labels, optimizer)
 
@@ -83,7 +84,7 @@ class DNNEstimator(HeadEstimator):
         config: how to run.
 
     Raises:
-        TypeError: if the head is no head, or a column of another kind.
+        TypeError: if the head is no head, a width no whole number, or a column of another kind.
         ValueError: if there is no column, or a width or the probability out of range.
 
     >>> import tempfile, torch_heads as th
@@ -101,8 +102,8 @@ class DNNEstimator(HeadEstimator):
     def __init__(
         self,
         head: Head,
-        hidden_units: Sequence[int],
-        feature_columns: Sequence[DenseColumn] | DenseColumn,
+        hidden_units: Iterable[int],
+        feature_columns: Iterable[DenseColumn] | DenseColumn,
         model_dir: str | Path | None = None,
         optimizer: Optimizer | OptimizerFn | None = None,
         activation_fn: Activation | None = F.relu,
@@ -112,8 +113,7 @@ class DNNEstimator(HeadEstimator):
     ) -> None:
         who = type(self).__name__
         _check_head(who, head)
-        for units in hidden_units:
-            check_positive(who, "hidden_units", units)
+        widths = _check_widths(who, hidden_units)
         if dropout is not None and not 0 <= dropout < 1:
             raise ValueError(unexpected(who, "dropout", "in [0, 1)", dropout))
         if activation_fn is not None and (
@@ -122,7 +122,7 @@ class DNNEstimator(HeadEstimator):
             expected, given = "as a function or module", repr(activation_fn)
             raise TypeError(unexpected(who, "activation_fn", expected, given))
         network = deep_network(
-            feature_columns, hidden_units, head.logits_dimension, activation_fn, dropout, batch_norm
+            feature_columns, widths, head.logits_dimension, activation_fn, dropout, batch_norm
         )
         make = optimizer or functools.partial(
             torch.optim.Adagrad, lr=0.001, initial_accumulator_value=0.1, eps=1e-7
@@ -151,7 +151,7 @@ class LinearEstimator(HeadEstimator):
     def __init__(
         self,
         head: Head,
-        feature_columns: Sequence[DenseColumn | CategoricalColumn]
+        feature_columns: Iterable[DenseColumn | CategoricalColumn]
         | DenseColumn
         | CategoricalColumn,
         model_dir: str | Path | None = None,
@@ -172,6 +172,18 @@ class LinearEstimator(HeadEstimator):
             eps=0,
         )
         super().__init__(head, network, make, model_dir, config)
+
+
+def _check_widths(who: str, hidden_units: Any) -> list[int]:
+    argument, expected = "hidden_units", "as a list of whole numbers"
+    if not isinstance(hidden_units, Iterable):
+        raise TypeError(unexpected(who, argument, expected, repr(hidden_units)))
+    widths = list(hidden_units)
+    for width in widths:
+        if not isinstance(width, (int, np.integer)):
+            raise TypeError(unexpected(who, argument, expected, f"{width!r} in it"))
+        check_positive(who, argument, int(width))
+    return [int(width) for width in widths]
 
 
 def _check_head(who: str, head: Any) -> None:

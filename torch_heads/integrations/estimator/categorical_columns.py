@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.labels import check_values
 from torch_heads.functional.tensors import is_text, to_tensor
+from torch_heads.integrations.estimator.category_values import category_array, plain_name
 from torch_heads.integrations.estimator.feature_column import (
     FeatureColumn,
     Features,
@@ -48,7 +48,8 @@ class CategoricalColumn(FeatureColumn):
         """
         who = f"categorical column {self.key!r}"
         values = find_feature(who, features, self.key)
-        ids = self._numbers(who, values) if self.vocabulary is None else self._look_up(values)
+        read = self._numbers if self.vocabulary is None else self._look_up
+        ids = read(who, values)
         if ids.dim() not in (1, 2):
             expected, given = "of shape [B] or [B, n]", list(ids.shape)
             raise ValueError(unexpected(who, "the feature", expected, given))
@@ -58,6 +59,9 @@ class CategoricalColumn(FeatureColumn):
         if is_text(values):
             hint = "Strings need categorical_column_with_vocabulary_list."
             raise ValueError(unexpected(who, "the feature", "as ids", "strings", hint))
+        if not isinstance(values, Tensor):
+            array = category_array(who, values, NO_ID)
+            values = array.tolist() if array.dtype == object else array
         ids = to_tensor(who, "the feature", values)
         if ids.is_floating_point() or ids.dtype == torch.bool:
             raise ValueError(unexpected(who, "the feature", "as integer ids", ids.dtype))
@@ -68,19 +72,19 @@ class CategoricalColumn(FeatureColumn):
         known = (ids >= NO_ID) & (ids < self.num_buckets)
         return torch.where(known, ids, self.default_value)
 
-    def _look_up(self, values: Any) -> Tensor:
+    def _look_up(self, who: str, values: Any) -> Tensor:
         device = values.device if isinstance(values, Tensor) else None
-        array = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
+        array = category_array(who, values, None)
         index = {value: i for i, value in enumerate(self.vocabulary or ())}
         ids = [self._id(index, value) for value in array.ravel().tolist()]
         return torch.tensor(ids, dtype=torch.int64, device=device).reshape(array.shape)
 
     def _id(self, index: Mapping[Any, int], value: Any) -> int:
-        value = value.decode() if isinstance(value, bytes) else value
+        value = plain_name(value)
         found = index.get(value)
         if found is not None:
             return found
-        missing = value in ("", -1) or value != value
+        missing = value in (None, "", NO_ID) or value != value
         if self.num_oov_buckets and not missing:
             # crc32 is the same in every process, which hash() is not
             return len(index) + crc32(str(value).encode()) % self.num_oov_buckets
@@ -93,8 +97,8 @@ def categorical_column_with_identity(
     """Return a column of categories that come as ids from 0 on.
 
     Args:
-        key: the feature's name. The feature is ``[B]``, or ``[B, n]`` with several ids per
-            example; -1 is none.
+        key: the feature's name. The feature is ``[B]``, or with several ids per example
+            ``[B, n]`` or lists of any length; -1 and None are none.
         num_buckets: how many categories there are.
         default_value: the id that stands for ids out of range; by default they are refused.
 
@@ -125,14 +129,15 @@ def categorical_column_with_vocabulary_list(
     """Return a column of categories that come by name, strings or whole numbers.
 
     Args:
-        key: the feature's name. The feature is ``[B]``, or ``[B, n]`` with several names per
-            example; ``""``, -1 and NaN are none.
-        vocabulary_list: the names; the place of a name is its id.
+        key: the feature's name. The feature is ``[B]``, or with several names per example
+            ``[B, n]`` or lists of any length; ``""``, -1, NaN and None are none.
+        vocabulary_list: the names, in a list, an array or a tensor; the place of a name is its
+            id. Bytes are read as strings.
         default_value: the id that stands for other names; -1, the default, for none.
         num_oov_buckets: how many further ids the other names share instead, by a hash.
 
     Raises:
-        TypeError: if the key is not a string.
+        TypeError: if the key is not a string, or a name neither a string nor a whole number.
         ValueError: if there is no name or one is there twice, or the default is none of the ids,
             or both ways to treat other names are given.
 
@@ -142,7 +147,14 @@ def categorical_column_with_vocabulary_list(
             [-1]])
     """
     who = f"categorical_column_with_vocabulary_list {check_key(key)!r}"
-    names = tuple(vocabulary_list)
+    if isinstance(vocabulary_list, (str, bytes, set, frozenset)):
+        given = type(vocabulary_list).__name__  # a set has another order in every process
+        raise TypeError(unexpected(who, "vocabulary_list", "as a list of names", given))
+    names = tuple(map(plain_name, vocabulary_list))
+    for name in names:
+        if not isinstance(name, (str, int)):
+            expected, given = "of strings or whole numbers", f"{name!r} in it"
+            raise TypeError(unexpected(who, "vocabulary_list", expected, given))
     if not names or len(set(names)) < len(names):
         expected = "with at least one name, and each once"
         raise ValueError(unexpected(who, "vocabulary_list", expected, preview(names)))

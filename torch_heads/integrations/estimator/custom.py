@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +14,20 @@ from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.base import AnyEstimator
 from torch_heads.integrations.estimator.config import RunConfig
 from torch_heads.integrations.estimator.inputs import Batch
-from torch_heads.integrations.estimator.training import OptimizerFn
-
-ModelFn = Callable[..., EstimatorSpec]
-
-OPTIONAL = ["labels", "mode", "params", "config", "model", "optimizer"]
+from torch_heads.integrations.estimator.model_function import ModelFn, ModelFunction
+from torch_heads.integrations.estimator.step_module import OptimizerFn
 
 
 class Estimator(AnyEstimator):
     """Trains, evaluates and predicts by a ``model_fn`` that makes an `EstimatorSpec` of a batch.
 
-    ``model_fn`` takes ``features`` and, by name, what it wants of ``labels`` (None to predict),
-    ``mode``, ``params``, ``config``, ``model`` and ``optimizer``. It is called for every batch, so
-    layers and optimizers are made outside of it. In TRAIN, the spec's ``train_op`` is a callable
-    that runs one step: what `Head.create_estimator_spec` gives, with the ``optimizer``. In EVAL,
-    ``eval_metric_ops`` are torchmetrics metrics by name that have seen the batch: new ones, or
-    the same at each batch, which are reset after an evaluation.
+    ``model_fn`` takes ``features`` and what it wants of ``labels`` (None to predict), ``mode``,
+    ``params``, ``config``, ``model`` and ``optimizer``, in any order: its parameters have these
+    names, and with ``**kwargs`` it gets all. It is called for every batch, so layers and
+    optimizers are made outside of it. In TRAIN, the spec's ``train_op`` is a callable that runs
+    one step: what `Head.create_estimator_spec` gives, with the ``optimizer``. In EVAL,
+    ``eval_metric_ops`` are torchmetrics metrics by name that have seen the batch: new ones, or the
+    same at each batch, which are reset before and after an evaluation; None is none.
 
     Args:
         model_fn: returns the spec of a batch.
@@ -46,7 +42,7 @@ class Estimator(AnyEstimator):
 
     Raises:
         TypeError: if ``model_fn`` is not callable, or ``model`` or ``optimizer`` of another type.
-        ValueError: if ``model_fn`` does not take ``features``, or takes something unknown, or
+        ValueError: if ``model_fn`` does not take ``features``, or needs something unknown, or
             ``params`` are given but not taken.
 
     >>> import tempfile, torch, torch_heads as th
@@ -73,16 +69,19 @@ class Estimator(AnyEstimator):
         params: Mapping[str, Any] | None = None,
         config: RunConfig | None = None,
     ) -> None:
-        self._arguments = _check_model_fn(type(self).__name__, model_fn, params)
-        self._model_fn = model_fn
+        who = type(self).__name__
+        self._model_fn = ModelFunction(who, model_fn)
+        if params is not None and "params" not in self._model_fn.takes:
+            taken = preview(self._model_fn.takes)
+            raise ValueError(unexpected(who, "model_fn", "to take params", taken))
         #: What ``model_fn`` gets as ``params``.
         self.params = dict(params or {})
         super().__init__(model, optimizer, model_dir, config)
 
     def _call(self, batch: Batch, mode: ModeKeys, optimizer: Optimizer | None) -> EstimatorSpec:
         labels = None if mode is ModeKeys.PREDICT else batch.labels
-        if labels is not None and "labels" not in self._arguments:
-            taken = preview(self._arguments)
+        if labels is not None and "labels" not in self._model_fn.takes:
+            taken = preview(self._model_fn.takes)
             hint = "The input_fn gives labels."
             raise ValueError(unexpected(self.title, "model_fn", "to take labels", taken, hint))
         given = {
@@ -94,7 +93,7 @@ class Estimator(AnyEstimator):
             "model": self.model,
             "optimizer": optimizer,
         }
-        spec = self._model_fn(**{name: given[name] for name in self._arguments})
+        spec = self._model_fn(given)
         if not isinstance(spec, EstimatorSpec):
             expected = "to return an EstimatorSpec"
             raise TypeError(unexpected(self.title, "model_fn", expected, type(spec).__name__))
@@ -102,22 +101,3 @@ class Estimator(AnyEstimator):
             expected = f"to return a spec for the mode {str(mode)!r}"
             raise ValueError(unexpected(self.title, "model_fn", expected, repr(str(spec.mode))))
         return spec
-
-
-def _check_model_fn(who: str, model_fn: Any, params: Any) -> list[str]:
-    """Return the names of the arguments that ``model_fn`` takes."""
-    if not callable(model_fn):
-        raise TypeError(unexpected(who, "model_fn", "to be callable", type(model_fn).__name__))
-    bound = model_fn.keywords if isinstance(model_fn, functools.partial) else {}
-    names = [
-        name
-        for name, parameter in inspect.signature(model_fn).parameters.items()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        and name not in bound
-    ]
-    if not {"features"} <= set(names) <= {"features", *OPTIONAL}:
-        expected = f"with the argument 'features', and of {preview(OPTIONAL)} at will"
-        raise ValueError(unexpected(who, "model_fn", expected, preview(names)))
-    if params is not None and "params" not in names:
-        raise ValueError(unexpected(who, "model_fn", "to take params", preview(names)))
-    return names

@@ -60,7 +60,7 @@ class NumericColumn(FeatureColumn):
             values = torch.where(values.isnan(), default, values)
         if self.normalizer_fn is not None:
             values = self.normalizer_fn(values)
-        return values.reshape(len(values), -1).to(torch.get_default_dtype())
+        return values.reshape(values.shape[0], self.width).to(torch.get_default_dtype())
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class IndicatorColumn(FeatureColumn):
         """Return how often an example has each category, ``[B, width]``."""
         ids = self.categorical_column.ids(features)
         # ids of nothing, -1, are counted in a column of their own, which is dropped
-        counts = torch.zeros(len(ids), 1 + self.width, device=ids.device)
+        counts = torch.zeros(ids.shape[0], 1 + self.width, device=ids.device)
         return counts.scatter_add_(1, ids + 1, torch.ones_like(ids, dtype=counts.dtype))[:, 1:]
 
 
@@ -124,13 +124,13 @@ def numeric_column(
         key: the feature's name.
         shape: what an example's numbers look like; the feature is ``[B, *shape]``, and with the
             default may be ``[B]``.
-        default_value: stands for NaN; a number, or numbers of this shape.
+        default_value: stands for NaN; a number, or numbers of the ``shape``.
         dtype: what the feature is read as.
         normalizer_fn: applied to the tensor ``[B, *shape]``.
 
     Raises:
         TypeError: if the key is not a string, or ``normalizer_fn`` not callable.
-        ValueError: if a size is not positive.
+        ValueError: if a size is not positive, or the default of another shape.
 
     >>> age = numeric_column("age", default_value=40.0, normalizer_fn=lambda x: x / 100)
     >>> age({"age": [20.0, float("nan")]})
@@ -144,6 +144,11 @@ def numeric_column(
     if normalizer_fn is not None and not callable(normalizer_fn):
         given = type(normalizer_fn).__name__
         raise TypeError(unexpected(who, "normalizer_fn", "to be callable", given))
+    if default_value is not None:
+        given = list(to_tensor(who, "default_value", default_value).shape)
+        if given not in ([], list(sizes)):
+            expected = f"as a number or of shape {list(sizes)}"
+            raise ValueError(unexpected(who, "default_value", expected, f"shape {given}"))
     return NumericColumn(key, sizes, default_value, dtype, normalizer_fn)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from math import sqrt
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
+from torch_heads.integrations.estimator.column_sizes import ColumnSizes
 from torch_heads.integrations.estimator.dense_columns import (
     Combiner,
     DenseColumn,
@@ -24,6 +25,9 @@ from torch_heads.integrations.estimator.feature_column import check_columns
 class DenseFeatures(nn.Module):
     """The first layer of a model: a dict of features, as its columns read it, side by side.
 
+    The columns stand in the order of their names, whatever order they come in. A ``state_dict``
+    holds the names and widths, and those of other columns are refused.
+
     Shapes: features by name, each with one entry per example; returns ``[B, width]``.
 
     Args:
@@ -35,18 +39,19 @@ class DenseFeatures(nn.Module):
 
     >>> from torch_heads.integrations.estimator import numeric_column
     >>> layer = DenseFeatures([numeric_column("age"), numeric_column("eyes", shape=2)])
-    >>> layer({"age": [30.0], "eyes": [[1.0, 2.0]]})
+    >>> layer({"eyes": [[1.0, 2.0]], "age": [30.0]})
     tensor([[30.,  1.,  2.]])
     """
 
     _where: Tensor
 
-    def __init__(self, feature_columns: Sequence[DenseColumn] | DenseColumn) -> None:
+    def __init__(self, feature_columns: Iterable[DenseColumn] | DenseColumn) -> None:
         super().__init__()
         allowed = NumericColumn, EmbeddingColumn, IndicatorColumn
         columns = check_columns(type(self).__name__, feature_columns, allowed)
         #: The number of values per example.
         self.width = sum(column.width for column in columns)
+        self.columns = ColumnSizes({column.name: column.width for column in columns})
         embedded = [column for column in columns if isinstance(column, EmbeddingColumn)]
         self.embeddings = nn.ModuleList(map(_embedding, embedded))
         layers = iter(self.embeddings)

@@ -58,7 +58,7 @@ def check_size(who: str, argument: str, size: int) -> None:
 
 
 def check_columns(who: str, columns: Any, allowed: tuple[type, ...]) -> list[Any]:
-    """Return feature columns as a list.
+    """Return feature columns by name, as the originals sort them, so that any order is the same.
 
     Raises:
         TypeError: if one is no column, or of a kind that is not allowed.
@@ -78,4 +78,4 @@ def check_columns(who: str, columns: Any, allowed: tuple[type, ...]) -> list[Any
     for name in names:
         if names.count(name) > 1:
             raise ValueError(unexpected(who, argument, "of different names", f"{name!r} twice"))
-    return found
+    return sorted(found, key=lambda column: column.name)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.tensors import is_text, to_tensor
@@ -29,11 +29,13 @@ class Batches:
 
     ``input_fn()`` is an iterable of batches: a generator, a list, a ``DataLoader``, or a
     ``Dataset`` whose items are batches. A batch is ``(features, labels)``, or the features alone.
-    A tuple ``(features, labels)`` in place of an iterable is one batch, at every step of training.
+    A tuple ``(features, labels)`` in place of an iterable is one batch, at every step of training;
+    so is a list of a dict of features and labels.
 
     Raises:
         TypeError: if ``input_fn`` is not callable, or gives no batches.
-        ValueError: if training on one batch has no end, since there is no number of steps.
+        ValueError: if it gives single examples, or training on one batch has no end, since there
+            is no number of steps.
     """
 
     def __init__(self, who: str, input_fn: InputFn, mode: ModeKeys, steps: int | None) -> None:
@@ -43,12 +45,16 @@ class Batches:
             raise TypeError(unexpected(who, "input_fn", "to be callable", given, hint))
         self._who, self._steps, self.mode = who, steps, mode
         source = input_fn()
-        if isinstance(source, (tuple, Mapping, Tensor, np.ndarray)):
+        if isinstance(source, (tuple, Mapping, Tensor, np.ndarray)) or _is_pair(source):
             batch = self._batch(source)
             if mode is ModeKeys.TRAIN and steps is None:
                 expected, given = "to be given for an input_fn of one batch", "neither"
                 raise ValueError(unexpected(who, "steps or max_steps", expected, given))
             source = repeat(batch) if mode is ModeKeys.TRAIN else [batch]
+        elif _is_of_examples(source):
+            expected, given = "to give batches", "single examples of a TensorDataset"
+            hint = "Batch it: `DataLoader(dataset, batch_size=32)`."
+            raise ValueError(unexpected(who, "input_fn", expected, given, hint))
         elif isinstance(source, Dataset):
             source = DataLoader(source, batch_size=None)
         elif not isinstance(source, Iterable) or is_text(source):
@@ -70,3 +76,17 @@ class Batches:
     def _tensor(self, values: np.ndarray[Any, Any]) -> Any:
         numeric = values.dtype.kind in "biuf"
         return to_tensor(self._who, "a batch", values) if numeric else values
+
+
+def _is_of_examples(source: Any) -> bool:
+    while isinstance(source, Subset):
+        source = source.dataset
+    return isinstance(source, TensorDataset)
+
+
+def _is_pair(source: Any) -> bool:
+    """Return whether a list is ``[features, labels]``, and not two batches of features alone."""
+    if not isinstance(source, list) or len(source) != 2 or not isinstance(source[0], Mapping):
+        return False
+    features, labels = source
+    return not isinstance(labels, Mapping) or labels.keys() != features.keys()

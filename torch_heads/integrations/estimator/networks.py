@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
+from torch_heads.integrations.estimator.column_sizes import ColumnSizes
 from torch_heads.integrations.estimator.dense_columns import Combiner, DenseColumn
 from torch_heads.integrations.estimator.dense_features import CategoryEmbedding, DenseFeatures
 
@@ -16,7 +17,7 @@ Activation = Callable[[Tensor], Tensor]
 
 
 def deep_network(
-    columns: Sequence[DenseColumn] | DenseColumn,
+    columns: Iterable[DenseColumn] | DenseColumn,
     hidden_units: Sequence[int],
     units: int,
     activation_fn: Activation | None,
@@ -34,7 +35,7 @@ def deep_network(
         if dropout is not None:
             layers.append(nn.Dropout(dropout))
         if batch_norm:
-            layers.append(nn.BatchNorm1d(hidden, eps=1e-3, momentum=1e-3))
+            layers.append(BatchNorm(hidden, eps=1e-3, momentum=1e-3))
         width = hidden
     return nn.Sequential(*layers, _glorot(width, units))
 
@@ -43,7 +44,7 @@ class LinearModel(nn.Module):
     """The logits of a linear model, which start at 0.
 
     Args:
-        columns: feature columns.
+        columns: feature columns, by name.
         units: the number of logits.
         combiner: what becomes of the weights of several categories in an example.
     """
@@ -52,6 +53,7 @@ class LinearModel(nn.Module):
         super().__init__()
         categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
         dense = [column for column in columns if not isinstance(column, CategoricalColumn)]
+        self.columns = ColumnSizes({column.name: column.num_buckets for column in categorical})
         self.bias = nn.Parameter(torch.zeros(units))
         self.terms = nn.ModuleList(
             CategoryEmbedding(column, units, combiner, nn.init.zeros_) for column in categorical
@@ -68,6 +70,16 @@ class LinearModel(nn.Module):
         for term in self.terms:
             logits = logits + term(features)
         return logits
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalization that takes a batch of one row in training, too, as the original's."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the values without their mean, over their deviation; one row has none."""
+        if self.training and values.shape[0] == 1:
+            return (values - values.mean(0)) * self.weight + self.bias
+        return super().forward(values)
 
 
 class Apply(nn.Module):
