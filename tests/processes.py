@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -41,6 +42,13 @@ def run(scenarios: Sequence[Scenario], folder: Path) -> None:
             process.kill()
 
 
+def end_process() -> None:
+    """End this process without Python's finalization, in which gloo's threads may abort it."""
+    distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)
+
+
 def results(folder: Path, scenario: Scenario) -> list[dict[str, Any]]:
     """Return what a scenario gave in each process."""
     return [torch.load(_file(folder, scenario, rank)) for rank in range(2)]
@@ -54,9 +62,7 @@ def _work(rank: int, scenarios: Sequence[Scenario], folder: str) -> None:
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     for scenario in scenarios:
         torch.save(scenario(rank), _file(Path(), scenario, rank))
-    distributed.destroy_process_group()
-    # not through Python's finalization, in which threads that gloo left may abort the process
-    os._exit(0)
+    end_process()
 
 
 def _file(folder: Path, scenario: Scenario, rank: int) -> Path:

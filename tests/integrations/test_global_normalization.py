@@ -19,6 +19,7 @@ import torch_heads as th
 from tests.integrations.launch import torchrun
 from tests.integrations.trainers import expected_warnings, quiet_trainer
 from tests.mixture import Batch, mixture, random_batch
+from tests.processes import end_process
 from torch_heads.integrations.lightning import HeadModule
 
 FEATURES = 20
@@ -277,4 +278,4 @@ def two_processes(folder: Path) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     rank = int(os.environ["RANK"])
     torch.save(work(rank), f"{sys.argv[1]}/{rank}.pt")
-    torch.distributed.destroy_process_group()  # whose threads else may outlive the interpreter
+    end_process()

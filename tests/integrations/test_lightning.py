@@ -26,6 +26,7 @@ from tests.cases import CASES, Case
 from tests.integrations.launch import torchrun
 from tests.integrations.trainers import expected_warnings, quiet_trainer
 from tests.mixture import mixture, random_batch
+from tests.processes import end_process
 from torch_heads.integrations.lightning import HeadModule, RandomState
 from torch_heads.integrations.lightning.batch import Batch
 from torch_heads.integrations.lightning.window import count_labels
@@ -581,4 +582,4 @@ def test_lightnings_own_sampler_counts_a_row_twice(folder: Path) -> None:
 if __name__ == "__main__":
     rank = int(os.environ["RANK"])
     torch.save(work(rank, sys.argv[1]), f"{sys.argv[1]}/{rank}.pt")
-    torch.distributed.destroy_process_group()  # whose threads else may outlive the interpreter
+    end_process()
