@@ -47,8 +47,8 @@ class AnyEstimator(ABC):
     ``(features, labels)`` instead is one batch, at every step of training. NumPy arrays of numbers
     in it become tensors, and all go to the device of the model.
 
-    Progress is logged by `logging`, at the level INFO. For a bar, have one of Lightning's among the
-    ``callbacks`` of the `RunConfig`.
+    Progress is logged by `logging`, at the level INFO, and on a terminal a bar shows it. Elsewhere
+    there is one with Lightning's among the ``callbacks`` of the `RunConfig`.
     """
 
     def __init__(

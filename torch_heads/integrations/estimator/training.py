@@ -87,8 +87,9 @@ def fit(
             default_root_dir=directory,
             enable_checkpointing=False,
             enable_model_summary=False,
-            # progress is logged, as the originals'; Lightning has a bar by default, or none at all
-            enable_progress_bar=any(isinstance(one, pl.callbacks.ProgressBar) for one in callbacks),
+            # in a file or a notebook, a bar would only be in the way of what is logged
+            enable_progress_bar=sys.stdout.isatty()
+            or any(isinstance(one, pl.callbacks.ProgressBar) for one in callbacks),
         )
         module.train()
         module.in_training = True
