@@ -384,6 +384,10 @@ def of_another_width(logits: Tensor) -> Tensor:
     return logits[:, :1] if logits.max() > 5 else logits
 
 
+def of_another_type(logits: Tensor) -> Tensor:
+    return logits > 0 if logits.max() > 5 else logits
+
+
 def given_losses(labels: Tensor, logits: Tensor, features: Batch) -> Tensor:
     return features["losses"]
 
@@ -407,6 +411,10 @@ with_loss_fn = Subject(
 linked = Subject(
     lambda: th.RegressionHead(2, name="ink", inverse_link_fn=of_another_width),
     {"logits": T([[2.0, 0.5], [0.0, 1.0]]), "labels": T([[1.0, 0.0], [2.0, 3.0]])},
+)
+decided = Subject(
+    lambda: th.RegressionHead(inverse_link_fn=of_another_type),
+    {"logits": T([[2.0], [0.5]]), "labels": T([[1.0], [0.0]])},
 )
 coin = Subject(
     lambda: th.BinaryClassHead(label_vocabulary=["heads", "tails"]),
@@ -555,9 +563,15 @@ REFUSED = [
     ink.refuses("names for a regression", "labels to be numeric, got strings",
         labels=[["a", "b"], ["c", "d"]]),
     coin.refuses("numbers although there is a vocabulary of two",
-        "labels as names of the label_vocabulary, got numbers", labels=T([[1], [0]])),
+        "labels as names of the label_vocabulary, got numbers", labels=[[1], [0]]),
     word.refuses("numbers although there is a vocabulary",
-        "labels as names of the label_vocabulary, got numbers", labels=T([[1], [0]])),
+        "labels as names of the label_vocabulary, got a tensor of torch.int64",
+        labels=T([[1], [0]])),
+    word.refuses("nothing although there is a vocabulary",
+        "labels as names of the label_vocabulary, got NoneType values", labels=[None, None]),
+    word.refuses("names in a dict",
+        "labels as names of the label_vocabulary, got a dict of ['word']",
+        labels={"word": ["zero", "two"]}),
     coin.refuses("a name that the vocabulary of two lacks",
         "labels from label_vocabulary ['heads', 'tails'], got 'edge'",
         labels=[["tails"], ["edge"]]),
@@ -575,14 +589,26 @@ REFUSED = [
         labels=Jagged([[1.0, 2.0], [0.0]])),
     tags.refuses("a sparse class id too many", "sparse labels in [0, 2], got 3", only_on_cpu=True,
         labels=Sparse([[0, 0], [1, 0]], [0, 3], [2, 1])),
-    tags.refuses("a negative sparse class id", "sparse labels in [0, 2], got -1", only_on_cpu=True,
+    tags.refuses("a negative class id in a list", "labels in [0, 2], got -1", only_on_cpu=True,
         labels=[[0], [-1, 1]]),
     tags.refuses("fractional sparse class ids",
         "sparse labels to be integer class ids, got torch.float32",
         labels=Sparse([[0, 0], [1, 0]], [0.0, 1.0], [2, 1])),
     tags.refuses("sparse labels of another batch", "sparse labels of batch shape [2], got [3]",
         labels=Sparse([[0, 0], [2, 0]], [0, 1], [3, 1])),
-    tags.refuses("lists of class ids of another batch", "sparse labels of batch shape [2], got [3]",
+    tags.refuses("names without a list per row",
+        "labels as a list of class names per row, got ['a', 'b']. …label_vocabulary",
+        labels=["a", "b"]),
+    ink.refuses("a number too large for int64",
+        "labels to fit into int64, got 18446744073709551615",
+        labels=np.array([[0, 0], [0, 2**64 - 1]], dtype=np.uint64)),
+    ink.refuses("labels that need a gradient in a list",
+        "labels as one tensor, got a list of tensors. Stack them: …", through=(loss,),
+        labels=[[torch.ones((), requires_grad=True), torch.ones(())]] * 2),
+    weighted.refuses("ragged weights",
+        "features['w'] to be rectangular, got rows of different lengths",
+        features={"w": [[1.0], [2.0, 3.0]]}),
+    tags.refuses("lists of class ids of another batch", "labels of batch shape [2], got [3]",
         labels=[[0], [1, 2], []]),
     tags.refuses("a jagged label of another batch", "sparse labels of batch shape [2], got [3]",
         labels=Jagged([[0], [1], [2]])),
@@ -636,6 +662,8 @@ REFUSED = [
     # custom losses
     with_loss_fn.refuses("a loss_fn that loses an axis",
         "loss_fn to return a tensor of shape [2, 1], got [2]", features={"losses": T([0.5, 1.0])}),
+    decided.refuses("a link to truths", "inverse_link_fn to return floating predictions, got …bool",
+        through=(update, update_its_own, predict, forward), logits=T([[9.0], [0.0]])),
     linked.refuses("a link that loses a column",
         "inverse_link_fn to return a tensor of shape [2, 2], got [2, 1]",
         through=(update, update_its_own, predict, forward), logits=T([[9.0, 0.5], [0.0, 1.0]])),
@@ -656,6 +684,11 @@ REFUSED = [
     both.refuses("regularization losses in words",
         "regularization_losses as a list of scalars, got an entry 'much'",
         through=WITH_REGULARIZATION, regularization_losses=["much"]),
+    even.refuses("None among the penalties",
+        "regularization_losses as a list of scalars, got an entry None",
+        through=WITH_REGULARIZATION, regularization_losses=[T(0.5), None]),
+    even.refuses("a complex penalty", "regularization_losses as a list of scalars, got an entry 1j",
+        through=WITH_REGULARIZATION, regularization_losses=[1j]),
     even.refuses("a regularization loss that the metrics do not expect",
         "eval_metrics that keep regularization_losses, got none of them", KeyError,
         through=(update, update_its_own), regularization_losses=[T(0.5)]),

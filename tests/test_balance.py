@@ -51,7 +51,7 @@ def random() -> torch.Generator:
 
 
 @every_reduction
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5, 4.0], [1.0, 0.0, 3.0, 0.5]])
 @pytest.mark.parametrize("steps", [(), (2,)], ids=["2-D", "3-D"])
 def test_multi_class_is_cross_entropy(
@@ -376,7 +376,7 @@ def test_the_weights_given_stay_the_users_own() -> None:
         (partial(th.BinaryClassHead, pos_weight=[1.0, 2.0]), "pos_weight"),
         (partial(th.BinaryClassHead, pos_weight=-0.5), "pos_weight"),
         (partial(th.BinaryClassHead, pos_weight="2"), "pos_weight"),
-        (partial(th.BinaryClassHead, label_smoothing=1.0), "label_smoothing"),
+        (partial(th.BinaryClassHead, label_smoothing=1.1), "label_smoothing"),
         (partial(th.BinaryClassHead, label_smoothing=-0.1), "label_smoothing"),
         (partial(th.MultiLabelHead, 2, label_smoothing=True), "label_smoothing"),
         (partial(th.MultiClassHead, 3, label_smoothing="0.1"), "label_smoothing"),

@@ -130,3 +130,32 @@ def test_updates_stay_compiled_however_labels_are_given(
         return given(random_batch(ROWS, random).to(device))
 
     assert_updates_stay_compiled(mixture().to(device), batches, 6, backend="eager")
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        th.BinaryClassHead,
+        partial(th.MultiClassHead, 3),
+        partial(th.MultiLabelHead, 2),
+        th.RegressionHead,
+        th.PoissonRegressionHead,
+        th.LogisticRegressionHead,
+    ],
+    ids=lambda make: getattr(make, "func", make).__name__,
+)
+def test_losses_compile_for_any_batch_size_and_missing_label(
+    make: Callable[..., th.Head], dynamic: bool | None, device: torch.device
+) -> None:
+    """The code is that of all heads: what it learned of one must not stand in another's way."""
+    heads = [make(missing_label=missing) for missing in (None, -1, -100)]
+    pairs = [[make(name=name, missing_label=missing) for name in "ab"] for missing in (-1, -100)]
+    for head in [*heads, *map(th.MultiHead, pairs)]:
+        compiled = torch.compile(
+            head.to(device).loss, fullgraph=True, backend="eager", dynamic=dynamic
+        )
+        for rows in (2, 3, 5):
+            logits = torch.ones(rows, head.logits_dimension, device=device)
+            labels = torch.ones(rows, head.labels_dimension, device=device, dtype=torch.int64)
+            assert_same(compiled(labels, logits), head.loss(labels, logits))

@@ -664,6 +664,41 @@ def arranged(labels: Mapping[str, Any], nested: bool) -> dict[str, Any]:
     return {"_".join(INNER): inside, **rest} if inside else rest
 
 
+def jagged(device: torch.device) -> Tensor:
+    rows = [torch.tensor([0], device=device), torch.tensor([1, 2], device=device)]
+    return torch.nested.nested_tensor(rows, layout=torch.jagged)
+
+
+def sparse(device: torch.device) -> Tensor:
+    # as wide as no dense tensor could be
+    places, ids = torch.tensor([[0, 1, 1], [0, 0, 10**11]]), torch.tensor([0, 1, 2])
+    return torch.sparse_coo_tensor(places, ids, (2, 10**12), device=device, check_invariants=True)
+
+
+@pytest.mark.parametrize("make", [jagged, sparse])
+def test_a_head_may_lack_labels_that_others_give_as_sets(
+    make: Callable[[torch.device], Tensor], device: torch.device
+) -> None:
+    head = th.MultiHead([th.MultiLabelHead(3, name=name, missing_label=-1) for name in "ab"])
+    losses = head.to(device).losses({"a": make(device)}, torch.zeros(2, 6, device=device))
+    torch.testing.assert_close(losses["a"], torch.full((), 2.0, device=device).log())
+    assert losses["b"] == 0
+
+
+def test_a_head_may_lack_labels_that_others_give_in_half_precision(device: torch.device) -> None:
+    head = th.MultiHead([th.RegressionHead(name=name, missing_label=-1e6) for name in "ab"])
+    labels = torch.ones(2, dtype=torch.float16, device=device)
+    losses = head.to(device).losses({"a": labels}, torch.zeros(2, 2, device=device))
+    assert (losses["a"], losses["b"]) == (1, 0)
+
+
+def test_large_integers_are_not_rounded_to_the_missing_label(device: torch.device) -> None:
+    head = th.RegressionHead(missing_label=-99999999)
+    labels = torch.tensor([-100000000, -99999999], device=device)
+    metrics = head.update_metrics(logits=torch.zeros(2, 1, device=device), labels=labels)
+    assert metrics.compute()["label/coverage"] == 0.5
+
+
 def test_a_head_without_labels_needs_no_weights_and_no_mask(device: torch.device) -> None:
     def binary(name: str, weight_column: str | None = None) -> th.BinaryClassHead:
         return th.BinaryClassHead(weight_column, name=name, missing_label=-1)

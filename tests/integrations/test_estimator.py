@@ -357,12 +357,19 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
     assert estimator.evaluate(points(1))["global_step"] == 2
 
 
+def test_on_a_terminal_a_bar_shows_the_training(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    line(tmp_path).train(points(3))
+    assert "Epoch 0" in capsys.readouterr().out
+
+
 def test_training_leaves_nothing_behind_and_prints_nothing(
     tmp_path: Path, monkeypatch: Any, capfd: Any
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)  # a bar per training fills a terminal
     levels = [logging.getLogger(f"lightning.{name}").level for name in ("pytorch", "fabric")]
     estimator = line(tmp_path / "there" / "model").train(points(3))
     estimator.evaluate(points(1))

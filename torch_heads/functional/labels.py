@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.tensors import blank, check_columns, is_text, to_tensor
+from torch_heads.functional.tensors import SAME_BATCH, blank, check_columns, is_text, to_tensor
 
 MISSING_NAME = -1  # the id of a name that means "not labelled"
 
@@ -79,9 +79,10 @@ def multi_hot(
         ValueError: if an id is out of range, a name unknown, or the batch of another shape.
     """
     sparse = isinstance(labels, Tensor) and (labels.layout == torch.sparse_coo or labels.is_nested)
+    argument = "sparse labels" if sparse else "labels"
     if sparse and labels.device != device:
         expected = f"on the logits' device {device}"
-        raise ValueError(unexpected(who, "sparse labels", expected, labels.device))
+        raise ValueError(unexpected(who, argument, expected, labels.device))
     if isinstance(labels, Tensor) and labels.layout == torch.sparse_coo:
         sets = _sets_of_sparse(labels)
     elif isinstance(labels, Tensor) and labels.is_nested:
@@ -89,14 +90,17 @@ def multi_hot(
     elif is_text(labels) or _are_sets(labels, len(leading), n_classes):
         sets = _sets_of_lists(who, labels, len(leading), vocabulary, device, missing, mask)
     else:
-        dense = to_tensor(who, "labels", labels, device)
+        if isinstance(labels, Tensor) and not sparse and labels.layout != torch.strided:
+            expected = "to be dense, torch.sparse_coo or jagged"
+            raise ValueError(unexpected(who, argument, expected, labels.layout))
+        dense = to_tensor(who, argument, labels, device)
         return check_columns(who, "labels", dense, leading, n_classes)
     if sets.leading != tuple(leading):
         expected = f"of batch shape {list(leading)}"
-        raise ValueError(unexpected(who, "sparse labels", expected, list(sets.leading)))
+        raise ValueError(unexpected(who, argument, expected, list(sets.leading), SAME_BATCH))
     ids = sets.ids
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.is_complex():
-        raise ValueError(unexpected(who, "sparse labels", "to be integer class ids", ids.dtype))
+        raise ValueError(unexpected(who, argument, "to be integer class ids", ids.dtype))
     if mask is not None:
         ids = blank(ids, mask.flatten()[sets.rows])
     absent = None
@@ -105,7 +109,7 @@ def multi_hot(
             MISSING_NAME if sets.named else missing, ids, sets.rows, leading
         )
         ids = blank(ids, ~absent[sets.rows])
-    check_values(who, "sparse labels", ids, 0, n_classes - 1)
+    check_values(who, argument, ids, 0, n_classes - 1)
     hot = torch.zeros(prod(leading) * n_classes, dtype=torch.int64, device=device)
     hot = hot.index_fill(0, sets.rows * n_classes + ids, 1).view(-1, n_classes)
     if absent is not None:
@@ -165,7 +169,9 @@ def _sets_of_lists(
 ) -> _Sets:
     sets = _rows_of_sets(labels, depth)
     if sets is None:
-        raise ValueError(unexpected(who, "labels", "as a list of class names per row", labels))
+        expected = "as a list of class names per row"
+        hint = "" if vocabulary else "Class names need a label_vocabulary."
+        raise ValueError(unexpected(who, "labels", expected, preview(labels), hint))
     if mask is not None and mask.numel() == len(sets):
         steps = mask.flatten().tolist()
         sets = [entries if step else [] for entries, step in zip(sets, steps, strict=True)]
@@ -200,10 +206,13 @@ def check_values(
     """
     if values.numel() == 0 or values.is_meta or (isinstance(high, float) and low == -high == -inf):
         return
-    if torch.compiler.is_compiling() or values.is_cuda:
+    compiling = torch.compiler.is_compiling()
+    if compiling or values.is_cuda:
         inside = ((values >= low) & (values <= high)).all()
-        most = "n_classes - 1" if isinstance(high, Tensor) else f"{high:g}"
-        torch._assert_async(inside, f"{argument} must lie in [{low:g}, {most}]")
+        most = "n_classes - 1" if isinstance(high, Tensor) else high
+        # compiled code may take numbers for symbols, which have no text
+        allowed = "their range" if compiling else f"[{low}, {most}]"
+        torch._assert_async(inside, f"{argument} must lie in {allowed}")
         return
     if not isinstance(high, Tensor):
         least, greatest = (value.item() for value in values.aminmax())

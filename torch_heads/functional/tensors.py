@@ -5,6 +5,7 @@ broadcast here.
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,24 @@ def is_empty(values: Any) -> bool:
     return isinstance(values, (list, tuple)) and all(is_empty(value) for value in values)
 
 
+def kind_of(values: Any) -> str:
+    """Return what kind of values these are, in a word or two.
+
+    >>> kind_of([1, 2]), kind_of(["a"]), kind_of({"even": [1]})
+    ('numbers', 'strings', "a dict of ['even']")
+    """
+    if isinstance(values, Mapping):
+        return f"a dict of {preview(values)}"
+    if isinstance(values, Tensor):
+        return f"a tensor of {values.dtype}"
+    if is_text(values):
+        return "strings"
+    entries = np.asarray(values, dtype=object).ravel()
+    if entries.size == 0 or isinstance(entries[0], Real):
+        return "numbers" if entries.size else "nothing"
+    return f"{type(entries[0]).__name__} values"
+
+
 def to_tensor(who: str, argument: str, values: Any, device: torch.device | None = None) -> Tensor:
     """Return numbers as a tensor; NumPy arrays and nested lists go to ``device``.
 
@@ -67,18 +86,23 @@ def to_tensor(who: str, argument: str, values: Any, device: torch.device | None 
     if values is None:
         raise ValueError(unexpected(who, argument, "to be given", None))
     if isinstance(values, Mapping):
-        given = f"a dict of {preview(values)}"
-        raise ValueError(unexpected(who, argument, "as one tensor", given))
+        raise ValueError(unexpected(who, argument, "as one tensor", kind_of(values)))
     try:
         array = np.asarray(values)
     except ValueError:
         raise ValueError(
             unexpected(who, argument, "to be rectangular", "rows of different lengths")
         ) from None
+    except (RuntimeError, TypeError):  # NumPy has no tensors with a gradient, or of other devices
+        hint = "Stack them: torch.stack(...)."
+        raise ValueError(
+            unexpected(who, argument, "as one tensor", "a list of tensors", hint)
+        ) from None
     if array.dtype.kind not in "biuf":
-        kind = "strings" if array.dtype.kind in "SU" else f"{array.dtype} values"
-        raise ValueError(unexpected(who, argument, "to be numeric", kind))
+        raise ValueError(unexpected(who, argument, "to be numeric", kind_of(array)))
     if array.dtype.kind == "u":
+        if array.size and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(unexpected(who, argument, "to fit into int64", array.max()))
         array = array.astype(np.int64)
     if array.dtype.kind == "f" and not isinstance(values, np.ndarray):
         return torch.tensor(array, dtype=torch.get_default_dtype(), device=device)
@@ -146,7 +170,11 @@ def sum_scalars(who: str, losses: Any) -> Tensor | float:
         raise TypeError(unexpected(who, argument, "as a list of scalars", type(losses).__name__))
     total: Tensor | float = 0.0
     for loss in losses:
-        if np.ndim(loss.detach() if isinstance(loss, Tensor) else loss) != 0 or is_text(loss):
+        if isinstance(loss, Tensor):
+            scalar = loss.dim() == 0 and not loss.is_complex()
+        else:
+            scalar = np.ndim(loss) == 0 and isinstance(np.asarray(loss).item(), Real)
+        if not scalar:
             given = list(loss.shape) if isinstance(loss, Tensor) else repr(loss)
             raise ValueError(unexpected(who, argument, "as a list of scalars", f"an entry {given}"))
         total = total + loss

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, shape, unexpected
@@ -41,8 +40,7 @@ def find_weights(
         expected = f"with the weight_column {column!r}"
         raise ValueError(unexpected(who, "features", expected, given))
     found = features[column]
-    if not isinstance(found, Tensor):
-        found = np.asarray(found)
+    found = to_tensor(who, f"features[{column!r}]", found, logits.device)
     if found.ndim == 1:
         found = found[:, None]  # the originals' rule; it tells for logits of rank 3 and more
     return check_weights(who, f"features[{column!r}]", found, logits, per_logit)

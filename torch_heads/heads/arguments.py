@@ -125,8 +125,8 @@ def check_missing_label(
         kind = "a string" if takes_names else "a number"
         raise TypeError(unexpected(who, argument, f"as {kind}, as the labels are", repr(missing)))
     value = float(missing)
-    if whole and not value.is_integer():
-        raise ValueError(unexpected(who, argument, "as a whole number", missing))
+    if whole and not (value.is_integer() and abs(value) <= 2**53):
+        raise ValueError(unexpected(who, argument, "as a whole number within 2**53", missing))
     low, high = label_range
     bounded = low > -torch.inf
     if bounded and low <= value <= high:
@@ -147,7 +147,7 @@ def check_class_weights(who: str, argument: str, values: Any, n_classes: int) ->
         weights = torch.as_tensor(values, dtype=torch.get_default_dtype()).detach().clone()
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            unexpected(who, argument, f"as {n_classes} numbers", repr(values))
+            unexpected(who, argument, "as one number per class", repr(values))
         ) from None
     if weights.dim() == 0:
         weights = weights.expand(n_classes).clone()
@@ -171,13 +171,13 @@ def check_unbalanced(who: str, loss_fn: Any, **balance: Any) -> None:
 
 
 def check_smoothing(who: str, value: Any) -> float:
-    """Return a label smoothing in [0, 1).
+    """Return a label smoothing in [0, 1].
 
     Raises:
         ValueError: if it is out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < 1:
-        raise ValueError(unexpected(who, "label_smoothing", "in [0, 1)", repr(value)))
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise ValueError(unexpected(who, "label_smoothing", "in [0, 1]", repr(value)))
     return float(value)
 
 

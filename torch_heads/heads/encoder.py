@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import inf, isnan, nan
+from math import inf, isfinite, isnan, nan
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -73,9 +72,8 @@ class JoinedEncoder(Constants):
         owner = [i for i, size in enumerate(sizes) for _ in range(size)]
         may_be_nan = [head.may_miss and isnan(missing[i]) for i, head in enumerate(heads)]
         self._nan_may_miss = any(may_be_nan)
-        self._missing_rounds = any(
-            not isnan(value) and float(np.float32(value)) != value for value in missing
-        )
+        self._missing_rounds = any(head.missing_rounds for head in heads)
+        self._largest_missing = max((abs(v) for v in missing if isfinite(v)), default=0.0)
         widths = [head.logits_dimension for head in heads]
         logit_owner = [i for i, width in enumerate(widths) for _ in range(width)]
         self.constant("logit_owner", [logit_owner[i] for i in padded or range(len(logit_owner))])
@@ -184,12 +182,24 @@ class JoinedEncoder(Constants):
     def _filled(
         self, given: Sequence[Any], leading: torch.Size, device: torch.device
     ) -> Sequence[Any]:
-        """Return labels with missing ones for absent heads, of the shape of the others'."""
+        """Return labels with missing ones for absent heads, of the shape of the others'.
+
+        Where the others are no dense tensors, what is absent stays so.
+        """
         if self._named or not any(one is ABSENT for one in given):
             return given
-        like = next((one for one in given if isinstance(one, Tensor)), None)
-        shape = (*leading, self._size or 1) if like is None else like.shape
-        dtype = like.dtype if like is not None and like.is_floating_point() else None
+        like = next((one for one in given if one is not ABSENT), None)
+        shape, dtype = (*leading, self._size or 1), None
+        if like is not None:
+            if not isinstance(like, Tensor) or like.is_nested or like.layout != torch.strided:
+                return given
+            if like.shape not in (shape, leading):
+                return given
+            shape = like.shape
+            if like.is_floating_point():
+                dtype = like.dtype
+                if self._largest_missing > torch.finfo(dtype).max:
+                    return given
         fillers: dict[str, Tensor] = {}  # one for all heads that write it alike; by text, for NaN
         filled = []
         for head, one in zip(self.heads, given, strict=True):

@@ -114,8 +114,9 @@ class MultiClassHead(TensorHead):
         if labels.numel() == 0:
             labels = labels.to(torch.int64)  # an empty list has no type
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            hint = SWAPPED if labels.is_floating_point() else ""
             raise ValueError(
-                unexpected(self.title, "labels", "to be integer class ids", labels.dtype, SWAPPED)
+                unexpected(self.title, "labels", "to be integer class ids", labels.dtype, hint)
             )
         return check_columns(self.title, "labels", labels, leading, 1)
 

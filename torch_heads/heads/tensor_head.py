@@ -16,7 +16,14 @@ from torch_heads.functional.families import Balance, Categorical, Family
 from torch_heads.functional.labels import check_values, class_ids
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import blank, check_logits, is_empty, is_text, to_tensor
+from torch_heads.functional.tensors import (
+    blank,
+    check_logits,
+    is_empty,
+    is_text,
+    kind_of,
+    to_tensor,
+)
 from torch_heads.functional.weights import WeightColumn, find_weights
 from torch_heads.heads.arguments import (
     LossFn,
@@ -75,6 +82,12 @@ class TensorHead(Head):
             self.takes_names,
             whole=isinstance(self.family, Categorical),
         )
+        # told apart here: compiled code may take numbers for symbols
+        missing = nan if self.missing_value is None else self.missing_value
+        self._missing_is_nan = isnan(missing)
+        self._rounded_missing = float(np.float32(missing))
+        #: Whether the missing label is another number in float32.
+        self.missing_rounds = not isnan(missing) and self._rounded_missing != missing
         self._blocks = (Block([self]),)
 
     # What a subclass declares.
@@ -147,7 +160,7 @@ class TensorHead(Head):
             labels = class_ids(self.title, labels, names, missing, mask)
         elif self.takes_names and labels is not None:
             expected = "as names of the label_vocabulary"
-            raise ValueError(unexpected(self.title, "labels", expected, "numbers"))
+            raise ValueError(unexpected(self.title, "labels", expected, kind_of(labels)))
         return to_tensor(self.title, "labels", labels, device)
 
     def present(self, columns: Tensor) -> Tensor | None:
@@ -155,15 +168,15 @@ class TensorHead(Head):
         missing = self.missing_value
         if missing is None:
             return None
-        if isnan(missing):
+        if self._missing_is_nan:
             return ~columns.isnan()
         if not columns.is_floating_point():
-            return columns.to(torch.int64) != missing  # -1 would be 255 among uint8
+            # in which -1 is not 255, as it is in uint8, and large numbers are not rounded
+            return columns.double() != missing
         # in the labels' own dtype, in which the missing one was written
         there = columns != missing
-        rounded = float(np.float32(missing))
         # or in float32, before they became float64
-        return there if rounded == missing else there & (columns != rounded)
+        return there & (columns != self._rounded_missing) if self.missing_rounds else there
 
     def as_dtype(self, columns: Tensor, dtype: torch.dtype) -> Tensor:
         """Return label columns in a dtype, and missing labels as that dtype writes them."""
@@ -255,6 +268,9 @@ class TensorHead(Head):
         if self.inverse_link_fn is None:
             raise TypeError(unexpected(self.title, "inverse_link_fn", "to be given", None))
         predictions = self.inverse_link_fn(logits)
+        if isinstance(predictions, Tensor) and not predictions.is_floating_point():
+            expected = "to return floating predictions"
+            raise ValueError(unexpected(self.title, "inverse_link_fn", expected, predictions.dtype))
         if not isinstance(predictions, Tensor) or predictions.shape != logits.shape:
             tensor = isinstance(predictions, Tensor)
             got = list(predictions.shape) if tensor else type(predictions).__name__
