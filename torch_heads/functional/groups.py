@@ -65,7 +65,9 @@ class Groups(Constants):
 
     def spread(self, padded: Tensor) -> list[Tensor]:
         """Return what `pad` returned as ``[..., groups, width]`` per bucket."""
-        parts = torch.split(padded, [count * width for count, width in self.buckets], dim=-1)
+        sizes = [count * width for count, width in self.buckets]
+        # a split in one would copy the gradient
+        parts = [padded] if self.uniform else torch.split(padded, sizes, dim=-1)
         leading = padded.shape[:-1]
         return [part.view(*leading, *size) for part, size in zip(parts, self.buckets, strict=True)]
 

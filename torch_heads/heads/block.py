@@ -34,14 +34,6 @@ class Batch(NamedTuple):
     rows: Tensor | None = None
     features: Mapping[str, Any] | None = None
 
-    @property
-    def counting(self) -> Tensor | None:
-        """Where a label counts, ``[D*, U]`` or ``[D*, 1]``; None for everywhere."""
-        # a weight that is learned needs the loss where it is 0
-        if self.weights is None or self.weights.requires_grad:
-            return self.labelled
-        return self.weights != 0
-
 
 class Measured(NamedTuple):
     """A block's losses, one per head, and what its tally observed.
@@ -238,6 +230,14 @@ class Block(nn.Module):
     def from_columns(self, columns: Tensor) -> Tensor:
         """Return the mean over each head's columns."""
         return columns.mean()
+
+
+def counting(weights: Tensor | None, labelled: Tensor | None) -> Tensor | None:
+    """Return where a label counts, ``[D*, U]`` or ``[D*, 1]``; None for everywhere."""
+    # a weight that is learned needs the loss where it is 0
+    if weights is None or weights.requires_grad:
+        return labelled
+    return weights != 0
 
 
 def column_sums(values: Tensor, weights: Tensor | None) -> Tensor:

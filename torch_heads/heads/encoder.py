@@ -16,7 +16,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.labels import check_values, whole_numbers
 from torch_heads.functional.tensors import blank
-from torch_heads.heads.block import Batch
+from torch_heads.heads.block import Batch, counting
 from torch_heads.heads.evaluated import ABSENT, Features
 from torch_heads.heads.tensor_head import TensorHead
 
@@ -133,17 +133,16 @@ class JoinedEncoder(Constants):
         columns = blank(columns.to(self.family.label_dtype(joined)), labelled)
         high = self.highest if self._high is None else self._high
         check_values(self._blame, "labels", columns, self._low, high)
-        batch = Batch(joined, columns, found, labelled, rows)
         # before anything is computed, so that no NaN spreads from what does not count
-        keep = batch.counting
+        keep = counting(found, labelled)
         if keep is not None:
-            batch = batch._replace(labels=blank(columns, keep))
+            columns = blank(columns, keep)
             if keep.shape[-1] not in (1, joined.shape[-1]):
                 keep = keep.index_select(-1, self.logit_owner)
             joined = blank(joined, keep)
         for groups in self._padded:
             joined = joined.masked_fill_(groups.padding, -inf)
-        return batch._replace(logits=joined)
+        return Batch(joined, columns, found, labelled, rows)
 
     def _check_device(self, logits: Tensor) -> None:
         if logits.device != self.owner.device:

@@ -34,7 +34,7 @@ from torch_heads.heads.arguments import (
     check_weight_column,
 )
 from torch_heads.heads.base import Head
-from torch_heads.heads.block import Batch, Block
+from torch_heads.heads.block import Batch, Block, counting
 from torch_heads.heads.evaluated import ABSENT, Features, Labels, Stacked
 from torch_heads.metrics.bound import Bound
 from torch_heads.metrics.readings import Coverage, Reading
@@ -228,10 +228,10 @@ class TensorHead(Head):
         columns = blank(columns, labelled)
         check_values(self.title, "labels", columns, *self.label_range)
         weights = None if weights is None else blank(weights, labelled)
-        batch = Batch(logits, columns, weights, labelled, rows, features)
         # before anything is computed, so that no NaN spreads from what does not count
-        keep = batch.counting
-        return (batch._replace(logits=blank(logits, keep), labels=blank(columns, keep)),)
+        keep = counting(weights, labelled)
+        columns, logits = blank(columns, keep), blank(logits, keep)
+        return (Batch(logits, columns, weights, labelled, rows, features),)
 
     def encode_weights(
         self, features: Features | None, weights: Any, logits: Tensor
@@ -261,7 +261,7 @@ class TensorHead(Head):
             raise ValueError(
                 unexpected(self.title, "loss_fn", f"to return a tensor of shape {list(shape)}", got)
             )
-        return blank(losses, batch.counting)
+        return blank(losses, counting(batch.weights, batch.labelled))
 
     def custom_predictions(self, logits: Tensor) -> Tensor:
         """Return what the user's ``inverse_link_fn`` gives, of the logits' shape."""
