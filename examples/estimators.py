@@ -19,10 +19,10 @@ ADAM = functools.partial(torch.optim.Adam, lr=1e-2)
 
 def main():
     torch.manual_seed(0)
-    train, test = np.split(np.random.default_rng(0).permutation(len(DIGITS)), [1400])
+    rows = np.split(np.random.default_rng(0).permutation(len(DIGITS)), [1400])
     with tempfile.TemporaryDirectory() as directory:
-        canned(train, test, f"{directory}/canned")
-        custom(train, test, f"{directory}/custom")
+        canned(*rows, f"{directory}/canned")
+        custom(*rows, f"{directory}/custom")
 
 
 def batches(rows, labels):
@@ -31,23 +31,17 @@ def batches(rows, labels):
     return lambda: (({"pixels": np.float32(PIXELS[part] / 16)}, labels(part)) for part in parts)
 
 
-def digit_and_ink(part):
-    return {"digit": DIGITS[part], "ink": PIXELS[part].mean(axis=1)}
-
-
 def canned(train, test, model_dir):
     """Train a `DNNEstimator` with a `MultiLabelHead`."""
     head = th.MultiLabelHead(n_classes=3, label_vocabulary=KINDS, thresholds=[0.5])
     estimator = DNNEstimator(head, [64, 32], numeric_column("pixels", 64), model_dir, ADAM)
     print("DNNEstimator with a MultiLabelHead")
-    train_fn = batches(train, lambda part: KINDS_OF[part])
-    test_fn = batches(test, lambda part: KINDS_OF[part])
+    train_fn, test_fn = (batches(rows, KINDS_OF.__getitem__) for rows in (train, test))
     for _ in range(3):  # each goes on where the last one ended
-        metrics = estimator.train(train_fn).evaluate(test_fn)
-        show(metrics, "loss", "auc")
+        show(estimator.train(train_fn).evaluate(test_fn), "loss", "auc")
     first = next(estimator.predict(test_fn))
-    answers = zip(first["classes"].tolist(), first["probabilities"].tolist(), strict=True)
-    print(f"    a {DIGITS[test[0]]} is", ", ".join(f"{kind}: {p:.0%}" for kind, p in answers))
+    answers = ", ".join(map("{}: {:.0%}".format, first["classes"], first["probabilities"]))
+    print(f"    a {DIGITS[test[0]]} is {answers}")
 
 
 def custom(train, test, model_dir):
@@ -55,26 +49,25 @@ def custom(train, test, model_dir):
     heads = th.MultiClassHead(n_classes=10, name="digit"), th.RegressionHead(name="ink")
     head = th.MultiHead(heads, head_weights=[1.0, 0.1])
 
-    def from_dict(features, labels, mode, model, optimizer):
+    def model_fn(features, labels, mode, model, optimizer):
         hidden = model["hidden"](features["pixels"]).relu()
-        logits = {"digit": model["digit"](hidden), "ink": model["ink"](hidden)}
+        logits = {name: layer(hidden) for name, layer in model.items() if name != "hidden"}
+        logits = logits.get("all", logits)
         return head.create_estimator_spec(features, mode, logits, labels, optimizer)
 
-    def from_one(features, labels, mode, model, optimizer):
-        logits = model["all"](model["hidden"](features["pixels"]).relu())
-        return head.create_estimator_spec(features, mode, logits, labels, optimizer)
+    def labels_of(part):
+        return {"digit": DIGITS[part], "ink": PIXELS[part].mean(axis=1)}
 
-    train_fn, test_fn = batches(train, digit_and_ink), batches(test, digit_and_ink)
-    for logits, model_fn, widths in [
-        ("a dict of logits", from_dict, {"hidden": 64, "digit": 10, "ink": 1}),
-        ("one tensor of logits", from_one, {"hidden": 64, "all": 11}),
+    train_fn, test_fn = batches(train, labels_of), batches(test, labels_of)
+    for logits, widths in [
+        ("a dict of logits", {"hidden": 64, "digit": 10, "ink": 1}),
+        ("one tensor of logits", {"hidden": 64, "all": 11}),
     ]:
         print(f"Estimator with a MultiHead, from {logits}")
         model = nn.ModuleDict({name: nn.Linear(64, width) for name, width in widths.items()})
-        estimator = Estimator(model_fn, model, ADAM, f"{model_dir}/{model_fn.__name__}")
+        estimator = Estimator(model_fn, model, ADAM, f"{model_dir}/{logits}")
         for _ in range(3):
-            metrics = estimator.train(train_fn).evaluate(test_fn)
-            show(metrics, "accuracy/digit", "average_loss/ink")
+            show(estimator.train(train_fn).evaluate(test_fn), "accuracy/digit", "average_loss/ink")
 
 
 def show(metrics, *keys):

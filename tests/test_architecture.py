@@ -81,10 +81,7 @@ def test_importing_the_package_imports_nothing_optional() -> None:
 def test_heads_do_not_import_their_siblings() -> None:
     heads = head_modules()
     for module in heads:
-        # a sequence of several heads is refused in words
-        allowed = {"torch_heads.heads.multi"} if module.endswith(".sequential") else set()
-        siblings = heads.keys() - {module}
-        assert set(imports(module)) & siblings <= allowed
+        assert set(imports(module)).isdisjoint(heads.keys() - {module})
 
 
 def test_the_package_file_only_exports() -> None:
@@ -94,7 +91,7 @@ def test_the_package_file_only_exports() -> None:
     for statement in statements:
         if isinstance(statement, ast.Assign):
             [name] = statement.targets
-            assert ast.unparse(name) in {"__all__", "__version__"}
+            assert ast.unparse(name) == "__all__"
         else:
             assert isinstance(statement, ast.ImportFrom)
     names = {
@@ -114,3 +111,12 @@ def test_a_head_is_abstract_or_final() -> None:
 @every_module
 def test_a_file_is_named_for_its_concept(module: str) -> None:
     assert not {"util", "utils", "helpers", "common", "misc"} & set(module.split("."))
+
+
+def test_an_example_is_read_at_a_glance() -> None:
+    lengths = {
+        file.name: len(file.read_text("utf-8").splitlines())
+        for file in (ROOT.parent / "examples").glob("*.py")
+    }
+    assert lengths
+    assert max(lengths.values()) < 80, lengths

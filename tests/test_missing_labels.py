@@ -588,9 +588,11 @@ def test_a_missing_label_is_none_that_small_integers_would_wrap_to(device: torch
     labels = torch.tensor([255, 3], dtype=torch.uint8, device=device)
     metrics = head.update_metrics(logits=logits, labels=labels).compute()
     assert metrics["label/coverage"] == 1
-    both = th.MultiHead([th.MultiClassHead(300, name="a", missing_label=-1)]).to(device)
-    metrics = both.update_metrics(logits=logits, labels={"a": labels}).compute()
-    assert metrics["label/coverage/a"] == 1
+    both = th.MultiHead([th.MultiClassHead(300, name=name, missing_label=-1) for name in "ab"])
+    metrics = both.to(device).update_metrics(
+        logits=torch.cat([logits, logits], dim=-1), labels={"a": labels, "b": labels}
+    )
+    assert metrics.compute()["label/coverage/b"] == 1
 
 
 def test_a_missing_label_may_have_been_rounded_to_float32(device: torch.device) -> None:

@@ -19,7 +19,7 @@ from sklearn.metrics import (
 )
 
 from torch_heads.functional.curves import ScoreCurves
-from torch_heads.functional.scores import GRID, ScoreBins, bin_scores
+from torch_heads.functional.scores import GRID, NEGATIVE, POSITIVE, SOFT, ScoreBins, bin_scores
 
 BINS = ScoreBins((0.3,))
 
@@ -39,7 +39,8 @@ def curves(sample: tuple[torch.Tensor, torch.Tensor]) -> ScoreCurves:
     thresholds = torch.tensor([[0.3]], device=scores.device)
     bins = bin_scores(scores.logit()[:, None], scores[:, None], thresholds).long().squeeze(-1) - 1
     counts = torch.zeros(3, BINS.size, dtype=torch.float64, device=scores.device)
-    counts.index_put_((labels, bins), counts.new_ones(()), accumulate=True)
+    kinds = torch.where(labels > 0, POSITIVE, NEGATIVE)
+    counts.index_put_((kinds, bins), counts.new_ones(()), accumulate=True)
     return ScoreCurves(counts[None], BINS)
 
 
@@ -125,7 +126,7 @@ def counted(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Scor
     counts = torch.zeros(1, 3, bins.size + 4, dtype=torch.float64)  # as if others had more bins
     for score, label, weight in zip(scores, labels, weights, strict=True):
         place = sum(score > edge for edge in bins.edges[1:-1])
-        counts[0, {0.0: 0, 1.0: 1, 0.5: 2}[label], place] += weight
+        counts[0, {0.0: NEGATIVE, 0.5: SOFT, 1.0: POSITIVE}[label], place] += weight
     return ScoreCurves(counts, bins)
 
 

@@ -1315,9 +1315,9 @@ def test_a_checkpoint_of_another_model_or_optimizer_is_refused(tmp_path: Path) -
     ("given", "error", "says"),
     [
         ({"head": "binary"}, TypeError, "head as a head, got str"),
-        ({"hidden_units": [0]}, ValueError, "hidden_units > 0, got 0"),
+        ({"hidden_units": [0]}, ValueError, "hidden_units >= 1, got 0"),
         ({"hidden_units": 64}, TypeError, "hidden_units as a list of whole numbers, got 64"),
-        ({"hidden_units": [64.0]}, TypeError, r"as a list of whole numbers, got 64\.0 in it"),
+        ({"hidden_units": [64.0]}, TypeError, r"hidden_units as an int, got 64\.0"),
         ({"feature_columns": []}, ValueError, "feature_columns to be given"),
         (
             {"feature_columns": [categorical_column_with_identity("x", 2)]},

@@ -1,6 +1,7 @@
 """Feature columns read features as the originals' do, and the first layer puts them together."""
 
 from math import nan, sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,15 @@ def test_weights_of_other_columns_are_refused() -> None:
             layer.load_state_dict(est.DenseFeatures(columns).state_dict())
 
 
+def test_names_and_sizes_may_be_numpys(tmp_path: Path) -> None:
+    number = est.numeric_column(np.str_("age"), np.int64(2))
+    ids = est.categorical_column_with_identity(np.str_("size"), np.int64(3))
+    columns = [number, est.indicator_column(ids)]
+    torch.save(est.DenseFeatures(columns).state_dict(), tmp_path / "layer.pt")
+    saved = torch.load(tmp_path / "layer.pt", weights_only=True)
+    est.DenseFeatures(columns).load_state_dict(saved)
+
+
 def test_a_layer_of_numbers_and_ids_is_exported_with_a_free_batch_size() -> None:
     ids = [est.categorical_column_with_identity(key, 3) for key in ("i", "j")]
     columns = [est.embedding_column(ids[0], 2), est.indicator_column(ids[1])]
@@ -267,7 +277,8 @@ def ids(features: Any) -> Any:
         (lambda: numbers([1.0]), ValueError, "as a dict by name, got list"),
         (lambda: numbers({"x": ["a"]}), ValueError, "numeric, got strings"),
         (lambda: numbers({"x": [1, 2]}, shape=2), ValueError, r"\['B', 2\], got \[2\]"),
-        (lambda: numbers({}, shape=0), ValueError, "shape > 0, got 0"),
+        (lambda: numbers({}, shape=0), ValueError, "shape >= 1, got 0"),
+        (lambda: numbers({}, shape=True), TypeError, "shape as an int, got True"),
         (lambda: numbers({}, normalizer_fn=3), TypeError, "normalizer_fn to be callable"),
         (
             lambda: numbers({}, shape=3, default_value=[1.0, 2.0]),

@@ -5,6 +5,7 @@ import csv
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -462,6 +463,31 @@ def test_a_resumed_run_shuffles_and_drops_out_as_the_uninterrupted_one(
         fit(tmp_path / "cut", Interrupt())
     resumed = fit(tmp_path / "cut", ckpt_path=tmp_path / "cut" / "last.ckpt")
     assert_close(resumed, whole, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("after_training", [True, False], ids=["epoch", "validation"])
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_resumed_run_has_the_learning_rate_of_the_uninterrupted_one(
+    tmp_path: Path, cut: int, after_training: bool
+) -> None:
+    def fit(folder: str, epochs: int, **kwargs: Any) -> tuple[float, Tensor]:
+        torch.manual_seed(1)
+        module = HeadModule(
+            nn.Linear(20, 20),
+            mixture(),
+            partial(torch.optim.SGD, lr=0.01),
+            # as if a lower loss were worse, so that the rate falls in every epoch
+            lambda optimizer: ReduceLROnPlateau(optimizer, "val/loss", "max", 0.5, patience=0),
+        )
+        last = ModelCheckpoint(tmp_path / folder, "last", save_on_train_epoch_end=after_training)
+        trainer = quiet_trainer(max_epochs=epochs, callbacks=[last], enable_checkpointing=True)
+        trainer.fit(module, loader(), loader(), **kwargs)
+        return trainer.optimizers[0].param_groups[0]["lr"], module.backbone.weight.detach()
+
+    fit("cut", cut)
+    resumed = fit("cut", 5, ckpt_path=tmp_path / "cut" / "last.ckpt")
+    assert resumed[0] < 0.01
+    assert_close(resumed, fit("whole", 5), rtol=0, atol=0)
 
 
 class AtStart(Callback):

@@ -351,6 +351,21 @@ def test_a_head_without_any_row_has_no_coverage_to_draw(tmp_path: Path) -> None:
 # ---- many heads ----
 
 
+def test_many_heads_of_many_kinds_are_few_pictures() -> None:
+    kinds = [
+        th.BinaryClassHead,
+        partial(th.MultiClassHead, 3),
+        partial(th.MultiLabelHead, 4),
+        th.RegressionHead,
+        th.PoissonRegressionHead,
+        th.LogisticRegressionHead,
+    ]
+    head = th.MultiHead([kinds[i % 6](name=f"task {i}") for i in range(60)])
+    labels = torch.randint(2, (50, head.labels_dimension))
+    metrics = head.update_metrics(logits=torch.randn(50, head.logits_dimension), labels=labels)
+    assert len(report_figures(head, metrics)) <= 24
+
+
 def test_many_heads_are_ranked_and_only_the_best_and_the_worst_shown(device: torch.device) -> None:
     head, metrics = wide(100, device)
     values = {i: metrics[f"auc/t{i}"].compute().item() for i in [0, *range(3, 100)]}

@@ -1,8 +1,8 @@
-"""What counts of binned scores tell beyond single metrics: curves, calibration, thresholds.
+"""Curves, calibration and best thresholds, read from counts of binned scores.
 
 Scores are known to a bin of the grid, 1/199 wide: thresholds are the edges of bins, and mean
-scores are those of bin centres. Columns that never had a label have NaN for counts, and so for
-all that is told of them.
+scores are those of bin centres. A column that never had a label has NaN counts, and so NaN in
+every curve.
 """
 
 from typing import NamedTuple

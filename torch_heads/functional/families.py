@@ -15,7 +15,7 @@ from torch import Tensor
 
 from torch_heads.functional.groups import Groups
 
-FEW_CLASSES = 15  # up to which PyTorch's kernel for CPUs takes several times longer
+FEW_CLASSES = 15  # up to which PyTorch's kernel for CPUs is several times slower than the formula
 
 
 class Balance(NamedTuple):
@@ -68,7 +68,7 @@ class Family(ABC):
         """Return the mean of `loss`, a scalar."""
         return self.loss(logits, labels, groups).mean()
 
-    def observed(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
+    def observed(self, logits: Tensor, groups: Groups | None = None) -> Tensor:
         """Return what metrics see of each label column: the mean, unless said otherwise."""
         return self.mean(logits)
 
@@ -167,7 +167,7 @@ class Categorical(Family):
         )
         return losses * (1 - smoothing) + uniform * smoothing
 
-    def observed(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
+    def observed(self, logits: Tensor, groups: Groups | None = None) -> Tensor:
         """Return the likeliest class of each group, the first of equals."""
         groups = groups or Groups([logits.shape[-1]])
         # on a CPU, the place of the maximum comes two to three times faster from max than argmax
@@ -222,7 +222,7 @@ class Poisson(Family):
 def log_softmax(logits: Tensor) -> tuple[Tensor, Tensor | float]:
     """Return minuend and subtrahend of `torch.log_softmax` over the last axis.
 
-    Few classes have them apart: who needs one entry of the difference does not need all of it.
+    For few classes on a CPU the two stay apart, so that who needs one entry does not compute all.
     """
     if logits.shape[-1] > FEW_CLASSES or not logits.is_cpu:
         return torch.log_softmax(logits, -1), 0.0

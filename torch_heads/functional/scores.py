@@ -21,7 +21,10 @@ NEGATIVE, SOFT, POSITIVE = range(3)  # labels 0, in between, and 1
 
 
 class _Boundary(NamedTuple):
-    """The largest float32 score below a boundary, and what that is: 0 of the grid, 1 ``of`` it."""
+    """The largest float32 score below a boundary, and its kind.
+
+    That is 0 for the grid, 1 for a user's threshold, or for the decision: then ``of`` is None.
+    """
 
     limit: float
     kind: int
@@ -78,7 +81,8 @@ class ScoreBins:
 def grid_limits() -> list[float]:
     """Return the largest float32 score below each inner step of the grid, as `bin_scores` counts.
 
-    To order boundaries by what they ask for would misplace scores one rounding away from two.
+    Ordered by their nominal values, boundaries one rounding apart would misplace the scores
+    between them.
 
     >>> [round(limit * GRID) for limit in grid_limits()[:3]]
     [1, 2, 3]

@@ -42,7 +42,7 @@ def find_weights(
     found = features[column]
     found = to_tensor(who, f"features[{column!r}]", found, logits.device)
     if found.ndim == 1:
-        found = found[:, None]  # the originals' rule; it tells for logits of rank 3 and more
+        found = found[:, None]  # the originals' rule; it matters only for logits of rank 3 and more
     return check_weights(who, f"features[{column!r}]", found, logits, per_logit)
 
 

@@ -70,9 +70,10 @@ class Block(nn.Module):
         super().__init__()
         self.heads = tuple(heads)  # in a tuple, they do not become child modules
         categorical = isinstance(heads[0].family, Categorical)
-        widths = [head.logits_dimension for head in heads]
+        #: How many logits each head has.
+        self.widths = [head.logits_dimension for head in heads]
         #: Which logits belong to each column of class ids; None for other families.
-        self.groups = Groups(widths) if categorical else None
+        self.groups = Groups(self.widths) if categorical else None
 
     def measure(
         self, batch: Batch, observe: bool = False, divisors: Tensor | None = None
@@ -121,9 +122,9 @@ class Block(nn.Module):
             None if values is None else rows_of(values) for values in batch[2:5]
         )
         if head.inverse_link_fn is None:
-            predictions = head.family.observed(logits, labels, self.groups)
+            predictions = head.family.observed(logits, self.groups)
         else:
-            # of the 0 that stands for what does not count, any link may make an infinity
+            # what does not count is 0, of which a link such as 1 / z makes an infinity
             keep = labelled if weights is None else weights != 0
             predictions = blank(rows_of(head.custom_predictions(batch.logits)), keep)
         seen = None if labelled is None else product(labelled.to(logits.dtype), weights)
@@ -196,11 +197,6 @@ class Block(nn.Module):
     def elements(self, rows: int) -> int | Tensor:
         """Return how many loss elements each head has in so many rows."""
         return rows * self.heads[0].loss_dimension
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """How many logits each head has."""
-        return (self.heads[0].logits_dimension,)
 
     def balance(self) -> Balance | None:
         """Return the corrections of class imbalance."""

@@ -27,7 +27,6 @@ class JoinedBlock(Block, Constants):
 
     def __init__(self, heads: Sequence[TensorHead]) -> None:
         super().__init__(heads)
-        self._widths = [head.logits_dimension for head in heads]
         sizes = [head.labels_dimension for head in heads]
         self.columns = slices(sizes)
         self._averages = any(head.labels_dimension > head.loss_dimension for head in heads)
@@ -38,17 +37,12 @@ class JoinedBlock(Block, Constants):
         self.constant("sizes", sizes)
         self.constant("loss_elements", [head.loss_dimension for head in heads])
         self.constant("never_miss", [not head.may_miss for head in heads])
-        self.constant("ones", [1.0] * max(self._widths))
+        self.constant("ones", [1.0] * max(self.widths))
         smoothing = [heads[i].label_smoothing for i in owner]
         self.constant("label_smoothing", smoothing if any(smoothing) else None)
         for reduction in self._reductions:
             uses = [head.loss_reduction is reduction for head in heads]
             self.constant(f"uses_{reduction}", uses)
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """How many logits each head has."""
-        return self._widths
 
     def balance(self) -> Balance | None:
         """Return the corrections of class imbalance of all heads, side by side."""
@@ -65,11 +59,11 @@ class JoinedBlock(Block, Constants):
         weights = [head._buffers.get(name) for head in self.heads]
         if all(weight is None for weight in weights):
             return None
-        ones = {width: self.ones[:width] for width in set(self._widths)}
+        ones = {width: self.ones[:width] for width in set(self.widths)}
         return torch.cat(
             [
                 ones[width] if weight is None else weight
-                for weight, width in zip(weights, self._widths, strict=True)
+                for weight, width in zip(weights, self.widths, strict=True)
             ]
         )
 

@@ -31,7 +31,7 @@ class NamedInputs:
         self.widths = [head.logits_dimension for head in heads]
         self.labels_dimension = sum(head.labels_dimension for head in heads)
         self._may_miss = {head.name for head in heads if head.may_miss}
-        self._by_name = [head.name for head in heads if head.takes_names]
+        self._with_class_names = [head.name for head in heads if head.takes_names]
         self._known = set(self.names)
 
     def check_logits(self, logits: Any) -> Tensor | Mapping[str, Any]:
@@ -62,8 +62,9 @@ class NamedInputs:
         if labels is None:
             expected = "as a dict by head name, or one numeric tensor"
             raise ValueError(unexpected(self.title, "labels", expected, None))
-        if self._by_name:
-            given, hint = type(labels).__name__, f"{preview(self._by_name)} take class names."
+        if self._with_class_names:
+            given = type(labels).__name__
+            hint = f"The heads {preview(self._with_class_names)} take class names."
             raise ValueError(
                 unexpected(
                     self.title, "labels", "as a dict by head name", given, f"{hint} {SWAPPED}"

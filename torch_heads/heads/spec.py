@@ -88,7 +88,7 @@ class EstimatorSpec:
     predictions: Mapping[Any, Any] | None = None
     loss: Tensor | None = None
     train_op: Any = None
-    eval_metric_ops: Mapping[str, Any] | Any = field(default_factory=dict)
+    eval_metric_ops: Any = field(default_factory=dict)
     export_outputs: Mapping[str, ExportOutput] | None = None
 
     def __post_init__(self) -> None:

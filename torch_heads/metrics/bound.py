@@ -109,7 +109,7 @@ class ReadingMetric(Metric):
 
 @cache
 def _metric_attributes() -> dict[str, Any]:
-    """Return what torchmetrics' constructor sets, which is slow, too."""
+    """Return what torchmetrics' constructor sets; kept, since to make it is slow."""
     metric = object.__new__(ReadingMetric)
     # a reading has no state to sync or to cache; its tally syncs
     Metric.__init__(metric, sync_on_compute=False, compute_with_cache=False)

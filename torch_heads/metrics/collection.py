@@ -219,9 +219,6 @@ class ReadingCollection(MetricCollection):
         bare = key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")
         return next((base for base in (bare, key) if base in self._readings), None)
 
-    def _to_renamed_dict(self) -> Mapping[str, Metric]:
-        return dict(self.items())
-
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Module]]:

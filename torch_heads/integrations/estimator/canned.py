@@ -9,18 +9,18 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from torch_heads.functional.errors import unexpected
+from torch_heads.heads.arguments import check_count
 from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.base import AnyEstimator
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
-from torch_heads.integrations.estimator.config import RunConfig, check_positive
+from torch_heads.integrations.estimator.config import RunConfig
 from torch_heads.integrations.estimator.dense_columns import (
     Combiner,
     DenseColumn,
@@ -33,8 +33,6 @@ from torch_heads.integrations.estimator.feature_column import check_columns
 from torch_heads.integrations.estimator.inputs import Batch
 from torch_heads.integrations.estimator.networks import Activation, LinearModel, deep_network
 from torch_heads.integrations.estimator.step_module import OptimizerFn
-
-AnyColumn = DenseColumn | CategoricalColumn
 
 
 class HeadEstimator(AnyEstimator):
@@ -175,15 +173,10 @@ class LinearEstimator(HeadEstimator):
 
 
 def _check_widths(who: str, hidden_units: Any) -> list[int]:
-    argument, expected = "hidden_units", "as a list of whole numbers"
+    argument = "hidden_units"
     if not isinstance(hidden_units, Iterable):
-        raise TypeError(unexpected(who, argument, expected, repr(hidden_units)))
-    widths = list(hidden_units)
-    for width in widths:
-        if not isinstance(width, (int, np.integer)):
-            raise TypeError(unexpected(who, argument, expected, f"{width!r} in it"))
-        check_positive(who, argument, int(width))
-    return [int(width) for width in widths]
+        raise TypeError(unexpected(who, argument, "as a list of whole numbers", repr(hidden_units)))
+    return [check_count(who, argument, width, 1) for width in hidden_units]
 
 
 def _check_head(who: str, head: Any) -> None:

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.labels import check_values
 from torch_heads.functional.tensors import is_text, to_tensor
+from torch_heads.heads.arguments import check_count
 from torch_heads.integrations.estimator.category_values import category_array, plain_name
 from torch_heads.integrations.estimator.feature_column import (
     FeatureColumn,
     Features,
     check_key,
-    check_size,
     find_feature,
 )
 
@@ -111,8 +111,9 @@ def categorical_column_with_identity(
             [-1],
             [ 0]])
     """
-    who = f"categorical_column_with_identity {check_key(key)!r}"
-    check_size(who, "num_buckets", num_buckets)
+    key = check_key(key)
+    who = f"categorical_column_with_identity {key!r}"
+    num_buckets = check_count(who, "num_buckets", num_buckets, 1)
     if default_value is not None and not 0 <= default_value < num_buckets:
         expected = f"in [0, {num_buckets - 1}]"
         raise ValueError(unexpected(who, "default_value", expected, default_value))
@@ -146,7 +147,8 @@ def categorical_column_with_vocabulary_list(
     tensor([[ 1],
             [-1]])
     """
-    who = f"categorical_column_with_vocabulary_list {check_key(key)!r}"
+    key = check_key(key)
+    who = f"categorical_column_with_vocabulary_list {key!r}"
     if isinstance(vocabulary_list, (str, bytes, set, frozenset)):
         given = type(vocabulary_list).__name__  # a set has another order in every process
         raise TypeError(unexpected(who, "vocabulary_list", "as a list of names", given))
@@ -161,8 +163,9 @@ def categorical_column_with_vocabulary_list(
     if default_value != NO_ID and not 0 <= default_value < len(names):
         expected = f"as -1 or in [0, {len(names) - 1}]"
         raise ValueError(unexpected(who, "default_value", expected, default_value))
-    if num_oov_buckets < 0 or (num_oov_buckets and default_value != NO_ID):
-        expected = ">= 0, and without a default_value"
+    num_oov_buckets = check_count(who, "num_oov_buckets", num_oov_buckets, 0)
+    if num_oov_buckets and default_value != NO_ID:
+        expected = "as 0, beside a default_value"
         raise ValueError(unexpected(who, "num_oov_buckets", expected, num_oov_buckets))
     size = len(names) + num_oov_buckets
     return CategoricalColumn(key, size, default_value, names, num_oov_buckets)

@@ -74,7 +74,7 @@ class EvalSpec:
 
 
 def check_positive(who: str, argument: str, value: float | None) -> None:
-    """Refuse numbers that are not positive; None is none.
+    """Refuse numbers that are not positive; None passes.
 
     Raises:
         ValueError: if the number is 0 or less.

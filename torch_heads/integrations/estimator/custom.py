@@ -27,7 +27,7 @@ class Estimator(AnyEstimator):
     optimizers are made outside of it. In TRAIN, the spec's ``train_op`` is a callable that runs
     one step: what `Head.create_estimator_spec` gives, with the ``optimizer``. In EVAL,
     ``eval_metric_ops`` are torchmetrics metrics by name that have seen the batch: new ones, or the
-    same at each batch, which are reset before and after an evaluation; None is none.
+    same at each batch, which are reset before and after an evaluation; None means no metrics.
 
     Args:
         model_fn: returns the spec of a batch.

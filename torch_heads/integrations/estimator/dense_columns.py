@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
+from torch_heads.heads.arguments import check_count
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
 from torch_heads.integrations.estimator.feature_column import (
     FeatureColumn,
     Features,
     check_key,
-    check_size,
     find_feature,
 )
 
 Combiner = Literal["mean", "sqrtn", "sum"]
 
-COMBINERS = ("mean", "sqrtn", "sum")
+COMBINERS = get_args(Combiner)
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,10 @@ def numeric_column(
     tensor([[0.2000],
             [0.4000]])
     """
-    who = f"numeric_column {check_key(key)!r}"
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    for size in sizes:
-        check_size(who, "shape", size)
+    key = check_key(key)
+    who = f"numeric_column {key!r}"
+    given_sizes: Sequence[int] = shape if isinstance(shape, Sequence) else [shape]
+    sizes = tuple(check_count(who, "shape", size, 1) for size in given_sizes)
     if normalizer_fn is not None and not callable(normalizer_fn):
         given = type(normalizer_fn).__name__
         raise TypeError(unexpected(who, "normalizer_fn", "to be callable", given))
@@ -176,7 +176,7 @@ def embedding_column(
     """
     who = "embedding_column"
     _check_categorical(who, categorical_column)
-    check_size(who, "dimension", dimension)
+    dimension = check_count(who, "dimension", dimension, 1)
     check_combiner(who, "combiner", combiner)
     return EmbeddingColumn(categorical_column, dimension, combiner, initializer, trainable)
 

@@ -44,17 +44,7 @@ def check_key(key: Any) -> str:
     """
     if not isinstance(key, str):
         raise TypeError(unexpected("feature column", "key", "as a string", type(key).__name__))
-    return key
-
-
-def check_size(who: str, argument: str, size: int) -> None:
-    """Refuse sizes that are not positive.
-
-    Raises:
-        ValueError: if the size is 0 or less.
-    """
-    if size < 1:
-        raise ValueError(unexpected(who, argument, "> 0", size))
+    return str(key)  # NumPy's strings are strings, too, but checkpoints do not hold them
 
 
 def check_columns(who: str, columns: Any, allowed: tuple[type, ...]) -> list[Any]:

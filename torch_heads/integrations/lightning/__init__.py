@@ -2,6 +2,6 @@
 
 from torch_heads.integrations.lightning.module import HeadModule
 from torch_heads.integrations.lightning.predictions import PredictionWriter
-from torch_heads.integrations.lightning.resume import RandomState
+from torch_heads.integrations.lightning.resume import PlateauValues, RandomState
 
-__all__ = ["HeadModule", "PredictionWriter", "RandomState"]
+__all__ = ["HeadModule", "PlateauValues", "PredictionWriter", "RandomState"]

@@ -21,7 +21,7 @@ from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
 from torch_heads.integrations.lightning.batch import Batch
 from torch_heads.integrations.lightning.projection import make_projection, project
-from torch_heads.integrations.lightning.resume import RandomState
+from torch_heads.integrations.lightning.resume import PlateauValues, RandomState
 from torch_heads.integrations.lightning.window import (
     batch_divisors,
     block_losses,
@@ -116,8 +116,8 @@ class HeadModule(LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """Return what makes a resumed run go on as the uninterrupted one, unless it is there."""
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        return [] if any(isinstance(one, RandomState) for one in callbacks) else [RandomState()]
+        there = {type(one) for one in self.trainer.callbacks}  # type: ignore[attr-defined]
+        return [kind() for kind in (RandomState, PlateauValues) if kind not in there]
 
     # Training.
 
@@ -182,16 +182,19 @@ class HeadModule(LightningModule):
         return loss * k  # by which Lightning divides it, however short the last step of an epoch
 
     def _log_step(self, loss: Tensor, losses: Sequence[Tensor]) -> None:
-        if not isinstance(self.head, MultiHead):
-            self.log("train/loss", loss, prog_bar=True)
-            return
-        self.log("train/loss", loss, prog_bar=True, logger=False)  # which get it with the others
-        values = {"train/loss": loss.detach()}
-        for name, own in zip(self.head.names, self.head.per_head(losses).detach(), strict=True):
-            values[f"train/loss/{name}"] = own
-        n: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        due = n > 0 and (self.trainer.global_step + 1) % n == 0
-        self._publish(values, due and not self.trainer.fit_loop._should_accumulate())
+        names, values = ["train/loss"], loss.detach().reshape(1)
+        if several := isinstance(self.head, MultiHead):
+            names += [f"train/loss/{name}" for name in self.head.names]
+            values = torch.cat([values, self.head.per_head(losses).detach()])
+        if self.trainer.world_size > 1:
+            # or each process would keep the checkpoint, and take the rate, that is its own best
+            values = self.trainer.strategy.reduce(values, reduce_op="mean")
+        self.log("train/loss", values[0], prog_bar=True, logger=False if several else None)
+        if several:  # loggers get the sum with its parts
+            n: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+            due = n > 0 and (self.trainer.global_step + 1) % n == 0
+            due = due and not self.trainer.fit_loop._should_accumulate()
+            self._publish(dict(zip(names, values, strict=True)), due)
 
     def _publish(self, values: dict[str, Tensor], due: bool) -> None:
         """Hand values to callbacks and, if due, to loggers: fast, however many they are."""

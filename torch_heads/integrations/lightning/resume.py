@@ -46,3 +46,50 @@ class RandomState(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put them back again if the epoch was over: then a loader was made in vain, and drew."""
         self.on_fit_start(trainer, pl_module)
+
+
+class PlateauValues(Callback):
+    """Keeps in checkpoints what schedulers that follow a metric have to see at the epoch's end.
+
+    Lightning saves before they step, and does not step them in a resumed run, which has no metrics.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, float] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget what an earlier run loaded."""
+        self._loaded = {}
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the metrics that are followed."""
+        seen = trainer.callback_metrics
+        followed = [one.monitor for one in trainer.lr_scheduler_configs if one.reduce_on_plateau]
+        checkpoint["plateau_values"] = {key: float(seen[key]) for key in followed if key in seen}
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep them until the run begins."""
+        self._loaded = checkpoint.get("plateau_values", {})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the step that is missing if the checkpoint was saved after the last epoch."""
+        self._catch_up(trainer, trainer.current_epoch)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Leave the next steps to Lightning."""
+        self._loaded = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take it if the checkpoint was saved in the validation at the end of this epoch."""
+        self._catch_up(trainer, trainer.current_epoch + 1)
+
+    def _catch_up(self, trainer: Trainer, epochs: int) -> None:
+        for one in trainer.lr_scheduler_configs:
+            if one.monitor in self._loaded and one.scheduler.last_epoch < epochs:
+                one.scheduler.step(self._loaded[one.monitor])  # type: ignore[arg-type]

@@ -1,7 +1,4 @@
-"""Pictures of regressions, from what the tally sums: means of labels and predictions, and losses.
-
-A tally keeps no residuals; what it can tell is how far predictions are off on the whole.
-"""
+"""Pictures of the means of a regression's labels and predictions, and its RMSE."""
 
 from collections.abc import Sequence
 from math import nan, sqrt

@@ -27,7 +27,7 @@ from torch_heads.integrations.report.scores import (
 from torch_heads.integrations.report.tasks import Task, by_kind, evaluation
 from torch_heads.metrics.collection import ReadingCollection
 
-SHOWN = 3  # of the worst and of the best, where there are many
+MOST_SHOWN = 12  # of the worst and the best heads, where there are many
 MOST_HISTOGRAMS = 12
 
 SOFT_LABELS = (
@@ -78,7 +78,9 @@ def report_figures(head: Head, metrics: ReadingCollection) -> dict[str, Figure]:
 def make_sections(tasks: Sequence[Task]) -> list[Section]:
     """Return the sections of these tasks, with different names for all pictures."""
     few, many = by_kind(tasks)
-    groups = (section for kind, alike in many.items() for section in _group(kind, alike))
+    # of each kind, three of the worst and three of the best, or fewer where there are many kinds
+    shown = min(6, max(2, MOST_SHOWN // max(len(many), 1)))
+    groups = (section for kind, alike in many.items() for section in _group(kind, alike, shown))
     sections = [*_coverage(tasks), *map(_section, few), *groups]
     taken: set[str] = set()
     for section in sections:
@@ -171,7 +173,7 @@ def _score_pictures(title: str, name: str, columns: Sequence[ScoreColumn]) -> It
         yield Picture(file_stem(name, "histograms"), caption, histograms_figure(title, columns))
 
 
-def _group(kind: str, tasks: Sequence[Task]) -> Iterator[Section]:
+def _group(kind: str, tasks: Sequence[Task], shown: int) -> Iterator[Section]:
     ranked = worst_first(tasks)
     title = f"{len(tasks):,} × {kind}"
     section = Section(title)
@@ -191,7 +193,7 @@ def _group(kind: str, tasks: Sequence[Task]) -> Iterator[Section]:
     ]
     section.pictures += _score_pictures(title, kind, columns)
     yield section
-    for place in ends(len(ranked), 2 * SHOWN):
+    for place in ends(len(ranked), shown):
         own = _section(ranked[place])
         del own.pictures[1:]  # the curves alone: there are many heads to look at
         rank, by = len(ranked) - place, ranked[place].headline

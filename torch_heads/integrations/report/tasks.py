@@ -26,6 +26,7 @@ from torch_heads.metrics.tally import ClassTally, NumberTally
 HEADLINES = {"auc": True, "accuracy": True, "average_loss": False}  # and whether more is better
 
 FEW = 8  # heads of a kind that are shown one by one
+FEW_OF_MANY = 2  # the same, where there are more than `3 * FEW` heads in all
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +174,9 @@ def by_kind(tasks: Sequence[Task]) -> tuple[list[Task], dict[str, list[Task]]]:
     kinds: dict[str, list[Task]] = {}
     for task in tasks:
         kinds.setdefault(task.kind, []).append(task)
-    few = [task for task in tasks if len(kinds[task.kind]) <= FEW]
-    return few, {kind: alike for kind, alike in kinds.items() if len(alike) > FEW}
+    most = FEW if len(tasks) <= 3 * FEW else FEW_OF_MANY
+    few = [task for task in tasks if len(kinds[task.kind]) <= most]
+    return few, {kind: alike for kind, alike in kinds.items() if len(alike) > most}
 
 
 def metric_keys(tasks: Sequence[Task]) -> list[str]:
