@@ -4,8 +4,11 @@ Prints one table of ratios, and whether the targets are met; writes both to RESU
 should have nothing else to do.
 """
 
-from collections.abc import Iterator, Mapping
+import gc
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -26,17 +29,19 @@ from benchmarks.report import (
     versions,
 )
 from benchmarks.single import bandwidth, overhead
-from benchmarks.timing import Spread, ratio, take_turns
+from benchmarks.timing import Spread, Turns, ratio, take_turns
 from benchmarks.workloads import Workload, workloads
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 TASKS = {"loss with backward": "train", "metric update": "update"}
 FASTER = {"loss with backward": 8, "metric update": 100}  # than by hand, at 100 heads
+VISITS = 5  # to each workload: a machine may be slow for seconds on end
 HAND, BOUND, KERAS, COMPILED = "by hand", "bound", "Keras 3", "compiled"
 
 
 def main() -> None:
     settle()
+    torch._dynamo.config.recompile_limit = 64  # all heads share the code that is compiled
     console = Console()
     if not console.is_terminal:
         console.width = 130
@@ -55,22 +60,25 @@ def main() -> None:
 
 def compare_all(device: torch.device, console: Console) -> list[Row]:
     """Return the rows of all tasks and workloads."""
-    rows: dict[str, list[Row]] = {task: [] for task in TASKS}
     works = workloads(device)
+    entrants = [contestants(work) for work in works]
+    gc.freeze()  # or all would pay for the many objects of a few
+    turns: dict[tuple[str, str], list[Turns]] = defaultdict(list)
     with Progress(console=console) as progress:
-        bar = progress.add_task("", total=len(works) * len(TASKS))
-        for work in works:
-            entrants = contestants(work)
-            for task in TASKS:
-                progress.update(bar, description=f"{device}: {task}, {work.name}")
-                rows[task] += compare(task, work, entrants, device)
-                progress.advance(bar)
-    return [row for task in TASKS for row in rows[task]]
+        steps = [*product(range(VISITS), zip(works, entrants, strict=True), TASKS.items())]
+        for _, (work, among), (task, method) in progress.track(steps, description=str(device)):
+            calls = {name: getattr(entrant, method) for name, entrant in among.items()}
+            turns[task, work.name].append(take_turns(calls, device))
+    return [
+        row
+        for task in TASKS
+        for work, among in zip(works, entrants, strict=True)
+        for row in compare(task, work, among, turns[task, work.name], device)
+    ]
 
 
 def contestants(work: Workload) -> dict[str, Contestant]:
     """Return who takes part; the heads under the name of each form of the labels."""
-    torch.compiler.reset()  # the few compiled variants that torch keeps are for this workload
     entrants: dict[str, Contestant] = {form: Ours(work, form) for form in work.forms}
     entrants[COMPILED] = Ours(work, work.best_form, compiled=True)
     entrants[HAND] = Loop(work, ByHand)
@@ -84,26 +92,27 @@ def contestants(work: Workload) -> dict[str, Contestant]:
 
 
 def compare(
-    task: str, work: Workload, entrants: Mapping[str, Contestant], device: torch.device
+    task: str,
+    work: Workload,
+    entrants: Mapping[str, Contestant],
+    turns: Sequence[Turns],
+    device: torch.device,
 ) -> Iterator[Row]:
     """Yield a row for each form of the labels."""
-    calls = {name: getattr(entrant, TASKS[task]) for name, entrant in entrants.items()}
-    samples = take_turns(calls, device)
     peaks = {}
     for name in [*work.forms, BOUND]:
         entrants[name].forget()
-        peaks[name] = peak_bytes(calls[name], device)
+        peaks[name] = peak_bytes(getattr(entrants[name], TASKS[task]), device)
     for form in work.forms:
-        ours = samples[form]
         yield Row(
             task,
             work.name,
             form,
-            Spread.of(ours),
-            ratio(samples[HAND], ours),
-            ratio(samples[KERAS], ours) if KERAS in samples else None,
-            ratio(ours, samples[BOUND]),
-            ratio(samples[COMPILED], ours) if form == work.best_form else None,
+            Spread.of([seconds for samples in turns for seconds in samples[form]]),
+            ratio(turns, HAND, form),
+            ratio(turns, KERAS, form) if KERAS in entrants else None,
+            ratio(turns, form, BOUND),
+            ratio(turns, COMPILED, form) if form == work.best_form else None,
             peaks[form],
             peaks[BOUND],
         )

@@ -31,8 +31,8 @@ def overhead(device: torch.device) -> Iterator[str]:
         ("loss", ours.loss, bare_loss),
         ("loss with backward", ours.train, bare_train),
     ]:
-        samples = take_turns({"ours": call, "bare": bare}, device)
-        over = difference(samples["ours"], samples["bare"])
+        turns = [take_turns({"ours": call, "bare": bare}, device) for _ in range(3)]
+        over = difference(turns, "ours", "bare")
         line = f"{what}, 1 binary head at B = 256: {duration(over)} over the bare loss"
         on_cpu = device.type == "cpu"
         yield f"{verdict(over.median <= MOST)} {line}, at most 40 us" if on_cpu else line
@@ -44,8 +44,8 @@ def bandwidth(device: torch.device, batch: int = 2**16) -> Iterator[str]:
     ours, (labels,) = Ours(work, work.best_form, compiled=True), work.labels
     target = torch.empty_like(labels)
     with torch.no_grad():
-        samples = take_turns({"ours": ours.loss, "copy": lambda: target.copy_(labels)}, device)
+        turns = [take_turns({"ours": ours.loss, "copy": lambda: target.copy_(labels)}, device)]
     # both touch two tensors of one size: the loss reads them, the copy reads one and writes one
-    share = ratio(samples["copy"], samples["ours"])
+    share = ratio(turns, "copy", "ours")
     line = f"compiled loss, 1 head of 1,000 labels at B = {batch:,}"
     yield f"{verdict(share.median >= 0.7)} {line}: {times(share)} the bandwidth of a device copy"

@@ -1,6 +1,6 @@
 """Timings as ratios of contestants that take turns, so that what slows one slows all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ import torch
 
 Call = Callable[[], object]
 
+Turns = Mapping[str, Sequence[float]]  # samples of the seconds per call, by name, one per round
+
 SAMPLE = 0.01  # seconds
-SLOW = 3.0  # seconds; a call that takes longer is timed once
-FEWEST = 5  # samples of every other call
 
 
 class Spread(NamedTuple):
@@ -26,42 +26,42 @@ class Spread(NamedTuple):
         return cls(*torch.tensor(samples, dtype=torch.float64).quantile(quantiles).tolist())
 
 
-def ratio(first: Sequence[float], second: Sequence[float]) -> Spread:
+def ratio(turns: Sequence[Turns], first: str, second: str) -> Spread:
     """Return the ratio of samples of the same rounds."""
-    return Spread.of([one / other for one, other in zip(first, second, strict=False)])
+    return Spread.of([one / other for one, other in pairs(turns, first, second)])
 
 
-def difference(first: Sequence[float], second: Sequence[float]) -> Spread:
+def difference(turns: Sequence[Turns], first: str, second: str) -> Spread:
     """Return the difference of samples of the same rounds."""
-    return Spread.of([one - other for one, other in zip(first, second, strict=False)])
+    return Spread.of([one - other for one, other in pairs(turns, first, second)])
 
 
-def take_turns(
-    calls: Mapping[str, Call], device: torch.device, seconds: float = 1.0
-) -> dict[str, list[float]]:
-    """Return samples of the seconds per call, by name, one per round.
+def pairs(turns: Sequence[Turns], first: str, second: str) -> Iterator[tuple[float, float]]:
+    for samples in turns:
+        yield from zip(samples[first], samples[second], strict=False)
+
+
+def take_turns(calls: Mapping[str, Call], device: torch.device, seconds: float = 0.3) -> Turns:
+    """Return samples of each call, of which a fast one has more.
 
     Args:
         calls: what to time.
         device: what it runs on.
-        seconds: how long each is sampled; a slow one longer, for the `FEWEST` samples.
+        seconds: how long each is sampled.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
     times: dict[str, int] = {}
     for name, call in calls.items():
-        call()  # the first call compiles and allocates
-        once = sample(call, 1, device)
-        if once > SLOW:
-            samples[name].append(once)
-        else:
+        once = sample(call, 1, device)  # the first call compiles and allocates
+        if once < seconds:
             once = min(once, *(sample(call, 1, device) for _ in range(3)))
-            times[name] = max(1, int(SAMPLE / once))
+        times[name] = max(1, int(SAMPLE / once))
     spent = dict.fromkeys(times, 0.0)
     while times:
         for name in list(times):
             samples[name].append(sample(calls[name], times[name], device))
             spent[name] += samples[name][-1] * times[name]
-            if spent[name] > seconds and len(samples[name]) >= FEWEST:
+            if spent[name] > seconds:
                 del times[name]
     return samples
 

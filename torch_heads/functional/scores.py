@@ -109,7 +109,7 @@ def bin_scores(logits: Tensor, scores: Tensor, thresholds: Tensor) -> Tensor:
     least = scores.new_full((), torch.finfo(scores.dtype).tiny)
     bins = torch.add(least, scores, alpha=GRID).ceil_().nan_to_num_(1.0)
     bins += torch.gt(logits, 0.0, out=above)
-    for threshold in thresholds:
+    for threshold in thresholds.unbind():
         bins += torch.gt(scores, threshold, out=above)
     return bins
 

@@ -11,7 +11,7 @@ from torch_heads.functional.families import Balance, Categorical, class_weights
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import blank
+from torch_heads.functional.tensors import blank, sum_rows
 from torch_heads.metrics.sums import Observed
 from torch_heads.metrics.tally import ClassTally, NumberTally, ScoreTally, Tally
 
@@ -238,7 +238,7 @@ def counting(weights: Tensor | None, labelled: Tensor | None) -> Tensor | None:
 
 def column_sums(values: Tensor, weights: Tensor | None) -> Tensor:
     """Return the sum over rows of ``[N, U]`` weighted values."""
-    return (values if weights is None else values * weights).sum(0)
+    return sum_rows(values if weights is None else values * weights)
 
 
 def rows_of(values: Tensor) -> Tensor:

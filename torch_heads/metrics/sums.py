@@ -7,6 +7,7 @@ from torch import Tensor
 
 from torch_heads.functional.residuals import bin_residuals
 from torch_heads.functional.scores import bin_scores, label_kinds
+from torch_heads.functional.tensors import sum_rows
 
 
 class Observed(NamedTuple):
@@ -101,4 +102,4 @@ def add_totals(sums: Tensor, observed: Observed) -> None:
 def total(values: Tensor, weighed: bool) -> Tensor:
     """Return the sum over rows, exact where the values are whole numbers."""
     # float32 is faster, and exact while a sum of ones is
-    return (values.double() if weighed or values.shape[0] > 2**20 else values).sum(0)
+    return sum_rows(values.double() if weighed or values.shape[0] > 2**20 else values)
