@@ -180,3 +180,26 @@ def test_the_configurations_of_a_page_name_classes_and_their_arguments(page: Pat
 def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_speed_that_the_readme_tells_is_what_the_benchmarks_printed() -> None:
+    printed = table((ROOT / "benchmarks/RESULTS.md").read_text("utf-8"))
+    rows: dict[tuple[str, str], list[str]] = {}
+    task = ""
+    for first, *cells in printed:
+        if first.startswith("**"):
+            task = first.strip("*")
+        else:
+            rows[task, first] = [cell.split(" (")[0] for cell in cells]
+    tasks = {task for task, _ in rows}
+    told = [row for row in table(README.read_text("utf-8")) if row[1] in tasks]
+    assert len(told) == 6
+    for heads, task, *ratios in told:
+        name = "1 binary head" if heads == "1" else f"{heads} binary heads (stacked labels)"
+        assert rows[task, name][1:4] == ratios
+
+
+def table(text: str) -> list[list[str]]:
+    """Return the cells of all tables in Markdown, by row."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
