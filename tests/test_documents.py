@@ -183,20 +183,17 @@ def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
 
 
 def test_the_speed_that_the_readme_tells_is_what_the_benchmarks_printed() -> None:
-    printed = table((ROOT / "benchmarks/RESULTS.md").read_text("utf-8"))
     rows: dict[tuple[str, str], list[str]] = {}
     task = ""
-    for first, *cells in printed:
+    for first, *cells in table((ROOT / "benchmarks/RESULTS.md").read_text("utf-8")):
         if first.startswith("**"):
             task = first.strip("*")
-        else:
-            rows[task, first] = [cell.split(" (")[0] for cell in cells]
-    tasks = {task for task, _ in rows}
-    told = [row for row in table(README.read_text("utf-8")) if row[1] in tasks]
+        rows[task, first] = [cell.split(" (")[0] for cell in cells]
+    told = [row for row in table(README.read_text("utf-8")) if row[0] in {"1", "100", "1,000"}]
     assert len(told) == 6
     for heads, task, *ratios in told:
         name = "1 binary head" if heads == "1" else f"{heads} binary heads (stacked labels)"
-        assert rows[task, name][1:4] == ratios
+        assert ratios == rows[task, name][1:4]
 
 
 def table(text: str) -> list[list[str]]:
