@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import torch_heads as th
-from torch_heads.functional.labels import check_values, class_ids, multi_hot, whole_numbers
+from torch_heads.functional.label_sets import multi_hot
+from torch_heads.functional.labels import check_values, class_ids, whole_numbers
 
 NAMES = ["zero", "one", "two", "three"]
 SETS = st.lists(

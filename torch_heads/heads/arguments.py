@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.weights import WeightColumn
 
-LossFn = Callable[..., Tensor]
 MissingLabel = float | str | None
-
-REQUIRED, OPTIONAL = ("labels", "logits"), ("features", "loss_reduction")
 
 
 def check_count(who: str, argument: str, value: Any, least: int) -> int:
@@ -179,33 +174,3 @@ def check_smoothing(who: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ValueError(unexpected(who, "label_smoothing", "in [0, 1]", repr(value)))
     return float(value)
-
-
-def check_loss_fn(who: str, loss_fn: Any) -> tuple[str, ...]:
-    """Return the arguments that a ``loss_fn`` takes.
-
-    Raises:
-        TypeError: if it is not callable.
-        ValueError: if it does not take ``labels`` and ``logits``, or takes unknown arguments.
-    """
-    if not loss_fn:
-        return ()
-    if not callable(loss_fn):
-        raise TypeError(unexpected(who, "loss_fn", "to be callable", type(loss_fn).__name__))
-    inspected = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
-    bound = loss_fn.keywords if isinstance(loss_fn, functools.partial) else {}
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    try:
-        signature = inspect.signature(inspected)
-    except ValueError:
-        given = f"{loss_fn!r}, whose arguments Python cannot tell"
-        raise TypeError(unexpected(who, "loss_fn", "as a Python function", given)) from None
-    names = tuple(
-        parameter.name
-        for parameter in signature.parameters.values()
-        if parameter.kind in kinds and parameter.name not in bound
-    )
-    if not set(REQUIRED) <= set(names) <= {*REQUIRED, *OPTIONAL}:
-        expected = f"with the arguments {preview(REQUIRED)}, and of {preview(OPTIONAL)} at will"
-        raise ValueError(unexpected(who, "loss_fn", expected, preview(names)))
-    return names

@@ -14,13 +14,13 @@ from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
-    LossFn,
     MissingLabel,
     check_class_weights,
     check_smoothing,
     check_thresholds,
     check_unbalanced,
 )
+from torch_heads.heads.custom import LossFn
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import (
     ClassificationOutput,

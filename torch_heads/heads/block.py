@@ -12,6 +12,7 @@ from torch_heads.functional.groups import Groups
 from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import blank, sum_rows
+from torch_heads.heads.custom import custom_losses, custom_predictions
 from torch_heads.metrics.sums import Observed
 from torch_heads.metrics.tally import ClassTally, NumberTally, ScoreTally, Tally
 
@@ -112,7 +113,8 @@ class Block(nn.Module):
         head = self.heads[0]
         if head.loss_fn is None:
             return head.family.loss(logits, labels, self.groups, balance)
-        return rows_of(head.custom_losses(batch)).expand(labels.shape)
+        losses = blank(custom_losses(head, batch), counting(batch.weights, batch.labelled))
+        return rows_of(losses).expand(labels.shape)
 
     def _observe(
         self, batch: Batch, logits: Tensor, labels: Tensor, loss_sums: Tensor, weighing: Weighing
@@ -126,7 +128,7 @@ class Block(nn.Module):
         else:
             # what does not count is 0, of which a link such as 1 / z makes an infinity
             keep = labelled if weights is None else weights != 0
-            predictions = blank(rows_of(head.custom_predictions(batch.logits)), keep)
+            predictions = blank(rows_of(custom_predictions(head, batch.logits)), keep)
         seen = None if labelled is None else product(labelled.to(logits.dtype), weights)
         return Observed(
             logits,

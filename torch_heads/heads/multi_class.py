@@ -15,13 +15,13 @@ from torch_heads.functional.labels import whole_numbers
 from torch_heads.functional.tensors import SWAPPED, blank, check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
-    LossFn,
     MissingLabel,
     check_class_weights,
     check_count,
     check_smoothing,
     check_unbalanced,
 )
+from torch_heads.heads.custom import LossFn
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
 from torch_heads.heads.tensor_head import TensorHead

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.families import Balance, Bernoulli
-from torch_heads.functional.labels import multi_hot
+from torch_heads.functional.label_sets import multi_hot
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.arguments import (
-    LossFn,
     MissingLabel,
     check_class_weights,
     check_count,
@@ -23,6 +22,7 @@ from torch_heads.heads.arguments import (
     check_thresholds,
     check_unbalanced,
 )
+from torch_heads.heads.custom import LossFn
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
 from torch_heads.heads.tensor_head import TensorHead

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torch_heads.functional.tensors import check_columns, to_tensor
 from torch_heads.heads.arguments import check_count
+from torch_heads.heads.custom import custom_predictions
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
 from torch_heads.heads.tensor_head import TensorHead
@@ -70,8 +71,8 @@ class NumberHead(TensorHead):
     def tensor_predictions(self, logits: Tensor) -> dict[str, Tensor]:
         """Return the predictions, and the logits where they differ."""
         logits = self.check_logits(logits)
-        mean = self.family.mean if self.inverse_link_fn is None else self.custom_predictions
-        predictions = mean(logits)
+        custom = self.inverse_link_fn is not None
+        predictions = custom_predictions(self, logits) if custom else self.family.mean(logits)
         return {"predictions": predictions, **({"logits": logits} if self.links else {})}
 
     def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:

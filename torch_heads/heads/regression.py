@@ -9,7 +9,8 @@ from torch import Tensor
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.families import Normal
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import LossFn, MissingLabel
+from torch_heads.heads.arguments import MissingLabel
+from torch_heads.heads.custom import LossFn
 from torch_heads.heads.number_head import NumberHead
 
 

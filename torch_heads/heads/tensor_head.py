@@ -26,15 +26,14 @@ from torch_heads.functional.tensors import (
 )
 from torch_heads.functional.weights import WeightColumn, find_weights
 from torch_heads.heads.arguments import (
-    LossFn,
     MissingLabel,
-    check_loss_fn,
     check_missing_label,
     check_vocabulary,
     check_weight_column,
 )
 from torch_heads.heads.base import Head
 from torch_heads.heads.block import Batch, Block, counting
+from torch_heads.heads.custom import LossFn, check_loss_fn
 from torch_heads.heads.evaluated import ABSENT, Features, Labels, Stacked
 from torch_heads.metrics.bound import Bound
 from torch_heads.metrics.readings import Coverage, Reading
@@ -68,7 +67,7 @@ class TensorHead(Head):
         """Check and keep the arguments that all heads share; called once, by the constructor."""
         self.weight_column = check_weight_column(self.title, weight_column)
         self._loss_reduction = Reduction.parse(self.title, loss_reduction)
-        self._loss_fn_arguments = check_loss_fn(self.title, loss_fn)
+        self.loss_fn_arguments = check_loss_fn(self.title, loss_fn)
         self.loss_fn = loss_fn or None
         self.inverse_link_fn = None
         self.label_vocabulary = check_vocabulary(
@@ -239,44 +238,6 @@ class TensorHead(Head):
         """Return the weights given, or those of the ``weight_column``, checked; None for none."""
         per_logit = self.loss_dimension > 1
         return find_weights(self.title, self.weight_column, features, weights, logits, per_logit)
-
-    def custom_losses(self, batch: Batch) -> Tensor:
-        """Return what the user's ``loss_fn`` gives, ``[D*, loss_dimension]``."""
-        if self.loss_fn is None:
-            raise TypeError(unexpected(self.title, "loss_fn", "to be given", None))
-        given = {"features": batch.features, "loss_reduction": self.loss_reduction}
-        extra = {key: given[key] for key in self._loss_fn_arguments if key in given}
-        labels = batch.labels
-        if batch.labelled is not None and self.loss_dimension < self.labels_dimension:
-            # one loss of several labels: only the function can tell what it is without some
-            gap = ~batch.labelled & batch.labelled.any(-1, keepdim=True)
-            labels = labels.masked_fill(gap, nan)
-        losses = self.loss_fn(labels=labels, logits=batch.logits, **extra)
-        shape = (*batch.logits.shape[:-1], self.loss_dimension)
-        if isinstance(losses, Tensor) and not losses.is_floating_point():
-            expected = "to return floating losses"
-            raise ValueError(unexpected(self.title, "loss_fn", expected, losses.dtype))
-        if not isinstance(losses, Tensor) or losses.shape != shape:
-            got = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
-            raise ValueError(
-                unexpected(self.title, "loss_fn", f"to return a tensor of shape {list(shape)}", got)
-            )
-        return blank(losses, counting(batch.weights, batch.labelled))
-
-    def custom_predictions(self, logits: Tensor) -> Tensor:
-        """Return what the user's ``inverse_link_fn`` gives, of the logits' shape."""
-        if self.inverse_link_fn is None:
-            raise TypeError(unexpected(self.title, "inverse_link_fn", "to be given", None))
-        predictions = self.inverse_link_fn(logits)
-        if isinstance(predictions, Tensor) and not predictions.is_floating_point():
-            expected = "to return floating predictions"
-            raise ValueError(unexpected(self.title, "inverse_link_fn", expected, predictions.dtype))
-        if not isinstance(predictions, Tensor) or predictions.shape != logits.shape:
-            tensor = isinstance(predictions, Tensor)
-            got = list(predictions.shape) if tensor else type(predictions).__name__
-            expected = f"to return a tensor of shape {list(logits.shape)}"
-            raise ValueError(unexpected(self.title, "inverse_link_fn", expected, got))
-        return predictions
 
     def combine(self, losses: Sequence[Tensor]) -> Tensor:
         """Return this head's loss."""
