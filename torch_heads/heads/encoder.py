@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import inf, isfinite, isnan, nan
+from math import inf, isfinite, nan
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.labels import check_values, whole_numbers
+from torch_heads.functional.missing import MissingColumns
 from torch_heads.functional.tensors import blank
 from torch_heads.heads.block import Batch, counting
 from torch_heads.heads.evaluated import ABSENT, Features
@@ -37,8 +38,6 @@ class JoinedEncoder(Constants):
     owner: Tensor
     logit_owner: Tensor
     highest: Tensor
-    missing: Tensor
-    nan_is_missing: Tensor
     logits_index: Tensor
     labels_index: Tensor
 
@@ -67,21 +66,16 @@ class JoinedEncoder(Constants):
         self._low = heads[0].label_range[0]
         highs = [head.label_range[1] for head in heads]
         self._high = highs[0] if len(set(highs)) == 1 else None
-        # NaN equals no label, so it also stands for "none may miss"
-        missing = [nan if head.missing_value is None else head.missing_value for head in heads]
         owner = [i for i, size in enumerate(sizes) for _ in range(size)]
-        may_be_nan = [head.may_miss and isnan(missing[i]) for i, head in enumerate(heads)]
-        self._nan_may_miss = any(may_be_nan)
-        self._missing_rounds = any(head.missing_rounds for head in heads)
+        missing = [nan if head.missing is None else head.missing.value for head in heads]
+        self._missing_values = missing
         self._largest_missing = max((abs(v) for v in missing if isfinite(v)), default=0.0)
         widths = [head.logits_dimension for head in heads]
         logit_owner = [i for i, width in enumerate(widths) for _ in range(width)]
         self.constant("logit_owner", [logit_owner[i] for i in padded or range(len(logit_owner))])
         self.constant("owner", owner)
         self.constant("highest", [highs[i] for i in owner])
-        missing_columns = torch.tensor([missing[i] for i in owner], dtype=torch.float64)
-        self.constant("missing", missing_columns)
-        self.constant("nan_is_missing", [may_be_nan[i] for i in owner])
+        self.missing = MissingColumns([heads[i].missing for i in owner])
 
     def _run(
         self, name: str, parts: Sequence[slice], padded: Sequence[int] | None = None
@@ -120,14 +114,7 @@ class JoinedEncoder(Constants):
         found = self._weights(labels, features, weights, joined)
         labelled = rows = None
         if self._may_miss:
-            # in the labels' own dtype, in which the missing one was written
-            written = columns.dtype if columns.is_floating_point() else torch.float64
-            labelled = columns != self.missing.to(written)
-            if self._missing_rounds and columns.dtype == torch.float64:
-                # or in float32, before they became float64
-                labelled &= columns != self.missing.float().double()
-            if self._nan_may_miss:
-                labelled &= ~(columns.isnan() & self.nan_is_missing)
+            labelled = self.missing.present(columns)
             found = None if found is None else blank(found, labelled)
             rows = self._rows(labels, labelled)
         columns = blank(columns.to(self.family.label_dtype(joined)), labelled)
@@ -160,7 +147,7 @@ class JoinedEncoder(Constants):
             labels = labels[..., self._labels] if index is None else labels.index_select(-1, index)
             if labels.is_floating_point() and not dtype.is_floating_point:
                 # class ids among floats, where NaN is how a missing label is written
-                missing = self.missing.to(labels.dtype)
+                missing = self.missing.values.to(labels.dtype)
                 labels = torch.where(labels.isnan(), missing, labels)
                 labels = whole_numbers(self._blame, "labels", labels)
             return labels
@@ -175,7 +162,10 @@ class JoinedEncoder(Constants):
             else head.label_columns(one, leading, device)
             for head, one in zip(self.heads, given, strict=True)
         ]
-        alike = [head.as_dtype(one, dtype) for head, one in zip(self.heads, each, strict=True)]
+        alike = [
+            one.to(dtype) if head.missing is None else head.missing.cast(one, dtype)
+            for head, one in zip(self.heads, each, strict=True)
+        ]
         return torch.cat(alike, dim=-1)
 
     def _filled(
@@ -201,8 +191,7 @@ class JoinedEncoder(Constants):
                     return given
         fillers: dict[str, Tensor] = {}  # one for all heads that write it alike; by text, for NaN
         filled = []
-        for head, one in zip(self.heads, given, strict=True):
-            value = nan if head.missing_value is None else head.missing_value
+        for value, one in zip(self._missing_values, given, strict=True):
             if one is ABSENT and str(value) not in fillers:
                 fillers[str(value)] = torch.full(shape, value, dtype=dtype, device=device)
             filled.append(fillers[str(value)] if one is ABSENT else one)

@@ -131,9 +131,9 @@ class MultiClassHead(TensorHead):
             return columns
         if mask is not None:
             columns = blank(columns, mask.unsqueeze(-1))
-        if self.missing_value is not None:
+        if self.missing is not None:
             # among floats, NaN is how a missing label is written
-            columns = columns.nan_to_num(nan=self.missing_value)
+            columns = columns.nan_to_num(nan=self.missing.value)
         return whole_numbers(self.title, "labels", columns)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from math import isnan, nan
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.families import Balance, Categorical, Family
-from torch_heads.functional.labels import check_values, class_ids
+from torch_heads.functional.labels import MISSING_NAME, check_values, class_ids
+from torch_heads.functional.missing import Missing
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import (
@@ -81,13 +82,14 @@ class TensorHead(Head):
             self.takes_names,
             whole=isinstance(self.family, Categorical),
         )
-        # told apart here: compiled code may take numbers for symbols
-        missing = nan if self.missing_value is None else self.missing_value
-        self._missing_is_nan = isnan(missing)
-        self._rounded_missing = float(np.float32(missing))
-        #: Whether the missing label is another number in float32.
-        self.missing_rounds = not isnan(missing) and self._rounded_missing != missing
+        #: What stands for a missing label in label columns; None if none may miss.
+        self.missing = self._missing()
         self._blocks = (Block([self]),)
+
+    def _missing(self) -> Missing | None:
+        if isinstance(self.missing_label, str):
+            return Missing(MISSING_NAME if self.takes_names else nan)
+        return None if self.missing_label is None else Missing(self.missing_label)
 
     # What a subclass declares.
 
@@ -97,7 +99,7 @@ class TensorHead(Head):
     ) -> Tensor:
         """Return labels as numbers ``[D*, labels_dimension]``, of any dtype, not range-checked.
 
-        Missing labels come out as `missing_value`.
+        Missing labels come out as `missing`.
         """
 
     @abstractmethod
@@ -145,13 +147,6 @@ class TensorHead(Head):
         """Whether labels may be missing."""
         return self.missing_label is not None
 
-    @property
-    def missing_value(self) -> float | None:
-        """The number that stands for a missing label in label columns; None if none may miss."""
-        if isinstance(self.missing_label, str):
-            return -1 if self.takes_names else nan
-        return self.missing_label
-
     def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels of a head of classes as a tensor; class names, if it takes them, as ids."""
         if is_text(labels) or (self.takes_names and is_empty(labels)):
@@ -162,39 +157,14 @@ class TensorHead(Head):
             raise ValueError(unexpected(self.title, "labels", expected, kind_of(labels)))
         return to_tensor(self.title, "labels", labels, device)
 
-    def present(self, columns: Tensor) -> Tensor | None:
-        """Return where labels are not missing, None if none may miss."""
-        missing = self.missing_value
-        if missing is None:
-            return None
-        if self._missing_is_nan:
-            return ~columns.isnan()
-        if not columns.is_floating_point():
-            # in which -1 is not 255, as it is in uint8, and large numbers are not rounded
-            return columns.double() != missing
-        # in the labels' own dtype, in which the missing one was written
-        there = columns != missing
-        # or in float32, before they became float64
-        return there & (columns != self._rounded_missing) if self.missing_rounds else there
-
-    def as_dtype(self, columns: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return label columns in a dtype, and missing labels as that dtype writes them."""
-        there, value = self.present(columns), self.missing_value
-        columns = columns.to(dtype)
-        if there is None or value is None:
-            return columns
-        return columns.masked_fill(~there, value)
-
     def unstack(self, columns: Tensor, mask: Tensor | None) -> Tensor:
         """Return this head's labels from its columns of a tensor of many heads' labels."""
         return columns
 
     def absent_columns(self, leading: torch.Size, device: torch.device) -> Tensor:
         """Return label columns without a label, for a batch that has none for this head."""
-        value = self.missing_value
-        return torch.full(
-            (*leading, self.labels_dimension), nan if value is None else value, device=device
-        )
+        value = nan if self.missing is None else self.missing.value
+        return torch.full((*leading, self.labels_dimension), value, device=device)
 
     def blocks(self) -> Sequence[Block]:
         """Return the one block of this head."""
@@ -220,7 +190,7 @@ class TensorHead(Head):
                 labels = self.unstack(labels.columns, mask)
             columns = self.label_columns(labels, leading, device, mask)
             weights = self.encode_weights(features, weights, logits)
-        there = self.present(columns)
+        there = None if self.missing is None else self.missing.present(columns)
         columns = columns.to(self.family.label_dtype(logits))
         rows = None if mask is None else mask.unsqueeze(-1)
         labelled = rows if there is None else there if rows is None else there & rows

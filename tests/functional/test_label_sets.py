@@ -1,0 +1,107 @@
+"""Sets of classes in every form that users have them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import torch_heads as th
+from torch_heads.functional.label_sets import multi_hot
+
+NAMES = ["zero", "one", "two", "three"]
+SETS = st.lists(
+    st.lists(st.integers(0, 3), max_size=6), min_size=1, max_size=5
+)  # with repeated ids
+
+
+def hot(labels: Any, rows: int, device: torch.device, **kwargs: Any) -> Tensor:
+    return multi_hot("head", labels, NAMES, (rows,), 4, device, **kwargs)
+
+
+def as_sparse(rows: list[list[int]], device: torch.device, shuffled: bool = False) -> Tensor:
+    places = [(row, i) for row, ids in enumerate(rows) for i in range(len(ids))]
+    values = [i for ids in rows for i in ids]
+    order = range(len(values))[::-1] if shuffled else range(len(values))
+    return torch.sparse_coo_tensor(
+        torch.tensor([places[i] for i in order], dtype=torch.int64).reshape(-1, 2).T,
+        torch.tensor([values[i] for i in order], dtype=torch.int64),
+        (len(rows), max(map(len, rows))),
+        device=device,
+        check_invariants=True,
+    )
+
+
+@given(rows=SETS, dtype=st.sampled_from([torch.int64, torch.int32, torch.uint8]))
+@settings(deadline=None, max_examples=60)
+def test_sets_of_classes_are_the_same_in_every_form(
+    rows: list[list[int]], dtype: torch.dtype, device: torch.device
+) -> None:
+    expected = torch.tensor([[int(i in ids) for i in range(4)] for ids in rows], device=device)
+    unequal = [*rows, [0]]  # so that no form is taken for multi-hot
+    names = [[NAMES[i] for i in ids] for ids in unequal]
+    encoded = [[name.encode() for name in row] for row in names]
+    jagged = torch.nested.nested_tensor(
+        [torch.tensor(ids, dtype=torch.int64) for ids in rows], layout=torch.jagged, device=device
+    )
+    assert torch.equal(hot(as_sparse(rows, device), len(rows), device), expected)
+    assert torch.equal(hot(as_sparse(rows, device, shuffled=True), len(rows), device), expected)
+    assert torch.equal(hot(as_sparse(rows, device).to(dtype), len(rows), device), expected)
+    assert torch.equal(hot(jagged, len(rows), device), expected)
+    for form in [unequal, [tuple(row) for row in unequal], names, encoded]:
+        assert torch.equal(hot(form, len(unequal), device)[:-1], expected)
+    assert torch.equal(hot(expected, len(rows), device), expected)
+    assert torch.equal(hot(expected.cpu().numpy(), len(rows), device), expected)
+    assert torch.equal(hot(expected.tolist(), len(rows), device), expected)
+
+
+def test_lists_as_long_as_there_are_classes_are_multi_hot(device: torch.device) -> None:
+    assert hot([[0, 1, 1, 0]], 1, device).tolist() == [[0, 1, 1, 0]]
+    assert hot([["one", "two", "three", "zero"]], 1, device).tolist() == [[1, 1, 1, 1]]
+
+
+def test_sets_may_have_several_batch_dimensions(device: torch.device) -> None:
+    sparse = torch.sparse_coo_tensor(
+        torch.tensor([[1, 0, 0, 1], [0, 1, 1, 1], [0, 0, 1, 0]]),
+        torch.tensor([3, 0, 2, 1]),
+        (2, 2, 2),
+        device=device,
+        check_invariants=True,
+    )
+    expected = [[[0, 0, 0, 0], [1, 0, 1, 0]], [[0, 0, 0, 1], [0, 1, 0, 0]]]
+    lists = [[[], [0, 2]], [[3], [1]]]
+    names = [[[NAMES[i] for i in ids] for ids in row] for row in lists]
+    for form in [sparse, lists, names]:
+        assert multi_hot("head", form, NAMES, (2, 2), 4, device).tolist() == expected
+
+
+def test_equal_places_of_a_sparse_tensor_are_not_added(device: torch.device) -> None:
+    places, ids = [[0, 0], [0, 0]], [1, 1]
+    twice = torch.sparse_coo_tensor(places, ids, (1, 1), device=device, check_invariants=True)
+    assert hot(twice, 1, device).tolist() == [[0, 1, 0, 0]]
+
+
+def test_an_empty_batch_may_have_several_dimensions(device: torch.device) -> None:
+    logits = torch.zeros(2, 0, 3, device=device)
+    words = th.MultiClassHead(3, label_vocabulary=NAMES[:3])
+    for labels in ([[], []], np.zeros((2, 0), dtype=str)):
+        assert words.loss(labels, logits) == 0
+    assert th.MultiLabelHead(3).loss([[], []], logits) == 0
+
+
+def test_a_nested_tensor_of_more_dimensions_is_refused(device: torch.device) -> None:
+    parts = [torch.zeros(rows, 2, dtype=torch.int64, device=device) for rows in (2, 1)]
+    nested = torch.nested.nested_tensor(parts, layout=torch.jagged)
+    with pytest.raises(ValueError, match=r"nested labels as one list of ids.*2 dimensions"):
+        hot(nested, 2, device)
+
+
+def test_an_empty_batch_has_no_sets(device: torch.device) -> None:
+    sparse = torch.sparse_coo_tensor(
+        torch.zeros(2, 0), torch.zeros(0).long(), (0, 3), device=device, check_invariants=True
+    )
+    for form in [sparse, torch.zeros(0, 4, device=device), []]:
+        assert hot(form, 0, device).shape == (0, 4)
