@@ -214,6 +214,20 @@ def test_a_label_misses_as_its_own_dtype_writes_it(device: torch.device) -> None
         assert losses["a"] == 1
 
 
+@pytest.mark.parametrize("widths", [[4, 8], [8, 4], [4, 3], [3, 3]], ids=str)
+def test_classes_of_any_number_leave_the_logits_as_they_are(
+    widths: list[int], device: torch.device
+) -> None:
+    heads = [th.MultiClassHead(n, name=f"of_{i}") for i, n in enumerate(widths)]
+    given = torch.arange(2.0 * sum(widths), device=device).view(2, -1)
+    logits = given.clone().requires_grad_()
+    labels = torch.ones(2, 2, dtype=torch.int64, device=device)
+    th.MultiHead(heads).to(device).loss(labels, logits).backward()
+    assert torch.equal(logits, given)
+    assert logits.grad is not None
+    assert (logits.grad != 0).all()
+
+
 def test_stacked_labels_go_with_dicts_of_logits_at_any_depth(device: torch.device) -> None:
     inner = th.MultiHead([th.BinaryClassHead(name="a"), th.BinaryClassHead(name="b")])
     head = th.MultiHead([inner, th.RegressionHead(name="ink")]).to(device)

@@ -26,7 +26,7 @@ class Groups(Constants):
     """
 
     index: Tensor
-    padding: Tensor
+    padding: Tensor | None
     members: Tensor
     inverse: Tensor
 
@@ -53,7 +53,8 @@ class Groups(Constants):
                 index.append((start + torch.minimum(step, own - 1)).flatten())
                 padding.append((step >= own).flatten())
             self.constant("index", torch.cat(index))
-            self.constant("padding", torch.cat(padding))
+            pads = torch.cat(padding)
+            self.constant("padding", pads if pads.any() else None)
             self.constant("members", order)
             self.constant("inverse", torch.tensor(order).argsort())
 
@@ -61,7 +62,8 @@ class Groups(Constants):
         """Return values ``[..., C]`` of each logit, bucket by bucket and padded."""
         if self.uniform:
             return values
-        return values.index_select(-1, self.index).masked_fill_(self.padding, fill)
+        padded = values.index_select(-1, self.index)
+        return padded if self.padding is None else padded.masked_fill_(self.padding, fill)
 
     def spread(self, padded: Tensor) -> list[Tensor]:
         """Return what `pad` returned as ``[..., groups, width]`` per bucket."""

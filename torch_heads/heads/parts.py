@@ -108,8 +108,8 @@ class Together(Part):
         self,
         positions: Sequence[int],
         heads: Sequence[TensorHead],
-        logits: Sequence[slice],
-        labels: Sequence[slice],
+        logits: Sequence[int],
+        labels: Sequence[int],
     ) -> None:
         super().__init__()
         self.positions = list(positions)
@@ -156,9 +156,13 @@ def make_parts(heads: Sequence[Head]) -> list[Part]:
     for group in groups.values():
         members = [head for i in group if isinstance(head := heads[i], TensorHead)]
         if len(members) > 1:
-            places = [logits[i] for i in group], [labels[i] for i in group]
-            parts.append(Together(group, members, *places))
+            own = ([places[i] for i in group] for places in (logits, labels))
+            parts.append(Together(group, members, *map(_flat, own)))
         else:
             (i,) = group
             parts.append(Alone(i, heads[i], logits[i], labels[i]))
     return parts
+
+
+def _flat(slices: Sequence[slice]) -> list[int]:
+    return [place for own in slices for place in range(own.start, own.stop)]
