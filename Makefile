@@ -1,4 +1,4 @@
-# On a fresh machine, `make demo` and `make test` need Python 3.11 and nothing else.
+# On a fresh machine, `make demo` and `make test` need Python 3.11 or newer and nothing else.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -196,6 +196,10 @@ BALANCED: dict[str, Callable[..., th.Head]] = {
     "5 classes, both": partial(
         th.MultiClassHead, 5, class_weight=[1.0, 0.5, 4.0, 0.0, 2.0], label_smoothing=0.125
     ),
+    "20 classes, both": partial(
+        th.MultiClassHead, 20, class_weight=[0.5] * 19 + [2.0], label_smoothing=0.125
+    ),
+    "30 classes": partial(th.MultiClassHead, 30),
     "6 classes, weighted": partial(th.MultiClassHead, 6, class_weight=[0.5] * 5 + [2.0]),
 }
 

@@ -1214,7 +1214,7 @@ def no_labels(features: Any, mode: Any) -> Any:
     [
         ({"model_fn": 3}, TypeError, "model_fn to be callable, got int"),
         ({"model_fn": lambda labels: 0}, ValueError, r"the argument 'features'.*\['labels'\]"),
-        ({"model_fn": lambda features, size: 0}, ValueError, "at will, got .*'size'"),
+        ({"model_fn": lambda features, size: 0}, ValueError, "optionally .*got .*'size'"),
         ({"model_fn": lambda x, y, /: 0}, ValueError, r"the argument 'features'.*\['x', 'y'\]"),
         ({"model_fn": no_labels}, ValueError, "model_fn to take params"),
         ({"model": "net"}, TypeError, "model as a torch.nn.Module, got str"),

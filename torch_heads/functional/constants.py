@@ -10,7 +10,8 @@ from torch import Tensor, nn
 class Constants(nn.Module):
     """A module whose non-persistent buffers are constants.
 
-    ``module.to(torch.bfloat16)`` would round them, and leave an index pointing elsewhere.
+    ``module.to(torch.bfloat16)`` would round them, and ``module.type(torch.bfloat16)`` would leave
+    an index pointing elsewhere.
     """
 
     def constant(self, name: str, values: Sequence[float] | Tensor | None) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import safe_divide
-from torch_heads.functional.scores import GRID, NEGATIVE, SOFT, ScoreBins
+from torch_heads.functional.scores import GRID, SOFT, ScoreBins, counts_above
 
 
 class RocCurve(NamedTuple):
@@ -121,7 +121,4 @@ class ScoreCurves(NamedTuple):
 
     def _above(self) -> tuple[Tensor, Tensor]:
         """Return positives and negatives above each edge, ``[K, T]``."""
-        counts = self.counts[..., : self.bins.size]
-        above = counts.flip(-1).cumsum(-1).flip(-1)
-        above = torch.nn.functional.pad(above, (0, 1))
-        return above[:, SOFT:].sum(1), above[:, NEGATIVE]
+        return counts_above(self.counts[..., : self.bins.size])

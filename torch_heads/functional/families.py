@@ -24,7 +24,7 @@ class Balance(NamedTuple):
     Attributes:
         class_weight: ``[C]``, a factor of the loss per class.
         pos_weight: ``[C]``, a factor of the positive labels' loss.
-        label_smoothing: ``[U]`` or one number in [0, 1), how far labels move to uniform.
+        label_smoothing: ``[U]`` or one number in [0, 1], how far labels move to uniform.
     """
 
     class_weight: Tensor | None = None
@@ -55,10 +55,12 @@ class Family(ABC):
         groups: Groups | None = None,
         balance: Balance | None = None,
     ) -> Tensor:
-        """Return the negative log-likelihood of each label column, ``[D*, U]``.
+        """Return the loss of each label column, ``[D*, U]``.
+
+        That is the negative log-likelihood, up to a factor or a term without the logits.
 
         Args:
-            logits: ``[D*, C]``, floating; those of ``groups``, padded by -inf.
+            logits: ``[D*, C]``, floating; with ``groups``, as `Groups.pad` returns them with -inf.
             labels: ``[D*, U]``, of the logits' dtype, or int64 class ids.
             groups: which logits belong to each column of class ids; by default all to one.
             balance: corrections of class imbalance, where the family has classes.
@@ -139,7 +141,7 @@ class Categorical(Family):
         """
         groups = groups or Groups([logits.shape[-1]])
         class_weight, _, smoothing = balance or Balance()
-        parts = [log_softmax(part) for part in groups.spread(logits)]
+        parts = [log_softmax_terms(part) for part in groups.spread(logits)]
         losses = groups.gather(
             [
                 (total - shifted.gather(-1, ids.unsqueeze(-1))).squeeze(-1)
@@ -219,7 +221,7 @@ class Poisson(Family):
         return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full, reduction="none")
 
 
-def log_softmax(logits: Tensor) -> tuple[Tensor, Tensor | float]:
+def log_softmax_terms(logits: Tensor) -> tuple[Tensor, Tensor | float]:
     """Return minuend and subtrahend of `torch.log_softmax` over the last axis.
 
     For few classes on a CPU the two stay apart, so that who needs one entry does not compute all.

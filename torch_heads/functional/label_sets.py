@@ -46,11 +46,11 @@ def multi_hot(
     elif is_text(labels) or _are_sets(labels, len(leading), n_classes):
         sets = _sets_of_lists(who, labels, len(leading), vocabulary, device, missing, mask)
     else:
-        if isinstance(labels, Tensor) and not sparse and labels.layout != torch.strided:
+        if isinstance(labels, Tensor) and labels.layout != torch.strided:
             expected = "to be dense, torch.sparse_coo or jagged"
             raise ValueError(unexpected(who, argument, expected, labels.layout))
         dense = to_tensor(who, argument, labels, device)
-        return check_columns(who, "labels", dense, leading, n_classes)
+        return check_columns(who, argument, dense, leading, n_classes)
     if sets.leading != tuple(leading):
         expected = f"of batch shape {list(leading)}"
         raise ValueError(unexpected(who, argument, expected, list(sets.leading), SAME_BATCH))

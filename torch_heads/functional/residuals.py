@@ -2,8 +2,8 @@
 
 Labels have any unit, so the bins must not depend on the data: there are four to each doubling of
 the residual's size, from ``2**-60`` to ``2**60``, one for what is smaller, and one on either side
-for what is larger or not finite. Residuals lie around 0 whatever the label, so this is fine where
-it counts.
+for what is larger or not finite. Residuals lie around 0 whatever the label, so the bins are
+narrow where it matters.
 """
 
 from typing import NamedTuple
@@ -52,7 +52,7 @@ class Residuals(NamedTuple):
     def quantile(self, q: float) -> Tensor:
         """Return the quantile of each column, linear within a bin; NaN where it has no weight.
 
-        It is infinite beyond ``2**60``, where what is not finite counts, too.
+        It is infinite where it lies beyond ``2**60``; residuals that are not finite count there.
 
         Raises:
             ValueError: if ``q`` is not in [0, 1].

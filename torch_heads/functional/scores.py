@@ -21,9 +21,10 @@ NEGATIVE, SOFT, POSITIVE = range(3)  # labels 0, in between, and 1
 
 
 class _Boundary(NamedTuple):
-    """The largest float32 score below a boundary, and its kind.
+    """A boundary: the largest float32 score below it.
 
-    That is 0 for the grid, 1 for a user's threshold, or for the decision: then ``of`` is None.
+    ``kind`` is 0 for the grid, else 1; ``of`` is the user's threshold, None for the grid and the
+    decision.
     """
 
     limit: float
@@ -122,6 +123,19 @@ def label_kinds(labels: Tensor) -> Tensor:
     """
     # a product with the next number after 1 is above 1 for the label 1 alone
     return (labels * (1 + torch.finfo(labels.dtype).eps)).ceil_()
+
+
+def counts_above(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return positives, soft ones too, and negatives above each edge of the bins.
+
+    Args:
+        counts: ``[..., 3, bins]``, by kind of label.
+
+    Returns:
+        Both ``[..., bins + 1]``; the last edge has none above it.
+    """
+    above = torch.nn.functional.pad(counts.flip(-1).cumsum(-1).flip(-1), (0, 1))
+    return above[..., SOFT:, :].sum(-2), above[..., NEGATIVE, :]
 
 
 def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:

@@ -14,9 +14,6 @@ from torch import Tensor
 
 from torch_heads.functional.errors import preview, shape, unexpected
 
-PARALLEL = 2**15  # elements from which PyTorch takes several threads on a CPU
-PARTS = 16
-
 SAME_BATCH = "Labels and logits must come from the same batch."
 SWAPPED = "Labels come first in loss, logits in update_metrics: the two may be swapped."
 
@@ -157,19 +154,6 @@ def check_columns(
 def blank(values: Tensor, keep: Tensor | None) -> Tensor:
     """Return 0 where ``keep`` is False, whatever stands there; all values where it is None."""
     return values if keep is None else torch.where(keep, values, torch.zeros_like(values))
-
-
-def sum_rows(values: Tensor) -> Tensor:
-    """Return the sum over the rows of ``[N, U]`` values.
-
-    >>> sum_rows(torch.ones(3, 2))
-    tensor([3., 3.])
-    """
-    rows, columns = values.shape
-    if values.is_cuda or torch.compiler.is_compiling() or rows % PARTS or values.numel() < PARALLEL:
-        return values.sum(0)
-    # threads share out the results: the parts let each sum rows that it has just made itself
-    return values.view(PARTS, rows // PARTS, columns).sum(1).sum(0)
 
 
 def sum_scalars(who: str, losses: Any) -> Tensor | float:

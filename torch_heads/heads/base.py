@@ -108,9 +108,11 @@ class Head(Evaluated):
 
         Raises:
             ValueError: if a shape, type or value is not what the head takes.
+            TypeError: if ``regularization_losses`` are not a list, or the ``weights`` of a
+                `MultiHead` not a dict.
         """
         regularization = sum_scalars(self.title, regularization_losses)
-        parts = None if divisors is None else self._by_block(divisors)
+        parts = None if divisors is None else self.by_block(divisors)
         measured = self.measure(labels, logits, features, weights, divisors=parts)
         loss = self.combine([one.losses for one in measured])
         return loss if regularization_losses is None else loss + regularization
@@ -141,7 +143,12 @@ class Head(Evaluated):
         blocks = zip(self.blocks(), batches, strict=True)
         return torch.cat([block.divisors(batch) for block, batch in blocks])
 
-    def _by_block(self, divisors: Any) -> list[Tensor]:
+    def by_block(self, divisors: Any) -> list[Tensor]:
+        """Return what `divisors` returned, or anything else ``[H]``, split by block.
+
+        Raises:
+            ValueError: if it is of another shape.
+        """
         sizes = [len(block.heads) for block in self.blocks()]
         values = to_tensor(self.title, "divisors", divisors)
         if values.shape != (sum(sizes),):
@@ -180,6 +187,7 @@ class Head(Evaluated):
         Raises:
             ValueError: for an unknown mode, and in TRAIN unless exactly one of ``optimizer`` and
                 ``train_op_fn`` is given; and as `loss` does.
+            TypeError: if what is to be called cannot be; and as `loss` does.
         """
         parsed = ModeKeys.parse(self.title, mode)
         if parsed is ModeKeys.PREDICT:

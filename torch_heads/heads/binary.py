@@ -9,17 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.families import Balance, Bernoulli
+from torch_heads.functional.families import Bernoulli
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import check_columns
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import (
-    MissingLabel,
-    check_class_weights,
-    check_smoothing,
-    check_thresholds,
-    check_unbalanced,
-)
+from torch_heads.heads.arguments import MissingLabel, check_thresholds
+from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.custom import LossFn
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import (
@@ -28,7 +23,6 @@ from torch_heads.heads.spec import (
     PredictOutput,
     RegressionOutput,
 )
-from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.readings import (
     AUC,
     Accuracy,
@@ -39,11 +33,12 @@ from torch_heads.metrics.readings import (
     Precision,
     Reading,
     Recall,
+    threshold_readings,
 )
 from torch_heads.metrics.sums import Total
 
 
-class BinaryClassHead(TensorHead):
+class BinaryClassHead(ClassHead):
     """Two exclusive classes from one logit, by the sigmoid cross entropy.
 
     Shapes: logits ``[D0, ..., DN, 1]``; labels the same, or without the last dimension. Labels are
@@ -57,8 +52,9 @@ class BinaryClassHead(TensorHead):
         thresholds: scores in (0, 1) at which to keep accuracy, precision and recall.
         label_vocabulary: the names of class 0 and class 1.
         loss_reduction: see `Reduction`.
-        loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
-            Rows that do not count come to it as 0, so let it take each row for itself.
+        loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features`` and
+            ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
+            by itself.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, a number outside [0, 1], or a
             string with a ``label_vocabulary``.
@@ -94,11 +90,7 @@ class BinaryClassHead(TensorHead):
     ) -> None:
         super().__init__(name)
         self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
-        smooth = label_smoothing or None
-        check_unbalanced(self.title, loss_fn, pos_weight=pos_weight, label_smoothing=smooth)
-        weight = check_class_weights(self.title, "pos_weight", pos_weight, 1)
-        self.register_buffer("pos_weight", weight)
-        self.label_smoothing = check_smoothing(self.title, label_smoothing)
+        self.configure_balance(pos_weight=pos_weight, label_smoothing=label_smoothing)
         self.thresholds = check_thresholds(self.title, thresholds)
         self.bins = ScoreBins(tuple(sorted(self.thresholds)))
 
@@ -116,13 +108,6 @@ class BinaryClassHead(TensorHead):
     def number_of_classes(self) -> int:
         """Two classes."""
         return 2
-
-    @property
-    def balance(self) -> Balance | None:
-        """The corrections of class imbalance, None for none."""
-        if self.pos_weight is None and not self.label_smoothing:
-            return None
-        return Balance(None, self.pos_weight, self.label_smoothing or None)
 
     def label_columns(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
@@ -152,10 +137,7 @@ class BinaryClassHead(TensorHead):
         yield "accuracy_baseline", AccuracyBaseline()
         yield "auc", AUC()
         yield "auc_precision_recall", AUCPrecisionRecall()
-        for threshold in self.thresholds:
-            yield f"accuracy/positive_threshold_{threshold:g}", Accuracy(threshold=threshold)
-            yield f"precision/positive_threshold_{threshold:g}", Precision(threshold=threshold)
-            yield f"recall/positive_threshold_{threshold:g}", Recall(threshold=threshold)
+        yield from threshold_readings(self.thresholds)
 
     def tensor_predictions(self, logits: Tensor) -> dict[str, Tensor]:
         """Return the predictions that are tensors, by key."""

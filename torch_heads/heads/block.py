@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from torch_heads.functional.families import Balance, Categorical, class_weights
 from torch_heads.functional.groups import Groups
-from torch_heads.functional.reductions import Reduction, safe_divide
+from torch_heads.functional.reductions import Reduction, safe_divide, sum_rows
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import blank, sum_rows
+from torch_heads.functional.tensors import blank
 from torch_heads.heads.custom import custom_losses, custom_predictions
 from torch_heads.metrics.sums import Observed
 from torch_heads.metrics.tally import ClassTally, NumberTally, ScoreTally, Tally
@@ -46,6 +47,13 @@ class Measured(NamedTuple):
     losses: Tensor
     observed: Observed | None = None
     counted: Tensor | None = None
+
+    @property
+    def counts(self) -> Tensor:
+        """Which heads had any label, as a tensor."""
+        if self.counted is not None:
+            return self.counted
+        return torch.ones_like(self.losses, dtype=torch.bool)
 
 
 class Weighing(NamedTuple):
@@ -120,9 +128,8 @@ class Block(nn.Module):
         self, batch: Batch, logits: Tensor, labels: Tensor, loss_sums: Tensor, weighing: Weighing
     ) -> Observed:
         head = self.heads[0]
-        weights, labelled, rows = (
-            None if values is None else rows_of(values) for values in batch[2:5]
-        )
+        given = batch.weights, batch.labelled, batch.rows
+        weights, labelled, rows = (None if one is None else rows_of(one) for one in given)
         if head.inverse_link_fn is None:
             predictions = head.family.observed(logits, self.groups)
         else:
@@ -205,7 +212,7 @@ class Block(nn.Module):
         return self.heads[0].balance
 
     def counted(self, any_label: Tensor) -> Tensor | None:
-        """Return whether the batch counts for each head: if it has a label, or none may miss."""
+        """Return for which heads the batch counts: those with a label, or that never miss one."""
         return any_label if self.heads[0].may_miss else None
 
     def share(self, labelled: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def check_loss_fn(who: str, loss_fn: Any) -> tuple[str, ...]:
         if parameter.kind in kinds and parameter.name not in bound
     )
     if not set(REQUIRED) <= set(names) <= {*REQUIRED, *OPTIONAL}:
-        expected = f"with the arguments {preview(REQUIRED)}, and of {preview(OPTIONAL)} at will"
+        expected = f"with the arguments {preview(REQUIRED)}, and optionally {preview(OPTIONAL)}"
         raise ValueError(unexpected(who, "loss_fn", expected, preview(names)))
     return names
 

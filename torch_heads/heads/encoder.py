@@ -47,6 +47,7 @@ class JoinedEncoder(Constants):
         self.heads = tuple(heads)  # in a tuple, they do not become child modules
         self.names = [head.name or "" for head in heads]
         self.family = heads[0].family
+        # in a tuple: no child module, and empty where there is nothing to pad
         self._padded = (groups,) if groups is not None and not groups.uniform else ()
         self.labels = JoinedLabels(heads, labels)
         column = heads[0].weight_column
@@ -104,10 +105,8 @@ class JoinedEncoder(Constants):
 
     def _check_device(self, logits: Tensor) -> None:
         if logits.device != self.logit_owner.device:
-            who, expected = (
-                f"MultiHead of {preview(self.names)}",
-                f"on its device {self.logit_owner.device}",
-            )
+            who = f"MultiHead {preview(self.names, 4)}"
+            expected = f"on its device {self.logit_owner.device}"
             hint = "Move it by head.to(device)."
             raise ValueError(unexpected(who, "logits", expected, logits.device, hint))
 
@@ -120,7 +119,7 @@ class JoinedEncoder(Constants):
     ) -> Tensor | None:
         heads = self.heads
         if isinstance(labels, Mapping) and not any(name in labels for name in self.names):
-            return None  # nor are there features to look for, maybe
+            return None  # and there may be no features to look into
         if not weights or not any(name in weights for name in self.names):
             if self._one_column and heads[0].weight_column is None:
                 return None

@@ -170,6 +170,7 @@ class Evaluated(Constants, ABC):
 
         Raises:
             ValueError: if the batch is not what the head takes, or the collection not its own.
+            TypeError: if ``eval_metrics`` was not made by a head; and as `loss` does.
             KeyError: if the collection does not keep regularization losses.
         """
         metrics = self.metric_collection if eval_metrics is None else eval_metrics
@@ -194,7 +195,8 @@ class Evaluated(Constants, ABC):
                 tally.prepare(device)
                 tally.add(one.observed)
             if calls:
-                counted = None if all(one.counted is None for one in calls) else _counted(calls)
+                every = all(one.counted is None for one in calls)
+                counted = None if every else torch.cat([one.counts for one in calls])
                 tallies[CALLS].prepare(device)
                 losses = [one.losses for one in calls]
                 tallies[CALLS].add((torch.cat(losses) if calls[1:] else losses[0], counted))
@@ -246,12 +248,3 @@ class Evaluated(Constants, ABC):
 
 def _call_mean(tally: str, row: int, may_miss: bool = False) -> Bound:
     return Bound(CallMean(), tally, slice(row, row + 1), ScoreBins(), may_miss)
-
-
-def _counted(calls: Sequence[Measured]) -> Tensor:
-    return torch.cat(
-        [
-            torch.ones_like(one.losses, dtype=torch.bool) if one.counted is None else one.counted
-            for one in calls
-        ]
-    )

@@ -68,7 +68,7 @@ class JoinedBlock(Block, Constants):
         )
 
     def counted(self, any_label: Tensor) -> Tensor | None:
-        """Return whether the batch counts for each head: if it has a label, or none may miss."""
+        """Return for which heads the batch counts: those with a label, or that never miss one."""
         return any_label | self.never_miss
 
     def share(self, labelled: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from torch_heads.heads.tensor_head import TensorHead
 class JoinedLabels(Constants):
     """Puts labels side by side, out of dicts by head name or of stacked columns.
 
-    Wherever the heads' labels are alike, that takes one pass; else each head makes numbers of its
-    own first.
+    Wherever the heads' labels are alike, that takes one pass; else each head first turns its
+    own labels into numbers.
 
     Args:
         heads: the heads, of equal families.

@@ -17,11 +17,10 @@ class LogisticRegressionHead(NumberHead):
     Predictions: ``predictions``, the probability ``sigmoid(logits)``, and ``logits``.
 
     Args:
-        weight_column: the key of the weights in ``features``, or a callable of them.
+        weight_column: the key of the example weights in ``features``, or a callable of them.
         loss_reduction: see `Reduction`.
         name: the suffix of the metric keys; required under a `MultiHead`.
-        missing_label: the label that means "not labelled": NaN, or a number
-            outside [0, 1].
+        missing_label: the label that means "not labelled": NaN, or a number outside [0, 1].
 
     Raises:
         ValueError: if an argument's value is not allowed.

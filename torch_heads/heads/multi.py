@@ -24,7 +24,8 @@ class MultiHead(Head):
     """Several named heads on one tensor of logits, as one head.
 
     The loss is the sum of the heads' losses, times their ``head_weights``. Heads of one family are
-    computed as one: a thousand binary heads cost one cross entropy over a thousand columns.
+    computed as one: a thousand binary heads cost one cross entropy over a thousand columns. A head
+    with a ``loss_fn`` or an ``inverse_link_fn`` is computed by itself.
 
     Shapes: logits ``[D0, ..., DN, logits_dimension]``, the heads' logits side by side, or a dict
     by head name; labels a dict by head name, or, where no head takes class names, one tensor
@@ -39,9 +40,9 @@ class MultiHead(Head):
         head_weights: one factor per head; by default 1.
 
     Raises:
-        ValueError: if there is no head, a name is missing or used twice, or the number of
-            ``head_weights`` is not the number of heads.
-        TypeError: if ``heads`` are not heads.
+        ValueError: if there is no head, a name is missing or used twice, two heads share a metric
+            key, or ``head_weights`` are not one finite number per head.
+        TypeError: if ``heads`` are not heads, or ``head_weights`` not numbers.
 
     >>> from torch_heads import BinaryClassHead, RegressionHead
     >>> head = MultiHead([BinaryClassHead(name="even"), RegressionHead(name="ink")])
@@ -205,14 +206,7 @@ class MultiHead(Head):
         calls = [part.calls(own) for part, own in self._by_part(measured)]
         counted = None
         if any(own.counted is not None for own, _ in calls):
-            counted = self._in_order(
-                [
-                    torch.ones_like(own.losses, dtype=torch.bool)
-                    if own.counted is None
-                    else own.counted
-                    for own, _ in calls
-                ]
-            )
+            counted = self._in_order([own.counts for own, _ in calls])
         losses = self._in_order([own.losses for own, _ in calls])
         return [Measured(losses, counted=counted), *(one for _, rest in calls for one in rest)]
 

@@ -10,25 +10,19 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.families import Balance, Categorical
+from torch_heads.functional.families import Categorical
 from torch_heads.functional.labels import whole_numbers
 from torch_heads.functional.tensors import SWAPPED, blank, check_columns
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import (
-    MissingLabel,
-    check_class_weights,
-    check_count,
-    check_smoothing,
-    check_unbalanced,
-)
+from torch_heads.heads.arguments import MissingLabel, check_count
+from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.custom import LossFn
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
-from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.readings import AverageLoss, CorrectShare, Reading
 
 
-class MultiClassHead(TensorHead):
+class MultiClassHead(ClassHead):
     """More than two exclusive classes, one logit each, by the softmax cross entropy.
 
     Shapes: logits ``[D0, ..., DN, n_classes]``; labels ``[D0, ..., DN]`` or ``[D0, ..., DN, 1]``:
@@ -43,8 +37,9 @@ class MultiClassHead(TensorHead):
         weight_column: the key of the example weights in ``features``, or a callable of them.
         label_vocabulary: the names of the classes.
         loss_reduction: see `Reduction`.
-        loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
-            Rows that do not count come to it as 0, so let it take each row for itself.
+        loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features`` and
+            ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
+            by itself.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": an int that is no class id, or a
             string with a ``label_vocabulary``.
@@ -83,11 +78,7 @@ class MultiClassHead(TensorHead):
         super().__init__(name)
         self.n_classes = check_count(self.title, "n_classes", n_classes, 3)
         self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
-        smooth = label_smoothing or None
-        check_unbalanced(self.title, loss_fn, class_weight=class_weight, label_smoothing=smooth)
-        weight = check_class_weights(self.title, "class_weight", class_weight, n_classes)
-        self.register_buffer("class_weight", weight)
-        self.label_smoothing = check_smoothing(self.title, label_smoothing)
+        self.configure_balance(class_weight, label_smoothing=label_smoothing)
 
     @property
     def logits_dimension(self) -> int:
@@ -99,13 +90,6 @@ class MultiClassHead(TensorHead):
         """One label, a class id."""
         return 1
 
-    @property
-    def balance(self) -> Balance | None:
-        """The corrections of class imbalance, None for none."""
-        if self.class_weight is None and not self.label_smoothing:
-            return None
-        return Balance(self.class_weight, None, self.label_smoothing or None)
-
     def label_columns(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
@@ -113,7 +97,7 @@ class MultiClassHead(TensorHead):
         labels = self.numbers(labels, device, mask)
         if labels.numel() == 0:
             labels = labels.to(torch.int64)  # an empty list has no type
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        if labels.is_floating_point() or labels.dtype == torch.bool:
             hint = SWAPPED if labels.is_floating_point() else ""
             raise ValueError(
                 unexpected(self.title, "labels", "to be integer class ids", labels.dtype, hint)

@@ -10,36 +10,27 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.families import Balance, Bernoulli
+from torch_heads.functional.families import Bernoulli
 from torch_heads.functional.label_sets import multi_hot
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import (
-    MissingLabel,
-    check_class_weights,
-    check_count,
-    check_smoothing,
-    check_thresholds,
-    check_unbalanced,
-)
+from torch_heads.heads.arguments import MissingLabel, check_count, check_thresholds
+from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.custom import LossFn
 from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
-from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.readings import (
     AUC,
-    Accuracy,
     AUCPrecisionRecall,
     AverageLoss,
     Mean,
-    Precision,
     Reading,
-    Recall,
+    threshold_readings,
 )
 from torch_heads.metrics.sums import Total
 
 
-class MultiLabelHead(TensorHead):
+class MultiLabelHead(ClassHead):
     """Any subset of the classes, one logit each, by the sigmoid cross entropy.
 
     An example's loss is the mean over its classes. Metrics count every pair of an example and a
@@ -60,9 +51,10 @@ class MultiLabelHead(TensorHead):
         thresholds: scores in (0, 1) at which to keep accuracy, precision and recall.
         label_vocabulary: the names of the classes.
         loss_reduction: see `Reduction`.
-        loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features``.
-            Rows that do not count come to it as 0, so let it take each row for itself.
-            Among the labels of a row that does, missing entries are NaN.
+        loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features`` and
+            ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
+            by itself.
+            Among the labels of a row that counts, missing entries are NaN.
         classes_for_class_based_metrics: the ids or names of classes that get metrics of their own.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the entry of a multi-hot row that means "not labelled": NaN or a number
@@ -108,13 +100,7 @@ class MultiLabelHead(TensorHead):
         super().__init__(name)
         self.n_classes = check_count(self.title, "n_classes", n_classes, 2)
         self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
-        weights = {"class_weight": class_weight, "pos_weight": pos_weight}
-        smooth = label_smoothing or None
-        check_unbalanced(self.title, loss_fn, **weights, label_smoothing=smooth)
-        for argument, given in weights.items():
-            weight = check_class_weights(self.title, argument, given, n_classes)
-            self.register_buffer(argument, weight)
-        self.label_smoothing = check_smoothing(self.title, label_smoothing)
+        self.configure_balance(class_weight, pos_weight, label_smoothing)
         self.thresholds = check_thresholds(self.title, thresholds)
         self.bins = ScoreBins(tuple(sorted(self.thresholds)))
         self.classes_for_class_based_metrics = self._class_ids(classes_for_class_based_metrics)
@@ -128,13 +114,6 @@ class MultiLabelHead(TensorHead):
     def labels_dimension(self) -> int:
         """The number of classes."""
         return self.n_classes
-
-    @property
-    def balance(self) -> Balance | None:
-        """The corrections of class imbalance, None for none."""
-        if self.class_weight is None and self.pos_weight is None and not self.label_smoothing:
-            return None
-        return Balance(self.class_weight, self.pos_weight, self.label_smoothing or None)
 
     def label_columns(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
@@ -153,10 +132,7 @@ class MultiLabelHead(TensorHead):
         yield "average_loss", AverageLoss()
         yield "auc", AUC()
         yield "auc_precision_recall", AUCPrecisionRecall()
-        for threshold in self.thresholds:
-            yield f"accuracy/positive_threshold_{threshold:g}", Accuracy(threshold=threshold)
-            yield f"precision/positive_threshold_{threshold:g}", Precision(threshold=threshold)
-            yield f"recall/positive_threshold_{threshold:g}", Recall(threshold=threshold)
+        yield from threshold_readings(self.thresholds)
         for i in self.classes_for_class_based_metrics:
             suffix = self.label_vocabulary[i] if self.label_vocabulary else f"class{i}"
             yield f"probability_mean/{suffix}", Mean(column=i, of=Total.PREDICTION)

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import (
-    SAME_BATCH,
     SWAPPED,
     check_columns,
     check_logits,
     to_tensor,
 )
 from torch_heads.heads.base import Head
+
+LACKING = "Only a head with a missing_label may lack its labels."
 
 
 class NamedInputs:
@@ -106,7 +107,8 @@ class NamedInputs:
         if absent:
             missing = preview(name for name in self.names if name in absent)
             expected = f"for the heads {missing}"
-            raise ValueError(unexpected(self.title, argument, expected, preview(given), SAME_BATCH))
+            hint = LACKING if argument == "labels" else ""
+            raise ValueError(unexpected(self.title, argument, expected, preview(given), hint))
 
 
 def check_heads(who: str, heads: Any) -> list[Head]:

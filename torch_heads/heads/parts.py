@@ -17,7 +17,7 @@ from torch_heads.heads.joined import JoinedBlock, slices
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.bound import Bound
 
-Columns = Mapping[str, Any] | Tensor  # by head name, or those of all heads side by side
+Given = Mapping[str, Any] | Tensor  # by head name, or of all heads side by side
 
 
 class Part(nn.Module, ABC):
@@ -29,8 +29,8 @@ class Part(nn.Module, ABC):
     @abstractmethod
     def encode(
         self,
-        labels: Columns,
-        logits: Columns,
+        labels: Given,
+        logits: Given,
         features: Features | None,
         weights: Mapping[str, Any],
         mask: Tensor | None,
@@ -62,8 +62,8 @@ class Alone(Part):
 
     def encode(
         self,
-        labels: Columns,
-        logits: Columns,
+        labels: Given,
+        logits: Given,
         features: Features | None,
         weights: Mapping[str, Any],
         mask: Tensor | None,
@@ -119,8 +119,8 @@ class Together(Part):
 
     def encode(
         self,
-        labels: Columns,
-        logits: Columns,
+        labels: Given,
+        logits: Given,
         features: Features | None,
         weights: Mapping[str, Any],
         mask: Tensor | None,
@@ -156,13 +156,13 @@ def make_parts(heads: Sequence[Head]) -> list[Part]:
     for group in groups.values():
         members = [head for i in group if isinstance(head := heads[i], TensorHead)]
         if len(members) > 1:
-            own = ([places[i] for i in group] for places in (logits, labels))
-            parts.append(Together(group, members, *map(_flat, own)))
+            own = [_flat([places[i] for i in group]) for places in (logits, labels)]
+            parts.append(Together(group, members, *own))
         else:
             (i,) = group
             parts.append(Alone(i, heads[i], logits[i], labels[i]))
     return parts
 
 
-def _flat(slices: Sequence[slice]) -> list[int]:
-    return [place for own in slices for place in range(own.start, own.stop)]
+def _flat(runs: Sequence[slice]) -> list[int]:
+    return [place for run in runs for place in range(run.start, run.stop)]

@@ -18,13 +18,12 @@ class PoissonRegressionHead(NumberHead):
 
     Args:
         label_dimension: how many counts per example.
-        weight_column: the key of the weights in ``features``, or a callable of them.
+        weight_column: the key of the example weights in ``features``, or a callable of them.
         loss_reduction: see `Reduction`.
         compute_full_loss: whether to add Stirling's approximation of ``log(label!)`` for labels
             above 1, on which the gradient does not depend.
         name: the suffix of the metric keys; required under a `MultiHead`.
-        missing_label: the label that means "not labelled": NaN, or a negative
-            number.
+        missing_label: the label that means "not labelled": NaN, or a negative number.
 
     Raises:
         ValueError: if an argument's value is not allowed.

@@ -25,11 +25,11 @@ class RegressionHead(NumberHead):
 
     Args:
         label_dimension: how many numbers per example.
-        weight_column: the key of the weights in ``features``, or a callable of them.
+        weight_column: the key of the example weights in ``features``, or a callable of them.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, label_dimension]`` of ``labels``, ``logits`` and, if wanted,
-            ``features``. Rows that do not count come to it as 0, so let it take each row for
-            itself.
+            ``features`` and ``loss_reduction``. Rows that do not count are passed as 0, so it must
+            treat each row by itself.
         inverse_link_fn: from logits to predictions, of the same shape.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, or a number that no label has.

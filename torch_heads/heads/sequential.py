@@ -65,7 +65,10 @@ class SequentialHeadWrapper(Head):
             if not isinstance(column, str):
                 given = type(column).__name__
                 raise TypeError(unexpected(title, "feature_columns", "as strings", given))
-        if isinstance(static_head, Head) and static_head.composes:
+        if not isinstance(static_head, Head):
+            given = type(static_head).__name__
+            raise TypeError(unexpected(title, "static_head", "as a head", given))
+        if static_head.composes:
             raise ValueError(
                 unexpected(
                     title,
@@ -75,9 +78,6 @@ class SequentialHeadWrapper(Head):
                     "Make a MultiHead of wrapped heads instead.",
                 )
             )
-        if not isinstance(static_head, Head):
-            given = type(static_head).__name__
-            raise TypeError(unexpected(title, "static_head", "as a head", given))
         if isinstance(weight_column, str) and weight_column not in columns:
             expected = f"with the static head's weight_column {weight_column!r}"
             raise ValueError(unexpected(title, "feature_columns", expected, columns))

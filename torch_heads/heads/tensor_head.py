@@ -13,17 +13,13 @@ from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.families import Balance, Categorical, Family
-from torch_heads.functional.labels import MISSING_NAME, check_values, class_ids
+from torch_heads.functional.labels import MISSING_NAME, check_values
 from torch_heads.functional.missing import Missing
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import (
     blank,
     check_logits,
-    is_empty,
-    is_text,
-    kind_of,
-    to_tensor,
 )
 from torch_heads.functional.weights import WeightColumn, find_weights
 from torch_heads.heads.arguments import (
@@ -147,16 +143,6 @@ class TensorHead(Head):
         """Whether labels may be missing."""
         return self.missing_label is not None
 
-    def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
-        """Return labels of a head of classes as a tensor; class names, if it takes them, as ids."""
-        if is_text(labels) or (self.takes_names and is_empty(labels)):
-            names, missing = self.label_vocabulary, self.missing_label
-            labels = class_ids(self.title, labels, names, missing, mask)
-        elif self.takes_names and labels is not None:
-            expected = "as names of the label_vocabulary"
-            raise ValueError(unexpected(self.title, "labels", expected, kind_of(labels)))
-        return to_tensor(self.title, "labels", labels, device)
-
     def unstack(self, columns: Tensor, mask: Tensor | None) -> Tensor:
         """Return this head's labels from its columns of a tensor of many heads' labels."""
         return columns
@@ -266,7 +252,3 @@ class TensorHead(Head):
         """Return what tells this head from others of its class."""
         name = f"name={self.name!r}, " if self.name else ""
         return f"{name}logits_dimension={self.logits_dimension}"
-
-    def class_names(self) -> list[str]:
-        """Return the names of the classes: the vocabulary, or the ids as strings."""
-        return list(self.label_vocabulary or map(str, range(self.number_of_classes)))

@@ -33,7 +33,8 @@ class Bound(NamedTuple):
         """The rows of the tally's state that the reading reads."""
         if self.reading.column is None:
             return self.columns
-        return slice(*(self.columns.start + self.reading.column + i for i in (0, 1)))
+        row = self.columns.start + self.reading.column
+        return slice(row, row + 1)
 
     def value(self, rows: Tensor) -> Tensor:
         """Return the metric from these rows of the state, ``[..., U, width]``, as default dtype."""

@@ -157,6 +157,7 @@ class ReadingCollection(MetricCollection):
         found = {
             name.removeprefix(key).removeprefix("/"): bound
             for name, bound in self._readings.items()
+            # of a whole head: without a column, and without a threshold
             if name.split("/")[0] == key and bound.reading == type(bound.reading)()
         }
         wanted = next(iter(found)) if head is None and len(found) == 1 else head or ""

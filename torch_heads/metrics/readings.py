@@ -5,6 +5,7 @@ columns of a tally. Empty sums read as 0, as in the originals.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from torch_heads.functional.scores import (
     POSITIVE,
     SOFT,
     ScoreBins,
+    counts_above,
     precision_recall_auc,
     roc_auc,
 )
@@ -178,8 +180,13 @@ class CallMean(Mean):
 
 def grid_counts(sums: Sums, bins: ScoreBins) -> tuple[Tensor, Tensor]:
     """Return the true and the false positives above each of the 200 grid thresholds."""
-    counts = sums.counts[..., : bins.size].sum(-3)
-    above = counts.flip(-1).cumsum(-1).flip(-1)
-    above = torch.nn.functional.pad(above, (0, 1))  # nothing lies above the last threshold
-    above = above[..., torch.tensor(bins.grid, device=above.device)]
-    return above[..., SOFT:, :].sum(-2), above[..., NEGATIVE, :]
+    positives, negatives = counts_above(sums.counts[..., : bins.size].sum(-3))
+    grid = torch.tensor(bins.grid, device=positives.device)
+    return positives[..., grid], negatives[..., grid]
+
+
+def threshold_readings(thresholds: Iterable[float]) -> Iterator[tuple[str, Reading]]:
+    """Yield accuracy, precision and recall at each of the user's thresholds, by key."""
+    for threshold in thresholds:
+        for name, reading in (("accuracy", Accuracy), ("precision", Precision), ("recall", Recall)):
+            yield f"{name}/positive_threshold_{threshold:g}", reading(threshold=threshold)

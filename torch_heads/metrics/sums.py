@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_heads.functional.reductions import sum_rows
 from torch_heads.functional.residuals import bin_residuals
 from torch_heads.functional.scores import bin_scores, label_kinds
-from torch_heads.functional.tensors import sum_rows
 
 
 class Observed(NamedTuple):
@@ -67,16 +67,17 @@ def add_scores(sums: Tensor, observed: Observed, thresholds: Tensor, size: int) 
     bins = bin_scores(observed.logits, observed.predictions.float(), thresholds)
     place = bins.add_(label_kinds(observed.labels), alpha=size)
     place = place.to(torch.int32).to(torch.int64)  # two casts are twice as fast as one
-    weights = observed.weights
-    ones = sums.new_ones(()) if weights is None else weights.double()
-    counts = sums[:, Total.ALL - 1 :]  # places are counted from 1
-    counts.scatter_add_(1, place.T, ones.expand(place.shape).T)
+    _count(sums[:, Total.ALL - 1 :], place, observed.weights)  # places are counted from 1
 
 
 def add_residuals(counts: Tensor, observed: Observed) -> None:
     """Count the residuals of one batch by bin, in place."""
     place = bin_residuals(observed.predictions, observed.labels).to(torch.int64)
-    weights = observed.weights
+    _count(counts, place, observed.weights)
+
+
+def _count(counts: Tensor, place: Tensor, weights: Tensor | None) -> None:
+    """Add the weight of each label ``[N, U]`` at its place in the counts ``[U, places]``."""
     ones = counts.new_ones(()) if weights is None else weights.double()
     counts.scatter_add_(1, place.T, ones.expand(place.shape).T)
 

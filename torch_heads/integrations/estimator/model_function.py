@@ -22,7 +22,7 @@ class ModelFunction:
 
     Args:
         who: the estimator's class, as errors say it.
-        model_fn: takes ``features``, and of the others at will.
+        model_fn: takes ``features``, and any of the others.
 
     Raises:
         TypeError: if ``model_fn`` is not callable.
@@ -48,7 +48,7 @@ class ModelFunction:
             and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         ]
         if "features" not in self.takes or not set(needs) <= set(self.takes):
-            expected = f"with the argument 'features', and of {preview(OPTIONAL)} at will"
+            expected = f"with the argument 'features', and optionally {preview(OPTIONAL)}"
             names = preview(parameter.name for parameter in parameters)
             raise ValueError(unexpected(who, "model_fn", expected, names))
 

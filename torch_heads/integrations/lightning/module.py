@@ -26,7 +26,6 @@ from torch_heads.integrations.lightning.window import (
     batch_divisors,
     block_losses,
     count_labels,
-    split_by_block,
 )
 from torch_heads.metrics.tally import CallTally
 
@@ -43,10 +42,10 @@ class HeadModule(LightningModule):
 
     Logged are ``train/loss`` and ``train/loss/<head>`` at every step, and for ``val`` and ``test``
     every metric key, such as ``val/auc/even``, and ``val/loss``: the loss of the whole epoch, in
-    which labels count and not batches; of sums, the mean over batches. Several data loaders count
-    as one. The metrics are those of `Head.metric_collection`, which stays readable after the epoch.
-    More than `MOST_LOGGED` of them, and ``train/loss/<head>``, reach loggers and callbacks alone,
-    and not the table of `Trainer.test`.
+    which labels count and not batches; under ``loss_reduction="sum"``, the mean of the batches'
+    sums. Several data loaders count as one. The metrics are those of `Head.metric_collection`,
+    which stays readable after the epoch. More than `MOST_LOGGED` of them, and
+    ``train/loss/<head>``, reach loggers and callbacks alone, and not the table of `Trainer.test`.
 
     Args:
         backbone: any module.
@@ -242,7 +241,7 @@ class HeadModule(LightningModule):
 
     def _log_epoch(self, stage: str) -> None:
         sums = self.epoch_loss.compute()
-        losses = split_by_block(self.head, safe_divide(sums[:, 0], sums[:, 1]))
+        losses = self.head.by_block(safe_divide(sums[:, 0], sums[:, 1]))
         loss = self.head.combine(losses).reshape(()).to(torch.get_default_dtype())
         values = self.head.metric_collection.compute()
         with warnings.catch_warnings():

@@ -60,11 +60,6 @@ def _leading_shapes(batch: Batch) -> Iterator[tuple[int, ...]]:
     yield (0,)  # no labels at all
 
 
-def split_by_block(head: Head, values: Tensor) -> list[Tensor]:
-    """Return ``[H]`` values in the head's order of computation as one tensor per block."""
-    return list(torch.split(values, [len(block.heads) for block in head.blocks()]))
-
-
 def batch_divisors(head: Head, batch: Batch, logits: Any) -> Tensor:
     """Return the `Head.divisors` of a batch."""
     return head.divisors(batch.labels, logits, batch.features, weights=batch.weights)
@@ -74,6 +69,6 @@ def block_losses(
     head: Head, batch: Batch, logits: Any, divisors: Tensor | None = None
 ) -> list[Tensor]:
     """Return the losses of each block, as `Head.combine` takes them."""
-    parts = None if divisors is None else split_by_block(head, divisors)
+    parts = None if divisors is None else head.by_block(divisors)
     measured = head.measure(batch.labels, logits, batch.features, batch.weights, divisors=parts)
     return [one.losses for one in measured]

@@ -145,7 +145,8 @@ def _section(task: Task) -> Section:
         section.notes.append("There are too many classes for confusions to be kept.")
     else:
         draw = confusion_figure if len(task.confusion) <= MOST_CELLS else pairs_figure
-        figure = draw(task.name, task.head.class_names(), task.confusion)
+        classes = list(task.head.label_vocabulary or map(str, range(len(task.confusion))))
+        figure = draw(task.name, classes, task.confusion)
         caption = "Which class is taken for which, and how well each class is found."
         section.pictures.append(Picture(file_stem(task.name, "confusion"), caption, figure))
     return section
