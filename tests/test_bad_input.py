@@ -185,6 +185,10 @@ NOT_BUILT = [
     not_built("one weight of heads, not in a list", th.MultiHead,
         "head_weights as one finite number per head, 1 in all, got 2.0", TypeError,
         heads=[th.BinaryClassHead(name="even")], head_weights=2.0),
+    not_built("heads whose predictions share their keys", th.MultiHead,
+        "heads with different prediction keys, got 'x/x/logits' twice",
+        heads=[th.MultiHead([th.BinaryClassHead(name="x")]), th.RegressionHead(
+            name="x/x", inverse_link_fn=torch.exp)]),
     not_built("heads whose metrics share their keys", th.MultiHead,
         "heads with different metric keys, got 'average_loss/even' twice",
         heads=[
@@ -826,6 +830,8 @@ REFUSED = [
         through=(specify,), mode="train", optimizer="Adam"),
     even.refuses("a bare trainable variable", "trainable_variables as a list or tuple, got Tensor",
         through=(specify,), mode="train", optimizer=SGD, trainable_variables=T([1.0])),
+    even.refuses("a trainable variable by its name", "trainable_variables as tensors, got str",
+        TypeError, through=(specify,), mode="train", optimizer=SGD, trainable_variables=["w"]),
     even.refuses("a bare update", "update_ops as a list or tuple, got builtin_function_or_method",
         through=(specify,), mode="train", optimizer=SGD, update_ops=print),
     even.refuses("updates that cannot be called", "update_ops as callables, got 1", TypeError,

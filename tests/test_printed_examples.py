@@ -154,6 +154,7 @@ EXAMPLES = {
         >>> import torch
         >>> import torch_heads
         >>> model = torch.nn.Linear(1, 1)
+        >>> _ = torch.nn.init.zeros_(model.weight)
         >>> def my_model_fn(features, labels, mode):
         ...   my_head = torch_heads.BinaryClassHead()
         ...   logits = model(torch.from_numpy(features['x']))

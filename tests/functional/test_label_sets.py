@@ -99,6 +99,22 @@ def test_a_nested_tensor_of_more_dimensions_is_refused(device: torch.device) -> 
         hot(nested, 2, device)
 
 
+def test_a_sparse_tensor_with_dense_dimensions_is_refused(device: torch.device) -> None:
+    places, ids = torch.tensor([[0, 1]]), torch.tensor([[1, 2], [0, 1]])
+    hybrid = torch.sparse_coo_tensor(places, ids, (2, 2), device=device, check_invariants=True)
+    with pytest.raises(ValueError, match="one id in each place, got 1 dense dim"):
+        hot(hybrid, 2, device)
+
+
+@pytest.mark.parametrize("short", [0, 1, 2])
+def test_parts_of_a_batch_with_fewer_rows_are_refused(short: int, device: torch.device) -> None:
+    lists = [[[0], [1]], [[2], []], [[0], [1, 2]]]
+    assert multi_hot("head", lists, NAMES, (3, 2), 4, device).shape == (3, 2, 4)
+    lists[short] = lists[short][:1]
+    with pytest.raises(ValueError, match=r"as many rows in each part of the batch, got \[1, 2\]"):
+        multi_hot("head", lists, NAMES, (3, 2), 4, device)
+
+
 def test_an_empty_batch_has_no_sets(device: torch.device) -> None:
     sparse = torch.sparse_coo_tensor(
         torch.zeros(2, 0), torch.zeros(0).long(), (0, 3), device=device, check_invariants=True

@@ -1,11 +1,12 @@
 """`BinaryClassHead`, beyond what every head promises."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import torch_heads as th
 
@@ -88,6 +89,21 @@ def test_a_weight_of_zero_drops_what_a_loss_fn_makes_of_the_example(device: torc
     assert not head.update_metrics(None, {}, logits, [[1.0], [0.0]], weights=weights).compute()[
         "average_loss"
     ]
+
+
+class Distance(nn.Sequential):
+    """A loss with nothing in it, so that it counts as false."""
+
+    def forward(self, labels: Tensor, logits: Tensor) -> Tensor:
+        return (labels - logits).abs()
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda loss_fn: loss_fn, partial(torch.compile, backend="eager"), partial]
+)
+def test_a_loss_fn_may_be_a_module(wrap: Any, device: torch.device) -> None:
+    head = th.BinaryClassHead(loss_fn=wrap(Distance()))
+    assert head.loss([[1.0]], torch.tensor([[0.25]], device=device)) == 0.75
 
 
 def test_a_loss_fn_gets_what_it_asks_for(device: torch.device) -> None:

@@ -1,5 +1,7 @@
 """`MultiHead`, beyond that it equals its heads one by one."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -212,6 +214,36 @@ def test_a_label_misses_as_its_own_dtype_writes_it(device: torch.device) -> None
     for other in (labels * 0, torch.zeros(2, device=device)):
         losses = th.MultiHead(heads).to(device).losses({"a": labels, "b": other}, logits)
         assert losses["a"] == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("missing", [None, float("nan")], ids=str)
+def test_the_labels_of_a_head_are_not_rounded_to_the_dtype_of_anothers(
+    dtype: torch.dtype, missing: float | None, device: torch.device
+) -> None:
+    heads = [th.RegressionHead(name=name, missing_label=missing) for name in ("a", "b")]
+    many = torch.tensor([2**24 + 1, 70_001], device=device)
+    few = torch.tensor([1.0, 2.0], dtype=dtype, device=device)
+    logits = torch.zeros(2, 2, dtype=torch.float64, device=device)
+    alone = heads[0].loss(many, logits[:, :1])
+    both = th.MultiHead(heads).to(device)
+    assert both.losses({"a": many, "b": few}, logits)["a"] == alone
+    if missing is not None:
+        assert both.losses({"a": many}, logits)["a"] == alone
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_large_id_that_means_missing_may_stand_among_floats(
+    several: bool, device: torch.device
+) -> None:
+    names = ("a", "b") if several else ("a",)
+    classes = [th.MultiClassHead(3, name=name, missing_label=2**31 - 1) for name in names]
+    head = th.MultiHead([*classes, th.BinaryClassHead(name="c")]).to(device)
+    written = torch.tensor([[0.0] * len(names) + [1], [2**31 - 1] * len(names) + [0]])
+    logits = torch.zeros(2, head.logits_dimension, device=device)
+    metrics = head.update_metrics(None, None, logits, written.to(device)).compute()
+    assert metrics["label/coverage/a"] == 0.5
+    assert metrics["average_loss/a"] == pytest.approx(math.log(3))
 
 
 @pytest.mark.parametrize("widths", [[4, 8], [8, 4], [4, 3], [3, 3]], ids=str)

@@ -146,6 +146,20 @@ def test_only_trainable_variables_get_gradients(model: Model, form: type) -> Non
     assert all(parameter.grad is None for parameter in model.first.parameters())
 
 
+def test_trainable_variables_may_be_frozen(model: Model) -> None:
+    model.first.requires_grad_(False)
+    before = model.values()
+    model.spec(optimizer=model.optimizer, trainable_variables=list(model.parameters())).train_op()
+    torch.testing.assert_close(model.first.weight, before["first.weight"], rtol=0, atol=0)
+    assert not torch.equal(model.second.weight, before["second.weight"])
+
+
+def test_a_loss_is_a_scalar() -> None:
+    assert th.EstimatorSpec("eval", loss=torch.ones(1, 1)).loss == torch.tensor(1.0)
+    with pytest.raises(ValueError, match=r"loss as a scalar, got shape \[2\]"):
+        th.EstimatorSpec("eval", loss=torch.ones(2))
+
+
 def test_no_trainable_variables_are_no_step(model: Model) -> None:
     before = model.values()
     spec = model.spec(optimizer=model.optimizer, trainable_variables=[])

@@ -166,6 +166,21 @@ def test_states_are_saved_on_request_and_restored(
     assert again.compute() == metrics.compute()
     metrics.persistent(False)
     assert metrics.state_dict() == {}
+    metrics["auc"].persistent(True)
+    assert metrics.state_dict().keys() == state.keys()
+    assert metrics["auc"].state_dict().keys() == {"tally.sums"}
+
+
+def test_collections_are_merged_by_their_tallies(
+    head: th.BinaryClassHead, metrics: ReadingCollection
+) -> None:
+    other = metrics.clone()
+    with pytest.raises(TypeError, match=r"'auc' is read.* Merge each of metrics.tallies"):
+        metrics["auc"].merge_state(other["auc"])
+    before = metrics.tallies["bernoulli"].sums.clone()
+    for name, tally in metrics.tallies.items():
+        tally.merge_state(other.tallies[name])
+    assert torch.equal(metrics.tallies["bernoulli"].sums, 2 * before)
 
 
 def test_a_head_takes_another_collection_for_its_own(

@@ -40,7 +40,7 @@ def multi_hot(
         expected = f"on the logits' device {device}"
         raise ValueError(unexpected(who, argument, expected, labels.device))
     if isinstance(labels, Tensor) and labels.layout == torch.sparse_coo:
-        sets = _sets_of_sparse(labels)
+        sets = _sets_of_sparse(who, labels)
     elif isinstance(labels, Tensor) and labels.is_nested:
         sets = _sets_of_nested(who, labels)
     elif is_text(labels) or _are_sets(labels, len(leading), n_classes):
@@ -94,7 +94,10 @@ def _rows_of_nothing_but(
     return alone & held
 
 
-def _sets_of_sparse(labels: Tensor) -> _Sets:
+def _sets_of_sparse(who: str, labels: Tensor) -> _Sets:
+    if labels.dense_dim():
+        given = f"{labels.dense_dim()} dense dimensions"
+        raise ValueError(unexpected(who, "sparse labels", "with one id in each place", given))
     # not coalesced: that would add up the ids at equal positions
     ids, leading = labels._values(), tuple(labels.shape[:-1])
     rows = torch.zeros(len(ids), dtype=torch.int64, device=ids.device)
@@ -141,11 +144,20 @@ def _sets_of_lists(
     else:
         numbers = np.asarray(flat) if flat else np.zeros(0, dtype=np.int64)
         ids = to_tensor(who, "labels", numbers, device)
+    return _Sets(ids, rows, _batch_shape(who, labels, depth), named)
+
+
+def _batch_shape(who: str, labels: Any, depth: int) -> tuple[int, ...]:
     sizes: list[int] = []
+    level = [labels]
     for _ in range(depth):
-        sizes.append(len(labels))
-        labels = labels[0] if len(labels) else []
-    return _Sets(ids, rows, tuple(sizes), named)
+        lengths = {len(part) for part in level}
+        if len(lengths) > 1:
+            expected = "with as many rows in each part of the batch"
+            raise ValueError(unexpected(who, "labels", expected, preview(sorted(lengths))))
+        sizes += lengths or {0}
+        level = [item for part in level for item in part]
+    return tuple(sizes)
 
 
 def _are_sets(labels: Any, depth: int, n_classes: int) -> bool:

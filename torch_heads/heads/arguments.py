@@ -161,7 +161,7 @@ def check_unbalanced(who: str, loss_fn: Any, **balance: Any) -> None:
         ValueError: if both are given.
     """
     given = [name for name, value in balance.items() if value is not None]
-    if loss_fn and given:
+    if loss_fn is not None and given:
         raise ValueError(unexpected(who, "loss_fn", f"or {preview(given)}", "both"))
 
 

@@ -28,12 +28,15 @@ def check_loss_fn(who: str, loss_fn: Any) -> tuple[str, ...]:
         TypeError: if it is not callable.
         ValueError: if it does not take ``labels`` and ``logits``, or takes unknown arguments.
     """
-    if not loss_fn:
+    if loss_fn is None:
         return ()
     if not callable(loss_fn):
         raise TypeError(unexpected(who, "loss_fn", "to be callable", type(loss_fn).__name__))
-    inspected = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
-    bound = loss_fn.keywords if isinstance(loss_fn, functools.partial) else {}
+    partly = isinstance(loss_fn, functools.partial)
+    bound = loss_fn.keywords if partly else {}
+    inspected = loss_fn.func if partly and isinstance(loss_fn.func, nn.Module) else loss_fn
+    inspected = getattr(inspected, "_orig_mod", inspected)  # of a module that is compiled
+    inspected = inspected.forward if isinstance(inspected, nn.Module) else inspected
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     try:
         signature = inspect.signature(inspected)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torch_heads.functional.columns import Columns
 from torch_heads.functional.constants import Constants
+from torch_heads.functional.families import Categorical
 from torch_heads.functional.labels import check_values, whole_numbers
 from torch_heads.functional.missing import MissingColumns
 from torch_heads.heads.evaluated import ABSENT
@@ -66,10 +67,11 @@ class JoinedLabels(Constants):
         if isinstance(labels, Tensor):
             labels = self.columns.of(labels)
             if labels.is_floating_point() and not dtype.is_floating_point:
-                # class ids among floats, where NaN is how a missing label is written
-                missing = self.missing.values.to(labels.dtype)
-                labels = torch.where(labels.isnan(), missing, labels)
-                labels = whole_numbers(self._blame, "labels", labels)
+                # class ids among floats, where a missing label may be NaN, too
+                values = self.missing.values
+                gone = ~self.missing.present(labels) | (labels.isnan() & ~values.isnan())
+                ids = whole_numbers(self._blame, "labels", labels.masked_fill(gone, 0.0))
+                return torch.where(gone, values.nan_to_num(0.0).to(torch.int64), ids)
             return labels
         leading, device = logits.shape[:-1], logits.device
         given = [labels.get(name, ABSENT) for name in self.names]
@@ -105,8 +107,9 @@ class JoinedLabels(Constants):
             if like.shape not in (shape, leading):
                 return given
             shape = like.shape
-            if like.is_floating_point():
-                dtype = like.dtype
+            if not isinstance(self.family, Categorical):
+                # a dtype beside which the others' labels are not rounded
+                dtype = like.dtype if like.is_floating_point() else torch.float64
                 if self._largest_missing > torch.finfo(dtype).max:
                     return given
         fillers: dict[str, Tensor] = {}  # one for all heads that write it alike; by text, for NaN
@@ -128,8 +131,15 @@ class JoinedLabels(Constants):
             return None
         if not all(isinstance(one, Tensor) and one.shape == shape for one in given):
             return None
-        if self.may_miss and len({one.dtype for one in given if one.is_floating_point()}) > 1:
-            return None  # a missing label would not be read as it was written
+        dtypes = {one.dtype for one in given}
+        if any(one.is_complex for one in dtypes):
+            return None
+        if len(dtypes) > 1 and dtype.is_floating_point:
+            # as each head would read them: PyTorch's common dtype may round some
+            if not self.may_miss:
+                given = [one.to(dtype) for one in given]
+            elif any(one.is_floating_point and one != torch.float64 for one in dtypes):
+                return None
         try:
             joined = torch.stack(list(given))
         except RuntimeError:  # of several devices, say

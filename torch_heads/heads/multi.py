@@ -72,11 +72,15 @@ class MultiHead(Head):
         inverse = torch.tensor(order).argsort() if order != sorted(order) else None
         self.constant("order", inverse)
         bound = self._bound([""] * len(self.blocks()))
-        for key, times in Counter(key for each in bound for key in each).items():
-            if times > 1:
-                given = f"{key!r} twice"
-                expected = "with different metric keys"
-                raise ValueError(unexpected(self.title, "heads", expected, given))
+        keys = {
+            "metric": (key for each in bound for key in each),
+            "prediction": map(_joined, self.all_prediction_keys()),
+        }
+        for kind, own in keys.items():
+            for key, times in Counter(own).items():
+                if times > 1:
+                    expected = f"with different {kind} keys"
+                    raise ValueError(unexpected(self.title, "heads", expected, f"{key!r} twice"))
 
     def __getitem__(self, name: str) -> Head:
         """Return the head of that name.
@@ -305,3 +309,8 @@ class MultiHead(Head):
             if isinstance(predicted, PredictOutput):
                 merged |= {f"{name}/{key}": value for key, value in predicted.outputs.items()}
         return {**outputs, "predict": PredictOutput(merged)}
+
+
+def _joined(key: Any) -> str:
+    """Return a prediction key as `forward` names it."""
+    return "/".join(map(_joined, key)) if isinstance(key, tuple) else str(key)

@@ -115,10 +115,12 @@ class MultiClassHead(ClassHead):
             return columns
         if mask is not None:
             columns = blank(columns, mask.unsqueeze(-1))
-        if self.missing is not None:
-            # among floats, NaN is how a missing label is written
-            columns = columns.nan_to_num(nan=self.missing.value)
-        return whole_numbers(self.title, "labels", columns)
+        if self.missing is None:
+            return whole_numbers(self.title, "labels", columns)
+        # among floats, a missing label may be NaN, too
+        gone = columns.isnan() | ~self.missing.present(columns)
+        ids = whole_numbers(self.title, "labels", columns.masked_fill(gone, 0.0))
+        return ids.masked_fill(gone, self.missing.value)
 
     @property
     def takes_names(self) -> bool:

@@ -102,6 +102,11 @@ class EstimatorSpec:
         for name in needed[mode]:
             if getattr(self, name) is None:
                 raise ValueError(unexpected("EstimatorSpec", name, f"to be given in {mode}", None))
+        if isinstance(self.loss, Tensor):
+            if self.loss.numel() != 1:
+                given = f"shape {list(self.loss.shape)}"
+                raise ValueError(unexpected("EstimatorSpec", "loss", "as a scalar", given))
+            object.__setattr__(self, "loss", self.loss.reshape(()))
 
 
 def make_train_op(
@@ -147,6 +152,10 @@ def make_train_op(
         raise ValueError(
             unexpected(who, "optimizer", "as a torch.optim.Optimizer", type(optimizer).__name__)
         )
+    for variable in trainable_variables or ():
+        if not isinstance(variable, Tensor):
+            given = type(variable).__name__
+            raise TypeError(unexpected(who, "trainable_variables", "as tensors", given))
     if not loss.requires_grad:
         raise ValueError(
             unexpected(who, "logits", "with a gradient to train", "logits that need none")
@@ -162,8 +171,8 @@ def make_train_op(
         optimizer.zero_grad()
         if trainable_variables is None:
             torch.autograd.backward(loss)
-        elif trainable_variables:
-            torch.autograd.backward(loss, inputs=list(trainable_variables))
+        elif variables := [one for one in trainable_variables if one.requires_grad]:
+            torch.autograd.backward(loss, inputs=variables)
         for update in update_ops or ():
             update()
         optimizer.step()

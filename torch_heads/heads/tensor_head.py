@@ -65,7 +65,7 @@ class TensorHead(Head):
         self.weight_column = check_weight_column(self.title, weight_column)
         self._loss_reduction = Reduction.parse(self.title, loss_reduction)
         self.loss_fn_arguments = check_loss_fn(self.title, loss_fn)
-        self.loss_fn = loss_fn or None
+        self.loss_fn = loss_fn
         self.inverse_link_fn = None
         self.label_vocabulary = check_vocabulary(
             self.title, label_vocabulary, self.number_of_classes

@@ -14,6 +14,7 @@ from torch_heads.metrics.sums import Sums
 from torch_heads.metrics.tally import Tally
 
 UPDATE_BY_HEAD = "Update it by head.update_metrics(metrics, features, logits, labels)."
+MERGE_TALLIES = "Merge each of metrics.tallies, by its merge_state."
 
 
 class Bound(NamedTuple):
@@ -97,6 +98,14 @@ class ReadingMetric(Metric):
     def reset(self) -> None:
         """Reset the tally."""
         self.tally.reset()
+
+    def persistent(self, mode: bool = False) -> None:
+        """Set whether the tally, and with it every reading of it, stands in a ``state_dict``."""
+        self.tally.persistent(mode)
+
+    def merge_state(self, *_: Any, **__: Any) -> None:
+        """Refuse: the other readings of the tally would change, too."""
+        raise TypeError(f"{self.name!r} is read from a tally. {MERGE_TALLIES}")
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Plot one or several values of this metric, as torchmetrics does."""
