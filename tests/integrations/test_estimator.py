@@ -1264,6 +1264,7 @@ def test_what_cannot_be_trained_is_refused(
         (lambda e: e.train(list), ValueError, "input_fn to give batches, got none"),
         (lambda e: e.train(lambda: [(1, 2, 3)]), ValueError, r"\(features, labels\), got 3 parts"),
         (lambda e: e.train(points(1), steps=0), ValueError, "steps > 0, got 0"),
+        (lambda e: e.train(points(1), steps=2.5), TypeError, "steps as a whole number, got 2.5"),
         (lambda e: e.train(points(1), max_steps=-1), ValueError, "max_steps > 0, got -1"),
         (lambda e: e.train(points(1), steps=1, max_steps=1), ValueError, "or max_steps, got both"),
         (lambda e: e.evaluate(points(1)), ValueError, "with a checkpoint, got none in .* Train"),

@@ -231,6 +231,18 @@ def test_weights_of_other_columns_are_refused() -> None:
             layer.load_state_dict(est.DenseFeatures(columns).state_dict())
 
 
+def test_weights_are_those_of_a_vocabulary_in_its_order() -> None:
+    def columns(names: list[str]) -> list[Any]:
+        colour = est.categorical_column_with_vocabulary_list("colour", names)
+        return [est.embedding_column(colour, 2), est.numeric_column("age")]
+
+    saved = est.DenseFeatures(columns(["red", "blue"])).state_dict()
+    est.DenseFeatures(columns(["red", "blue"])).load_state_dict(saved)
+    says = r"of 'colour_embedding' with the vocabulary \['blue', 'red'\], got \['red', 'blue'\]"
+    with pytest.raises(ValueError, match=says):
+        est.DenseFeatures(columns(["blue", "red"])).load_state_dict(saved)
+
+
 def test_names_and_sizes_may_be_numpys(tmp_path: Path) -> None:
     number = est.numeric_column(np.str_("age"), np.int64(2))
     ids = est.categorical_column_with_identity(np.str_("size"), np.int64(3))
@@ -279,6 +291,7 @@ def ids(features: Any) -> Any:
         (lambda: numbers({"x": [1, 2]}, shape=2), ValueError, r"\['B', 2\], got \[2\]"),
         (lambda: numbers({}, shape=0), ValueError, "shape >= 1, got 0"),
         (lambda: numbers({}, shape=True), TypeError, "shape as an int, got True"),
+        (lambda: numbers({}, dtype=np.float32), TypeError, "dtype as a torch.dtype"),
         (lambda: numbers({}, normalizer_fn=3), TypeError, "normalizer_fn to be callable"),
         (
             lambda: numbers({}, shape=3, default_value=[1.0, 2.0]),

@@ -314,6 +314,12 @@ def test_wrong_arguments_are_refused() -> None:
     for wrong in (0, -3, True, 2.0, "eager"):
         with pytest.raises(ValueError, match="expected in_features as a positive integer, 'lazy'"):
             HeadModule(nn.Identity(), small_head(), in_features=wrong)  # type: ignore[arg-type]
+    for given, says in [(torch.zeros(2, 5), r"shape \[2, 5\]"), ({"hidden": 1}, "dict")]:
+        module = HeadModule(nn.Identity(), small_head(), in_features=4)
+        with pytest.raises(
+            ValueError, match=rf"backbone to return .*in_features = 4\], got {says}"
+        ):
+            module.logits(given)
 
 
 @pytest.mark.parametrize("argument", ["optimizer", "lr_scheduler"])
@@ -488,6 +494,24 @@ def test_a_resumed_run_has_the_learning_rate_of_the_uninterrupted_one(
     resumed = fit("cut", 5, ckpt_path=tmp_path / "cut" / "last.ckpt")
     assert resumed[0] < 0.01
     assert_close(resumed, fit("whole", 5), rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch")
+def test_a_plateau_is_followed_in_an_epoch_that_was_resumed_in_its_middle(tmp_path: Path) -> None:
+    def fit(folder: str, epochs: int, **kwargs: Any) -> float:
+        module = make_module(
+            optimizer=partial(torch.optim.SGD, lr=0.01),
+            lr_scheduler=lambda optimizer: ReduceLROnPlateau(
+                optimizer, "val/loss", "max", 0.5, patience=0
+            ),
+        )
+        middle = ModelCheckpoint(tmp_path / folder, "middle", every_n_train_steps=7)
+        trainer = quiet_trainer(max_epochs=epochs, callbacks=[middle], enable_checkpointing=True)
+        trainer.fit(module, loader(), loader(), **kwargs)
+        return trainer.optimizers[0].param_groups[0]["lr"]
+
+    fit("cut", 2)  # of 5 batches each
+    assert fit("cut", 4, ckpt_path=tmp_path / "cut" / "middle.ckpt") == fit("whole", 4) < 0.01
 
 
 class AtStart(Callback):

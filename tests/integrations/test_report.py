@@ -27,6 +27,7 @@ from tests import processes
 from tests.cases import CASES, Case
 from tests.mixture import mixture, random_batch
 from torch_heads.integrations.report import print_report, report_figures, write_report
+from torch_heads.integrations.report.residuals import error_curve
 from torch_heads.metrics.collection import ReadingCollection
 
 ROWS = 400
@@ -348,6 +349,16 @@ def test_a_head_without_any_row_has_no_coverage_to_draw(tmp_path: Path) -> None:
     assert page.images == []
 
 
+def test_the_curve_of_errors_begins_where_there_is_none_yet() -> None:
+    head = th.RegressionHead()
+    logits = torch.linspace(-500, 500, 50)[:, None]
+    metrics = head.update_metrics(logits=logits, labels=torch.full((50,), 20_000.0))
+    errors, shares = error_curve(metrics.residuals(), 0)
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    assert errors[0] < metrics.residuals().absolute_quantile(0.5) < errors[-1]
+
+
 # ---- many heads ----
 
 
@@ -622,6 +633,19 @@ def test_few_heads_are_printed_side_by_side() -> None:
     assert ["metric", "[red]", "kind"] in rows
     assert ["average_loss", "4.000", "0.013"] in rows
     assert ["accuracy", "", "1.000"] in rows
+
+
+@pytest.mark.parametrize("count", [4, 12])
+def test_no_name_and_no_number_is_cut(count: int) -> None:
+    names = [f"toxicity_assay_{i}" for i in range(count)]
+    head = th.MultiHead([th.BinaryClassHead(name=name, thresholds=[0.5]) for name in names])
+    labels = torch.randint(2, (50, count))
+    metrics = head.update_metrics(logits=torch.randn(50, count), labels=labels)
+    text = report_text(head, metrics)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    if count == 4:
+        assert all(name in text for name in names)
 
 
 def test_of_many_heads_the_spread_and_the_ends_are_printed() -> None:

@@ -5,6 +5,7 @@ scores are those of bin centres. A column that never had a label has NaN counts,
 every curve.
 """
 
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -74,6 +75,7 @@ class ScoreCurves(NamedTuple):
         positives, negatives = self._above()
         predicted = positives + negatives
         precision = torch.where(predicted == 0, 1.0, safe_divide(positives, predicted))
+        precision = precision + 0 * positives[:, :1]  # NaN in a column without any label
         recall = safe_divide(positives, positives[:, :1])
         return PrecisionRecallCurve(precision, recall, self._edges())
 
@@ -108,7 +110,13 @@ class ScoreCurves(NamedTuple):
         return safe_divide((gap * curve.weight).sum(-1), curve.weight.sum(-1))
 
     def best_threshold(self, beta: float = 1.0) -> BestThreshold:
-        """Return the threshold with the highest F-beta score, the lowest of equals."""
+        """Return the threshold with the highest F-beta score, the lowest of equals.
+
+        Raises:
+            ValueError: if ``beta`` is negative or not finite.
+        """
+        if not 0 <= beta < inf:
+            raise ValueError(unexpected("best_threshold", "beta", ">= 0 and finite", beta))
         positives, negatives = self._above()
         factor = beta**2
         actual = positives[:, :1]

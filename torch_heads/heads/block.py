@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch_heads.functional.families import Balance, Categorical, class_weights
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.reductions import Reduction, safe_divide, sum_rows
-from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import blank
 from torch_heads.heads.custom import custom_losses, custom_predictions
 from torch_heads.metrics.sums import Observed
@@ -154,9 +153,7 @@ class Block(nn.Module):
             return ClassTally(self.widths)
         if all(head.bins is None for head in self.heads):
             return NumberTally(sum(head.labels_dimension for head in self.heads))
-        return ScoreTally(
-            [head.bins or ScoreBins() for head in self.heads for _ in range(head.labels_dimension)]
-        )
+        return ScoreTally([head.bins for head in self.heads for _ in range(head.labels_dimension)])
 
     def weigh(self, batch: Batch, balance: Balance | None) -> Weighing:
         """Return what each label of the batch counts."""

@@ -122,36 +122,41 @@ class JoinedLabels(Constants):
 
     def _join(self, given: Sequence[Any], leading: torch.Size, dtype: torch.dtype) -> Tensor | None:
         """Return labels joined in one pass, None if they are not dense tensors of one shape."""
-        first = given[0]
-        if self._named or self._size is None or not isinstance(first, Tensor):
+        if self._named or self._size is None or not isinstance(given[0], Tensor):
             return None
-        shape = first.shape
-        flat = shape == leading and self._size == 1
-        if first.is_sparse or not (flat or shape == (*leading, self._size)):
-            return None
-        if not all(isinstance(one, Tensor) and one.shape == shape for one in given):
-            return None
-        dtypes = {one.dtype for one in given}
-        if any(one.is_complex for one in dtypes):
-            return None
-        if len(dtypes) > 1 and dtype.is_floating_point:
-            # as each head would read them: PyTorch's common dtype may round some
-            if not self.may_miss:
-                given = [one.to(dtype) for one in given]
-            elif any(one.is_floating_point and one != torch.float64 for one in dtypes):
-                return None
         try:
-            joined = torch.stack(list(given))
-        except RuntimeError:  # of several devices, say
+            joined = self._stack(given, leading, dtype)
+        except RuntimeError:  # of several devices, say, or nested
             return None
-        # the dtype to which all promote: if that is of class ids, then so is each
-        if not dtype.is_floating_point and (
-            joined.is_floating_point() or joined.dtype == torch.bool
-        ):
+        if joined is None:
             return None
         if self._size == 1:
             return joined.view(len(given), *leading).movedim(0, -1).contiguous()
         return joined.movedim(0, -2).flatten(-2)
+
+    def _stack(
+        self, given: Sequence[Tensor], leading: torch.Size, dtype: torch.dtype
+    ) -> Tensor | None:
+        shape = given[0].shape
+        flat = shape == leading and self._size == 1
+        if given[0].is_sparse or not (flat or shape == (*leading, self._size)):
+            return None
+        if not all(isinstance(one, Tensor) and one.shape == shape for one in given):
+            return None
+        dtypes, whole = {one.dtype for one in given}, not dtype.is_floating_point
+        refused = torch.bool if whole else None
+        if any(one.is_complex or one == refused for one in dtypes):
+            return None  # so that the head says itself what is wrong
+        floats = {one for one in dtypes if one.is_floating_point}
+        if whole and floats:
+            return None
+        if len(dtypes) > 1 and not whole:
+            # as each head would read them: PyTorch's common dtype may round some
+            if not self.may_miss:
+                given = [one.to(dtype) for one in given]
+            elif floats - {torch.float64}:
+                return None
+        return torch.stack(list(given))
 
     def rows(self, labels: Mapping[str, Any] | Tensor, labelled: Tensor) -> Tensor | None:
         """Return where a label could be: nowhere in the columns of an absent head.

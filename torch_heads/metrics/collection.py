@@ -13,7 +13,7 @@ from torch_heads.functional.errors import preview
 from torch_heads.functional.residuals import Residuals
 from torch_heads.metrics.bound import UPDATE_BY_HEAD, Bound, ReadingMetric
 from torch_heads.metrics.sums import Sums, Total
-from torch_heads.metrics.tally import ClassTally, NumberTally, Tally
+from torch_heads.metrics.tally import ClassTally, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
 
@@ -148,10 +148,10 @@ class ReadingCollection(MetricCollection):
         tensor([3.5000], dtype=torch.float64)
         """
         bound = self._bound_of(head, "average_loss", "residuals")
-        tally = self.tallies[bound.tally]
-        if not isinstance(tally, NumberTally):
+        counts = self.tallies[bound.tally].counts(bound.columns)
+        if counts is None:
             raise KeyError(f"{head!r} has no residuals: they are of regressions.")
-        return Residuals(tally.counts(bound.columns))
+        return Residuals(counts)
 
     def _bound_of(self, head: str | None, key: str, what: str) -> Bound:
         found = {

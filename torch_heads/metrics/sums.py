@@ -28,6 +28,16 @@ class Observed(NamedTuple):
     labelled: Tensor | None = None
     rows: Tensor | None = None
 
+    def columns(self, index: Tensor) -> "Observed":
+        """Return what there is of some columns, without the losses."""
+        logits, labels, predictions = (
+            one.index_select(1, index) for one in (self.logits, self.labels, self.predictions)
+        )
+        weights = self.weights
+        if weights is not None:
+            weights = weights.expand(self.labels.shape).index_select(1, index)
+        return Observed(logits, labels, predictions, self.loss_sums, weights=weights)
+
 
 class Total:
     """The columns of a tally's totals. For class ids, ``PREDICTION`` counts the correct ones.

@@ -5,6 +5,7 @@ one state adds up: over batches, over processes, over columns. It keeps no examp
 update of it serves every reading.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import inf
@@ -53,6 +54,16 @@ class Tally(Metric):
     def compute(self) -> Tensor:
         """Return the sums, added over all processes."""
         return self.sums
+
+    def part(self, name: str, rows: slice) -> Tensor:
+        """Return a copy of some rows of a state, added over all processes."""
+        with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
+            state: Tensor = getattr(self, name)
+            return state[rows].clone()
+
+    def counts(self, columns: slice) -> Tensor | None:
+        """Return the counts of residuals of some columns, over all processes; None for none."""
+        return None
 
     def prepare(self, device: torch.device) -> None:
         """Move to the device of a batch, and out of an inference mode that has ended."""
@@ -124,21 +135,25 @@ class NumberTally(Tally):
         add_residuals(self.residuals, observed)
 
     def counts(self, columns: slice) -> Tensor:
-        """Return the counts of some columns, over all processes."""
-        with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
-            return self.residuals[columns].clone()
+        """Return the counts of residuals of some columns, over all processes."""
+        return self.part("residuals", columns)
 
 
 class ScoreTally(Tally):
     """The weighted sums, and the scores counted by bin and kind of label.
 
+    Columns without bins are of numbers: their ``residuals`` ``[numbers, bins]`` are counted, too.
+
     Args:
-        bins: the bins of each column.
+        columns: the bins of each column, or None.
     """
 
+    residuals: Tensor
     thresholds: Tensor
+    numbers: Tensor
 
-    def __init__(self, bins: Sequence[ScoreBins]) -> None:
+    def __init__(self, columns: Sequence[ScoreBins | None]) -> None:
+        bins = [own or ScoreBins() for own in columns]
         size = max(column.size for column in bins)
         width = Total.ALL + 3 * size
         super().__init__(len(bins), width)
@@ -147,17 +162,32 @@ class ScoreTally(Tally):
         padded = [[*column.thresholds, *[inf] * (most - len(column.thresholds))] for column in bins]
         thresholds = torch.tensor(padded, dtype=torch.float32).view(len(bins), most)
         self.register_buffer("thresholds", thresholds.T.contiguous(), persistent=False)
+        self._numbers = [i for i, own in enumerate(columns) if own is None]
+        numbers = torch.tensor(self._numbers, dtype=torch.int64)
+        self.register_buffer("numbers", numbers, persistent=False)
+        if self._numbers:
+            zeros = torch.zeros(len(self._numbers), BINS, dtype=torch.float64)
+            self.add_state("residuals", zeros, "sum")
 
     def add(self, observed: Observed) -> None:
         """Add one batch in place, with one scatter for all columns."""
         add_scores(self.sums, observed, self.thresholds, self.size)
+        if self._numbers:
+            add_residuals(self.residuals, observed.columns(self.numbers))
+
+    def counts(self, columns: slice) -> Tensor | None:
+        """Return the counts of residuals of some columns, over all processes; None of classes."""
+        if columns.start not in self._numbers:
+            return None
+        first = self._numbers.index(columns.start)
+        return self.part("residuals", slice(first, first + columns.stop - columns.start))
 
 
 class ClassTally(Tally):
     """The sums of class ids, and the confusions of each label with each prediction.
 
-    ``confusion`` holds the ``[K, K]`` matrices of all heads one after the other, unless they have
-    more than `MOST_CONFUSIONS` entries: then it is empty.
+    ``confusion`` holds the ``[K, K]`` matrices of the heads one after the other, the smallest ones
+    if all would have more than `MOST_CONFUSIONS` entries.
 
     Args:
         widths: the number of classes of each column.
@@ -166,16 +196,27 @@ class ClassTally(Tally):
     confusion: Tensor
     starts: Tensor
     widths: Tensor
+    kept: Tensor | None
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__(len(widths), Total.ALL)
-        starts = [0, *accumulate(width * width for width in widths)]
-        entries = starts.pop()
-        self.keeps_confusion = entries <= MOST_CONFUSIONS
-        size = entries if self.keeps_confusion else 0
+        #: The number of classes of each column.
+        self.classes = list(widths)
+        ascending = sorted(range(len(widths)), key=widths.__getitem__)
+        ends = list(accumulate(widths[column] ** 2 for column in ascending))
+        kept = sorted(ascending[: bisect_right(ends, MOST_CONFUSIONS)])
+        *starts, size = accumulate((widths[column] ** 2 for column in kept), initial=0)
+        self._starts = dict(zip(kept, starts, strict=True))
         self.add_state("confusion", torch.zeros(size, dtype=torch.float64), "sum")
-        self.register_buffer("starts", torch.tensor(starts), persistent=False)
-        self.register_buffer("widths", torch.tensor(widths), persistent=False)
+        own = {"starts": starts, "widths": [widths[column] for column in kept], "kept": kept}
+        for name, values in own.items():
+            self.register_buffer(name, torch.tensor(values, dtype=torch.int64), persistent=False)
+        if len(kept) == len(widths):
+            self.kept = None
+
+    def keeps(self, column: int) -> bool:
+        """Return whether the confusions of a column are kept."""
+        return column in self._starts
 
     def matrix(self, column: int) -> Tensor:
         """Return the confusions of one column, ``[labels, predictions]``, over all processes.
@@ -183,24 +224,28 @@ class ClassTally(Tally):
         Raises:
             ValueError: if there are too many to be kept.
         """
-        width, start = int(self.widths[column]), int(self.starts[column])
-        if not self.keeps_confusion:
-            given = int(self.widths.square().sum())
+        width = self.classes[column]
+        if not self.keeps(column):
             raise ValueError(
-                f"Confusions are kept up to {MOST_CONFUSIONS} entries in all; here are {given}."
+                f"Confusions are kept up to {MOST_CONFUSIONS} entries in all, the smallest "
+                f"matrices first; here are {width**2}."
             )
-        with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
-            return self.confusion[start : start + width**2].clone().view(width, width)
+        start = self._starts[column]
+        return self.part("confusion", slice(start, start + width**2)).view(width, width)
 
     def add(self, observed: Observed) -> None:
         """Add one batch in place; its predictions are class ids."""
         ids, labels, weights = observed.predictions, observed.labels, observed.weights
         correct = (ids == labels).to(observed.loss_sums.dtype)
         add_totals(self.sums, observed._replace(predictions=correct))
-        if self.keeps_confusion:
-            place = torch.addcmul(ids + self.starts, labels, self.widths)
-            ones = self.sums.new_ones(()) if weights is None else weights.double()
-            self.confusion.scatter_add_(0, place.flatten(), ones.expand(place.shape).flatten())
+        if not self._starts:
+            return
+        ones = self.sums.new_ones(()) if weights is None else weights.double()
+        ones = ones.expand(ids.shape)
+        if self.kept is not None:
+            ids, labels, ones = (one.index_select(1, self.kept) for one in (ids, labels, ones))
+        place = torch.addcmul(ids + self.starts, labels, self.widths)
+        self.confusion.scatter_add_(0, place.flatten(), ones.flatten())
 
 
 class CallTally(Tally):

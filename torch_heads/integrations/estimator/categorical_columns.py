@@ -40,6 +40,11 @@ class CategoricalColumn(FeatureColumn):
         """The feature's key."""
         return self.key
 
+    @property
+    def width(self) -> int:
+        """The number of categories."""
+        return self.num_buckets
+
     def ids(self, features: Features) -> Tensor:
         """Return the ids of each example, ``[B, n]``, -1 where there is none.
 

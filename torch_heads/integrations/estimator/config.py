@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from lightning.pytorch import Callback
@@ -42,7 +43,8 @@ class RunConfig:
         """Refuse what cannot be meant."""
         own = type(self).__name__
         for name in ["save_checkpoints_steps", "save_checkpoints_secs", "log_step_count_steps"]:
-            check_positive(own, name, getattr(self, name))
+            whole = name != "save_checkpoints_secs"
+            check_positive(own, name, getattr(self, name), whole)
         if (self.keep_checkpoint_max or 0) < 0:
             expected, given = "as 0 or more", self.keep_checkpoint_max
             raise ValueError(unexpected(own, "keep_checkpoint_max", expected, given))
@@ -73,11 +75,17 @@ class EvalSpec:
     steps: int | None = 100
 
 
-def check_positive(who: str, argument: str, value: float | None) -> None:
+def check_positive(who: str, argument: str, value: float | None, whole: bool = True) -> None:
     """Refuse numbers that are not positive; None passes.
 
     Raises:
+        TypeError: if it is no number, or no whole one where one is asked for.
         ValueError: if the number is 0 or less.
     """
-    if value is not None and value <= 0:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        expected = "as a whole number" if whole else "as a number"
+        raise TypeError(unexpected(who, argument, expected, repr(value)))
+    if value <= 0:
         raise ValueError(unexpected(who, argument, "> 0", value))

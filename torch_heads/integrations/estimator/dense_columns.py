@@ -129,7 +129,8 @@ def numeric_column(
         normalizer_fn: applied to the tensor ``[B, *shape]``.
 
     Raises:
-        TypeError: if the key is not a string, or ``normalizer_fn`` not callable.
+        TypeError: if the key is not a string, ``dtype`` no dtype, or ``normalizer_fn`` not
+            callable.
         ValueError: if a size is not positive, or the default of another shape.
 
     >>> age = numeric_column("age", default_value=40.0, normalizer_fn=lambda x: x / 100)
@@ -141,6 +142,8 @@ def numeric_column(
     who = f"numeric_column {key!r}"
     given_sizes: Sequence[int] = shape if isinstance(shape, Sequence) else [shape]
     sizes = tuple(check_count(who, "shape", size, 1) for size in given_sizes)
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(unexpected(who, "dtype", "as a torch.dtype", repr(dtype)))
     if normalizer_fn is not None and not callable(normalizer_fn):
         given = type(normalizer_fn).__name__
         raise TypeError(unexpected(who, "normalizer_fn", "to be callable", given))

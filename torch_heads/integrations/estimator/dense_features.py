@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
-from torch_heads.integrations.estimator.column_sizes import ColumnSizes
 from torch_heads.integrations.estimator.dense_columns import (
     Combiner,
     DenseColumn,
@@ -20,13 +19,14 @@ from torch_heads.integrations.estimator.dense_columns import (
     NumericColumn,
 )
 from torch_heads.integrations.estimator.feature_column import check_columns
+from torch_heads.integrations.estimator.known_columns import KnownColumns
 
 
 class DenseFeatures(nn.Module):
     """The first layer of a model: a dict of features, as its columns read it, side by side.
 
     The columns stand in the order of their names, whatever order they come in. A ``state_dict``
-    holds the names and widths, and those of other columns are refused.
+    holds the names, widths and vocabularies, and those of other columns are refused.
 
     Shapes: features by name, each with one entry per example; returns ``[B, width]``.
 
@@ -51,7 +51,7 @@ class DenseFeatures(nn.Module):
         columns = check_columns(type(self).__name__, feature_columns, allowed)
         #: The number of values per example.
         self.width = sum(column.width for column in columns)
-        self.columns = ColumnSizes({column.name: column.width for column in columns})
+        self.columns = KnownColumns(columns)
         embedded = [column for column in columns if isinstance(column, EmbeddingColumn)]
         self.embeddings = nn.ModuleList(map(_embedding, embedded))
         layers = iter(self.embeddings)

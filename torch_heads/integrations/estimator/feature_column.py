@@ -21,6 +21,11 @@ class FeatureColumn(ABC):
     def name(self) -> str:
         """What tells this column from the others of a model."""
 
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """How many numbers an example has, or how many categories there are."""
+
 
 def find_feature(who: str, features: Any, key: str) -> Any:
     """Return a feature.

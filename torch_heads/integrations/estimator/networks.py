@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
-from torch_heads.integrations.estimator.column_sizes import ColumnSizes
 from torch_heads.integrations.estimator.dense_columns import Combiner, DenseColumn
 from torch_heads.integrations.estimator.dense_features import CategoryEmbedding, DenseFeatures
+from torch_heads.integrations.estimator.known_columns import KnownColumns
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -53,7 +53,7 @@ class LinearModel(nn.Module):
         super().__init__()
         categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
         dense = [column for column in columns if not isinstance(column, CategoricalColumn)]
-        self.columns = ColumnSizes({column.name: column.num_buckets for column in categorical})
+        self.columns = KnownColumns(categorical)
         self.bias = nn.Parameter(torch.zeros(units))
         self.terms = nn.ModuleList(
             CategoryEmbedding(column, units, combiner, nn.init.zeros_) for column in categorical

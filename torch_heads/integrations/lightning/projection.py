@@ -32,4 +32,11 @@ def project(projection: nn.Module, features: Any) -> Any:
         # parameters that are made in the inference mode of an evaluation could not be trained
         with torch.inference_mode(False):
             projection.initialize_parameters(features)
+    width = getattr(projection, "in_features", None)
+    if width is not None:
+        tensor = isinstance(features, torch.Tensor)
+        given = f"shape {list(features.shape)}" if tensor else type(features).__name__
+        if not tensor or features.dim() < 1 or features.shape[-1] != width:
+            expected = f"to return features [..., in_features = {width}]"
+            raise ValueError(unexpected("HeadModule", "backbone", expected, given))
     return projection(features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -77,19 +78,21 @@ class PlateauValues(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the step that is missing if the checkpoint was saved after the last epoch."""
-        self._catch_up(trainer, trainer.current_epoch)
+        self._catch_up(trainer, trainer.current_epoch, self._loaded)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Leave the next steps to Lightning."""
+        """Forget what was loaded: this epoch goes on, and has values of its own."""
         self._loaded = {}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take it if the checkpoint was saved in the validation at the end of this epoch."""
-        self._catch_up(trainer, trainer.current_epoch + 1)
+        """Take the step that Lightning leaves out at the end of the epoch that was resumed."""
+        values = trainer.callback_metrics if trainer.fit_loop.restarting else {}
+        self._catch_up(trainer, trainer.current_epoch + 1, self._loaded or values)
 
-    def _catch_up(self, trainer: Trainer, epochs: int) -> None:
+    def _catch_up(self, trainer: Trainer, epochs: int, values: Mapping[str, Any]) -> None:
         for one in trainer.lr_scheduler_configs:
-            if one.monitor in self._loaded and one.scheduler.last_epoch < epochs:
-                one.scheduler.step(self._loaded[one.monitor])  # type: ignore[arg-type]
+            due = one.reduce_on_plateau and one.interval == "epoch" and one.monitor in values
+            if due and one.scheduler.last_epoch < epochs // one.frequency:
+                one.scheduler.step(float(values[one.monitor]))  # type: ignore[arg-type,index]

@@ -22,7 +22,7 @@ def check_owner(head: TensorHead, bound: Bound, metrics: ReadingCollection) -> N
     tally = metrics.tallies[bound.tally]
     count = bound.columns.stop - bound.columns.start
     if isinstance(tally, ClassTally):
-        count = int(tally.widths[bound.columns.start])
+        count = tally.classes[bound.columns.start]
     # a tally goes by the family of its heads, and a number
     given = _columns(bound.tally.partition("_")[0], count)
     if given != wanted:

@@ -74,7 +74,7 @@ def error_curve(residuals: Residuals, column: int) -> tuple[Floats, Floats]:
     shares = (np.concatenate([counts[SIDE : SIDE + 1], sizes]).cumsum() / counts.sum())[:-1]
     exact, most = shares[[0, -1]]
     first, last = np.searchsorted(shares, exact + (most - exact) * np.array([0.001, 0.999]))
-    within = slice(max(min(first, last - 1), 0), max(last, 1) + 1)  # two points at least
+    within = slice(max(first - 1, 0), max(last, 1) + 1)  # from the last edge below all of them
     return edges[SIDE + 1 : -1][within], shares[within]
 
 

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -121,7 +122,8 @@ def _coverage(tasks: Sequence[Task]) -> Iterator[Section]:
     yield section
 
 
-def _section(task: Task) -> Section:
+def _section(task: Task, most: int | None = None) -> Section:
+    """Return what there is to say of a task, with its first pictures."""
     section = Section(task.name)
     if not task.counted:
         section.notes.append("No labels were seen: there is nothing to draw.")
@@ -134,13 +136,13 @@ def _section(task: Task) -> Section:
             section.notes.append(f"No curves for want of labels of both kinds{names}")
         if task.sums.counts[:, SOFT].any():
             section.notes.append(SOFT_LABELS)
-        section.pictures += _score_pictures(task.name, task.name, columns)
+        section.pictures += islice(_score_pictures(task.name, task.name, columns), most)
     elif task.form == "numbers":
         if task.residuals is not None:
             counts, drawn = task.residuals.counts, finite(task.residuals).counts
             if (counts > drawn).any():
                 section.notes.append(f"{1 - drawn.sum() / counts.sum():.3%} {NOT_FINITE}")
-        section.pictures += _number_pictures(task)
+        section.pictures += islice(_number_pictures(task), most)
     elif task.confusion is None:
         section.notes.append("There are too many classes for confusions to be kept.")
     else:
@@ -195,8 +197,7 @@ def _group(kind: str, tasks: Sequence[Task], shown: int) -> Iterator[Section]:
     section.pictures += _score_pictures(title, kind, columns)
     yield section
     for place in ends(len(ranked), shown):
-        own = _section(ranked[place])
-        del own.pictures[1:]  # the curves alone: there are many heads to look at
+        own = _section(ranked[place], 1)  # the curves alone: there are many heads to look at
         rank, by = len(ranked) - place, ranked[place].headline
         own.notes.insert(0, f"Number {rank} of {len(ranked)} by {by}.")
         yield own

@@ -21,12 +21,13 @@ from torch_heads.integrations.report.ownership import check_owner
 from torch_heads.metrics.bound import Bound
 from torch_heads.metrics.collection import ReadingCollection
 from torch_heads.metrics.sums import Sums, Total
-from torch_heads.metrics.tally import ClassTally, NumberTally
+from torch_heads.metrics.tally import ClassTally
 
 HEADLINES = {"auc": True, "accuracy": True, "average_loss": False}  # and whether more is better
 
 FEW = 8  # heads of a kind that are shown one by one
-FEW_OF_MANY = 2  # the same, where there are more than `3 * FEW` heads in all
+FEW_OF_MANY = 2  # the same, where there are more than `MANY` heads in all
+MANY = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +153,9 @@ def evaluation(head: Head, metrics: ReadingCollection) -> Evaluation:
             named = {"loss": values[call], **named}
         sums = Sums.of(states[bound.tally][bound.columns])
         tally = metrics.tallies[bound.tally]
-        confusion = residuals = None
-        if isinstance(tally, NumberTally):
-            residuals = Residuals(tally.counts(bound.columns).cpu())
-        if isinstance(tally, ClassTally) and tally.keeps_confusion:
+        counts, confusion = tally.counts(bound.columns), None
+        residuals = None if counts is None else Residuals(counts.cpu())
+        if isinstance(tally, ClassTally) and tally.keeps(bound.columns.start):
             confusion = tally.matrix(bound.columns.start).double().cpu().numpy()
         found.append(Task(leaf, named, sums, bound, confusion, residuals))
     whole = [key for key, _ in head.call_keys()] + [head._suffixed("regularization_loss")]
@@ -174,7 +174,7 @@ def by_kind(tasks: Sequence[Task]) -> tuple[list[Task], dict[str, list[Task]]]:
     kinds: dict[str, list[Task]] = {}
     for task in tasks:
         kinds.setdefault(task.kind, []).append(task)
-    most = FEW if len(tasks) <= 3 * FEW else FEW_OF_MANY
+    most = FEW if len(tasks) <= MANY else FEW_OF_MANY
     few = [task for task in tasks if len(kinds[task.kind]) <= most]
     return few, {kind: alike for kind, alike in kinds.items() if len(alike) > most}
 

@@ -5,6 +5,7 @@ from math import isnan
 
 import numpy as np
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -56,8 +57,10 @@ def print_report(head: Head, metrics: ReadingCollection, console: Console | None
     if not is_first_process():
         return
     console = console or Console()
-    for start in range(0, len(few), ACROSS):
-        console.print(side_by_side(few[start : start + ACROSS]))
+    while few:
+        across = fitting(few[:ACROSS], console)
+        console.print(side_by_side(few[:across]))
+        few = few[across:]
     for kind, alike in many.items():
         console.print(f"[bold]{len(alike):,} × {kind}")
         console.print(spread(alike))
@@ -70,6 +73,15 @@ def print_report(head: Head, metrics: ReadingCollection, console: Console | None
         for key, value in others.items():
             table.add_row(Text(key), number(value))
         console.print(table)
+
+
+def fitting(tasks: Sequence[Task], console: Console) -> int:
+    """Return how many of the heads fit side by side, at least one."""
+    wide = console.options.update(max_width=10**6)
+    for count in range(len(tasks), 1, -1):
+        if Measurement.get(console, wide, side_by_side(tasks[:count])).maximum <= console.width:
+            return count
+    return 1
 
 
 def side_by_side(tasks: Sequence[Task]) -> Table:
@@ -107,5 +119,6 @@ def ranking(ranked: Sequence[Task]) -> Table:
 
 
 def _table(first: str, *names: str) -> Table:
-    columns = (Column(Text(name), justify="right") for name in names)
-    return Table(Column(first, no_wrap=True), *columns)
+    # a cut number would be a wrong one, while a key can go on in the next line
+    columns = (Column(Text(name), justify="right", no_wrap=True) for name in names)
+    return Table(Column(first, overflow="fold"), *columns)
