@@ -38,14 +38,16 @@ def joined(make: MakeHead, count: int) -> th.MultiHead:
     return th.MultiHead([make(i) for i in range(count)])
 
 
-def operations(head: th.MultiHead, labels: Any, device: torch.device) -> Counter[str]:
+def operations(
+    head: th.MultiHead, labels: Any, device: torch.device, weights: Any = None
+) -> Counter[str]:
     """Return how often each operation runs, in a loss with its gradient and in an update."""
     head, metrics = head.to(device), head.metrics().to(device)
     logits = torch.zeros(ROWS, head.logits_dimension, device=device, requires_grad=True)
     features = {"w": torch.ones(ROWS, device=device)}
     with Operations() as found:
-        head.loss(labels, logits, features).backward()
-        head.update_metrics(metrics, features, logits, labels)
+        head.loss(labels, logits, features, weights=weights).backward()
+        head.update_metrics(metrics, features, logits, labels, weights=weights)
     return found.counts
 
 
@@ -96,6 +98,18 @@ def test_labels_by_name_are_joined_at_once(kind: str, device: torch.device) -> N
         return {name: torch.zeros(ROWS, dtype=torch.int64, device=device) for name in head.names}
 
     assert_not_grown(KINDS[kind], by_name, device)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multi-label", "multi-class, widths"])
+def test_weights_by_name_are_joined_at_once(kind: str, device: torch.device) -> None:
+    def count(heads: int, every: int) -> int:
+        head = joined(KINDS[kind], heads)
+        labels = torch.zeros(ROWS, head.labels_dimension, device=device)
+        weights = {name: torch.ones(ROWS, device=device) for name in head.names[::every]}
+        return operations(head, labels, device, weights).total()
+
+    assert count(10, 1) == count(200, 1)
+    assert count(10, 3) == count(200, 3) <= count(10, 1) + 4
 
 
 @pytest.mark.parametrize("kind", ["binary, may miss", "multi-class, widths"])

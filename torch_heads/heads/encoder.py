@@ -53,6 +53,7 @@ class JoinedEncoder(Constants):
         column = heads[0].weight_column
         self._one_column = all(head.weight_column == column for head in heads)
         self._row_weights = all(head.loss_dimension == 1 for head in heads)
+        self._one_label = all(head.labels_dimension == 1 for head in heads)
         owner = [i for i, head in enumerate(heads) for _ in range(head.logits_dimension)]
         for each in self._padded:
             padded = each.index.tolist()
@@ -126,6 +127,9 @@ class JoinedEncoder(Constants):
             if self._one_column and self._row_weights:
                 part = logits[..., : heads[0].logits_dimension]
                 return heads[0].encode_weights(features, None, part)
+        alike = self._stack_weights(labels, weights, logits)
+        if alike is not None:
+            return alike
         found, start = [], 0
         for head, name in zip(heads, self.names, strict=True):
             part = logits[..., start : start + head.logits_dimension]
@@ -135,6 +139,36 @@ class JoinedEncoder(Constants):
             one = part.new_ones(()) if one is None else one
             found.append(one.expand(*logits.shape[:-1], head.labels_dimension))
         return torch.cat(found, dim=-1)
+
+    def _stack_weights(
+        self,
+        labels: Mapping[str, Any] | Tensor,
+        weights: Mapping[str, Any],
+        logits: Tensor,
+    ) -> Tensor | None:
+        """Return weights joined in one pass, None if they are not tensors of one shape."""
+        if not self._one_column or self.heads[0].weight_column is not None or not self._row_weights:
+            return None
+        given = [
+            weights.get(name) if isinstance(labels, Tensor) or name in labels else None
+            for name in self.names
+        ]
+        first = next((one for one in given if one is not None), None)
+        if not isinstance(first, Tensor) or first.is_complex() or first.device != logits.device:
+            return None
+        leading = logits.shape[:-1]
+        try:
+            if first.shape not in (leading, (*leading, 1)):
+                return None
+            ones = torch.ones_like(first)
+            each = [ones if one is None else one for one in given]
+            if any(one.shape != first.shape or one.dtype != first.dtype for one in each):
+                return None
+            joined = torch.stack(each).view(len(each), *leading).movedim(0, -1)
+        except (AttributeError, RuntimeError, TypeError):  # of no tensors, or of nested ones
+            return None
+        joined = joined.to(logits.dtype)
+        return joined if self._one_label else joined.index_select(-1, self.labels.owner)
 
     def _encode_ragged(
         self,
