@@ -311,6 +311,13 @@ def test_a_backbone_gives_logits_or_features(backbone: nn.Module, in_features: A
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(TypeError, match="expected head as a head, got Linear"):
         HeadModule(nn.Linear(1, 1), nn.Linear(1, 1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected backbone as a module, got str"):
+        HeadModule("resnet18", small_head())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected report as a folder, got 3"):
+        HeadModule(nn.Linear(1, 1), small_head(), report=3)  # type: ignore[arg-type]
+    plain = make_module(lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
+    with pytest.raises(TypeError, match=r"lightning.pytorch.cli.ReduceLROnPlateau, with the key"):
+        plain.configure_optimizers()
     for wrong in (0, -3, True, 2.0, "eager"):
         with pytest.raises(ValueError, match="expected in_features as a positive integer, 'lazy'"):
             HeadModule(nn.Identity(), small_head(), in_features=wrong)  # type: ignore[arg-type]

@@ -60,7 +60,8 @@ class HeadModule(LightningModule):
         report: a folder for a report of the test metrics (`torch_heads.integrations.report`).
 
     Raises:
-        TypeError: if ``head`` is not a head, or ``optimizer`` or ``lr_scheduler`` is not callable.
+        TypeError: if ``backbone`` is not a module, ``head`` not a head, ``report`` not a folder, or
+            ``optimizer`` or ``lr_scheduler`` not callable.
         ValueError: if ``in_features`` is not allowed, or a batch is not what the head takes.
 
     >>> from torch_heads import BinaryClassHead
@@ -82,8 +83,13 @@ class HeadModule(LightningModule):
     ) -> None:
         super().__init__()
         title = type(self).__name__
+        if not isinstance(backbone, nn.Module):
+            given = type(backbone).__name__
+            raise TypeError(unexpected(title, "backbone", "as a module", given))
         if not isinstance(head, Head):
             raise TypeError(unexpected(title, "head", "as a head", type(head).__name__))
+        if report is not None and not isinstance(report, (str, Path)):
+            raise TypeError(unexpected(title, "report", "as a folder", repr(report)))
         for name, maker in {"optimizer": optimizer, "lr_scheduler": lr_scheduler}.items():
             if maker is not None and not callable(maker):
                 expected, given = "as a callable that makes one", type(maker).__name__
@@ -111,6 +117,12 @@ class HeadModule(LightningModule):
         """Return the optimizer of the trainable parameters, and the scheduler if there is one."""
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
         scheduler = None if self.lr_scheduler is None else self.lr_scheduler(optimizer)
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) and not hasattr(
+            scheduler, "monitor"
+        ):
+            expected = "as lightning.pytorch.cli.ReduceLROnPlateau, with the key to monitor"
+            given = f"{type(scheduler).__module__}.ReduceLROnPlateau"
+            raise TypeError(unexpected(type(self).__name__, "lr_scheduler", expected, given))
         return LightningCLI.configure_optimizers(self, optimizer, scheduler)
 
     def configure_callbacks(self) -> list[Callback]:
