@@ -179,6 +179,15 @@ def test_a_loss_of_ones_own_cannot_be_balanced(make: Callable[..., th.Head]) -> 
 
 # ---- balanced heads as any others ----
 
+
+def test_an_impossible_class_has_an_infinite_smoothed_loss(device: torch.device) -> None:
+    logits = torch.tensor([[0.0, 1.0, -torch.inf]], device=device)
+    labels = torch.tensor([0], device=device)
+    for smoothing in (0.0, 0.125):
+        expected = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        assert th.MultiClassHead(3, label_smoothing=smoothing).loss(labels, logits) == expected
+
+
 BALANCED: dict[str, Callable[..., th.Head]] = {
     "binary": th.BinaryClassHead,
     "binary, weighted": partial(th.BinaryClassHead, pos_weight=3.0),

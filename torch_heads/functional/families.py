@@ -154,11 +154,10 @@ class Categorical(Family):
             return losses
         own_classes = groups.pad(logits.new_ones(sum(groups.widths)), 0.0)
         weights = own_classes if class_weight is None else groups.pad(class_weight, 0.0)
-        most = torch.finfo(logits.dtype).max
         uniform = groups.gather(
             [
                 # the padding's weight is 0, its loss infinite: 0 * inf would be NaN
-                ((total - shifted).clamp(max=most) * own).sum(-1) / count.sum(-1)
+                (torch.where(own > 0, total - shifted, 0.0) * own).sum(-1) / count.sum(-1)
                 for (shifted, total), own, count in zip(
                     parts,
                     groups.spread(weights),
