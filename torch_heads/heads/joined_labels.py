@@ -66,13 +66,15 @@ class JoinedLabels(Constants):
         dtype = self.family.label_dtype(logits)
         if isinstance(labels, Tensor):
             labels = self.columns.of(labels)
-            if labels.is_floating_point() and not dtype.is_floating_point:
-                # class ids among floats, where a missing label may be NaN, too
-                values = self.missing.values
-                gone = ~self.missing.present(labels) | (labels.isnan() & ~values.isnan())
-                ids = whole_numbers(self._blame, "labels", labels.masked_fill(gone, 0.0))
-                return torch.where(gone, values.nan_to_num(0.0).to(torch.int64), ids)
-            return labels
+            if dtype.is_floating_point or not labels.is_floating_point():
+                return labels
+            if not self.may_miss:
+                return whole_numbers(self._blame, "labels", labels)
+            # class ids among floats, where a missing label may be NaN, too
+            values = self.missing.values
+            gone = ~self.missing.present(labels) | (labels.isnan() & ~values.isnan())
+            ids = whole_numbers(self._blame, "labels", labels.masked_fill(gone, 0.0))
+            return torch.where(gone, values.nan_to_num(0.0).to(torch.int64), ids)
         leading, device = logits.shape[:-1], logits.device
         given = [labels.get(name, ABSENT) for name in self.names]
         joined = self._join(self._filled(given, leading, device), leading, dtype)
