@@ -1,5 +1,7 @@
 """Labels of which an example has any number, in all forms, as multi-hot rows."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from math import nan, prod
 from typing import Any, NamedTuple
@@ -39,10 +41,9 @@ def multi_hot(
     if sparse and labels.device != device:
         expected = f"on the logits' device {device}"
         raise ValueError(unexpected(who, argument, expected, labels.device))
-    if isinstance(labels, Tensor) and labels.layout == torch.sparse_coo:
-        sets = _sets_of_sparse(who, labels)
-    elif isinstance(labels, Tensor) and labels.is_nested:
-        sets = _sets_of_nested(who, labels)
+    if sparse:
+        nested = labels.is_nested
+        sets = _sets_of_nested(who, labels) if nested else _sets_of_sparse(who, labels)
     elif is_text(labels) or _are_sets(labels, len(leading), n_classes):
         sets = _sets_of_lists(who, labels, len(leading), vocabulary, device, missing, mask)
     else:
@@ -54,7 +55,18 @@ def multi_hot(
     if sets.leading != tuple(leading):
         expected = f"of batch shape {list(leading)}"
         raise ValueError(unexpected(who, argument, expected, list(sets.leading), SAME_BATCH))
-    ids = sets.ids
+    return _hot(who, argument, sets, n_classes, missing, mask)
+
+
+def _hot(
+    who: str,
+    argument: str,
+    sets: _Sets,
+    n_classes: int,
+    missing: float | str | None,
+    mask: Tensor | None,
+) -> Tensor:
+    ids, leading = sets.ids, sets.leading
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.is_complex():
         raise ValueError(unexpected(who, argument, "to be integer class ids", ids.dtype))
     if mask is not None:
@@ -66,7 +78,7 @@ def multi_hot(
         )
         ids = blank(ids, ~absent[sets.rows])
     check_values(who, argument, ids, 0, n_classes - 1)
-    hot = torch.zeros(prod(leading) * n_classes, dtype=torch.int64, device=device)
+    hot = torch.zeros(prod(leading) * n_classes, dtype=torch.int64, device=ids.device)
     hot = hot.index_fill(0, sets.rows * n_classes + ids, 1).view(-1, n_classes)
     if absent is not None:
         value = nan if isinstance(missing, str) or missing is None else missing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,28 +12,13 @@ from torch_heads.functional.families import Balance, Categorical, class_weights
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.reductions import Reduction, safe_divide, sum_rows
 from torch_heads.functional.tensors import blank
+from torch_heads.heads.batch import Batch, counting, rows_of
 from torch_heads.heads.custom import custom_losses, custom_predictions
 from torch_heads.metrics.sums import Observed
 from torch_heads.metrics.tally import ClassTally, NumberTally, ScoreTally, Tally
 
 if TYPE_CHECKING:
     from torch_heads.heads.tensor_head import TensorHead
-
-
-class Batch(NamedTuple):
-    """One batch of a block, checked and encoded.
-
-    ``logits`` are ``[D*, C]`` and ``labels`` ``[D*, U]``. The masks and ``weights`` are ``[D*, U]``
-    or ``[D*, 1]``, or None where all are 1: ``labelled`` is False where there is no label, ``rows``
-    where there could not be one. What stands in the logits and labels there is 0.
-    """
-
-    logits: Tensor
-    labels: Tensor
-    weights: Tensor | None = None
-    labelled: Tensor | None = None
-    rows: Tensor | None = None
-    features: Mapping[str, Any] | None = None
 
 
 class Measured(NamedTuple):
@@ -234,22 +219,9 @@ class Block(nn.Module):
         return columns.mean()
 
 
-def counting(weights: Tensor | None, labelled: Tensor | None) -> Tensor | None:
-    """Return where a label counts, ``[D*, U]`` or ``[D*, 1]``; None for everywhere."""
-    # a weight that is learned needs the loss where it is 0
-    if weights is None or weights.requires_grad:
-        return labelled
-    return weights != 0
-
-
 def column_sums(values: Tensor, weights: Tensor | None) -> Tensor:
     """Return the sum over rows of ``[N, U]`` weighted values."""
     return sum_rows(values if weights is None else values * weights)
-
-
-def rows_of(values: Tensor) -> Tensor:
-    """Return values ``[D*, U]`` as ``[N, U]``."""
-    return values if values.dim() == 2 else values.flatten(0, -2)
 
 
 def product(first: Tensor | None, second: Tensor | None) -> Tensor | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_heads.functional.errors import preview, unexpected
 
 if TYPE_CHECKING:
-    from torch_heads.heads.block import Batch
+    from torch_heads.heads.batch import Batch
     from torch_heads.heads.tensor_head import TensorHead
 
 LossFn = Callable[..., Tensor]

@@ -15,7 +15,7 @@ from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.groups import Groups
 from torch_heads.functional.tensors import blank
-from torch_heads.heads.block import Batch, counting
+from torch_heads.heads.batch import Batch, counting
 from torch_heads.heads.evaluated import ABSENT, Features
 from torch_heads.heads.joined_labels import JoinedLabels
 from torch_heads.heads.tensor_head import TensorHead
@@ -53,7 +53,6 @@ class JoinedEncoder(Constants):
         column = heads[0].weight_column
         self._one_column = all(head.weight_column == column for head in heads)
         self._row_weights = all(head.loss_dimension == 1 for head in heads)
-        self._one_label = all(head.labels_dimension == 1 for head in heads)
         owner = [i for i, head in enumerate(heads) for _ in range(head.logits_dimension)]
         for each in self._padded:
             padded = each.index.tolist()
@@ -168,7 +167,8 @@ class JoinedEncoder(Constants):
         except (AttributeError, RuntimeError, TypeError):  # of no tensors, or of nested ones
             return None
         joined = joined.to(logits.dtype)
-        return joined if self._one_label else joined.index_select(-1, self.labels.owner)
+        owner = self.labels.owner
+        return joined if len(owner) == len(each) else joined.index_select(-1, owner)
 
     def _encode_ragged(
         self,

@@ -13,7 +13,8 @@ from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import sum_scalars
-from torch_heads.heads.block import Batch, Block, Measured
+from torch_heads.heads.batch import Batch
+from torch_heads.heads.block import Block, Measured
 from torch_heads.metrics.bound import Bound
 from torch_heads.metrics.collection import Layout, ReadingCollection
 from torch_heads.metrics.readings import CallMean

@@ -145,14 +145,11 @@ class JoinedLabels(Constants):
             return None
         if not all(isinstance(one, Tensor) and one.shape == shape for one in given):
             return None
-        dtypes, whole = {one.dtype for one in given}, not dtype.is_floating_point
-        refused = torch.bool if whole else None
-        if any(one.is_complex or one == refused for one in dtypes):
-            return None  # so that the head says itself what is wrong
+        dtypes, ids = {one.dtype for one in given}, not dtype.is_floating_point
         floats = {one for one in dtypes if one.is_floating_point}
-        if whole and floats:
-            return None
-        if len(dtypes) > 1 and not whole:
+        if any(one.is_complex for one in dtypes) or (ids and (floats or torch.bool in dtypes)):
+            return None  # so that the head says itself what is wrong
+        if len(dtypes) > 1 and not ids:
             # as each head would read them: PyTorch's common dtype may round some
             if not self.may_miss:
                 given = [one.to(dtype) for one in given]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
 from torch_heads.heads.base import Head
-from torch_heads.heads.block import Batch, Block, Measured
+from torch_heads.heads.batch import Batch
+from torch_heads.heads.block import Block, Measured
 from torch_heads.heads.evaluated import ABSENT, Features, Labels, Stacked
 from torch_heads.heads.named import NamedInputs, check_factors, check_heads
 from torch_heads.heads.parts import Part, make_parts

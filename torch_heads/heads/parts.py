@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from torch_heads.heads.base import Head
-from torch_heads.heads.block import Batch, Block, Measured
+from torch_heads.heads.batch import Batch
+from torch_heads.heads.block import Block, Measured
 from torch_heads.heads.encoder import JoinedEncoder
 from torch_heads.heads.evaluated import ABSENT, Features, Stacked
 from torch_heads.heads.joined import JoinedBlock, slices

@@ -11,7 +11,8 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.tensors import check_logits, to_tensor
 from torch_heads.heads.base import Head
-from torch_heads.heads.block import Batch, Block, Measured
+from torch_heads.heads.batch import Batch
+from torch_heads.heads.block import Block, Measured
 from torch_heads.heads.evaluated import ABSENT, Features, Labels
 from torch_heads.heads.spec import ExportOutput
 from torch_heads.metrics.bound import Bound

@@ -126,22 +126,8 @@ def make_train_op(
             ``train_op_fn`` returns None, or an argument is of another type than documented.
         TypeError: if what is to be called cannot be.
     """
-    if (optimizer is None) == (train_op_fn is None):
-        given = "neither" if optimizer is None else "both"
-        raise ValueError(unexpected(who, "one of optimizer and train_op_fn", "to be given", given))
-    for argument, value in [
-        ("update_ops", update_ops),
-        ("trainable_variables", trainable_variables),
-    ]:
-        if value is not None and not isinstance(value, (list, tuple)):
-            given = type(value).__name__
-            raise ValueError(unexpected(who, argument, "as a list or tuple", given))
-    for update in update_ops or ():
-        if not callable(update):
-            raise TypeError(unexpected(who, "update_ops", "as callables", repr(update)))
+    _check_train_op(who, optimizer, trainable_variables, train_op_fn, update_ops)
     if train_op_fn is not None:
-        if not callable(train_op_fn):
-            raise TypeError(unexpected(who, "train_op_fn", "to be callable", repr(train_op_fn)))
         train_op = train_op_fn(loss)
         if train_op is None:
             raise ValueError(unexpected(who, "train_op_fn", "to return a train op", None))
@@ -152,10 +138,6 @@ def make_train_op(
         raise ValueError(
             unexpected(who, "optimizer", "as a torch.optim.Optimizer", type(optimizer).__name__)
         )
-    for variable in trainable_variables or ():
-        if not isinstance(variable, Tensor):
-            given = type(variable).__name__
-            raise TypeError(unexpected(who, "trainable_variables", "as tensors", given))
     if not loss.requires_grad:
         raise ValueError(
             unexpected(who, "logits", "with a gradient to train", "logits that need none")
@@ -179,3 +161,29 @@ def make_train_op(
         return loss
 
     return step
+
+
+def _check_train_op(
+    who: str, optimizer: Any, trainable_variables: Any, train_op_fn: Any, update_ops: Any
+) -> None:
+    if (optimizer is None) == (train_op_fn is None):
+        given = "neither" if optimizer is None else "both"
+        raise ValueError(unexpected(who, "one of optimizer and train_op_fn", "to be given", given))
+    for argument, value in [
+        ("update_ops", update_ops),
+        ("trainable_variables", trainable_variables),
+    ]:
+        if value is not None and not isinstance(value, (list, tuple)):
+            given = type(value).__name__
+            raise ValueError(unexpected(who, argument, "as a list or tuple", given))
+    for update in update_ops or ():
+        if not callable(update):
+            raise TypeError(unexpected(who, "update_ops", "as callables", repr(update)))
+    if train_op_fn is not None:
+        if not callable(train_op_fn):
+            raise TypeError(unexpected(who, "train_op_fn", "to be callable", repr(train_op_fn)))
+        return
+    for variable in trainable_variables or ():
+        if not isinstance(variable, Tensor):
+            given = type(variable).__name__
+            raise TypeError(unexpected(who, "trainable_variables", "as tensors", given))

@@ -29,7 +29,8 @@ from torch_heads.heads.arguments import (
     check_weight_column,
 )
 from torch_heads.heads.base import Head
-from torch_heads.heads.block import Batch, Block, counting
+from torch_heads.heads.batch import Batch, counting
+from torch_heads.heads.block import Block
 from torch_heads.heads.custom import LossFn, check_loss_fn
 from torch_heads.heads.evaluated import ABSENT, Features, Labels, Stacked
 from torch_heads.metrics.bound import Bound

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -28,7 +28,7 @@ class KnownColumns(nn.Module):
     ValueError: state_dict: expected weights of the feature columns {'age': 1}, got {'bmi': 1}.
     """
 
-    def __init__(self, columns: Iterable[FeatureColumn]) -> None:
+    def __init__(self, columns: Sequence[FeatureColumn]) -> None:
         super().__init__()
         self._sizes = {column.name: column.width for column in columns}
         own = {column.name: _vocabulary(column) for column in columns}
