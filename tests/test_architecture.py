@@ -11,7 +11,7 @@ import pytest
 
 import torch_heads as th
 
-LAYERS = ["functional", "metrics", "heads", "integrations"]
+LAYERS = ["functional", "families", "metrics", "computation", "heads", "integrations"]
 ROOT = Path(th.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = [".".join(file.relative_to(ROOT.parent).with_suffix("").parts) for file in FILES]
@@ -21,13 +21,20 @@ every_module = pytest.mark.parametrize("module", MODULES)
 
 def imports(module: str) -> Iterator[str]:
     """Yield the modules that a module imports, wherever in it and for whatever reason."""
-    source = ROOT.parent.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8")
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively"
             yield node.module or ""
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse(source(module).read_text("utf-8"))
+
+
+def source(module: str) -> Path:
+    return ROOT.parent.joinpath(*module.split(".")).with_suffix(".py")
 
 
 def layer(module: str) -> int | None:
@@ -55,6 +62,70 @@ def test_imports_go_one_way(module: str) -> None:
             their = layer(other)
             assert their is not None, f"{module} imports the package itself"
             assert their <= own, f"{module} imports {other}"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """`TYPE_CHECKING` included: what is imported for its types alone is imported all the same."""
+    known = set(MODULES)
+    edges = {module: known & set(imports(module)) for module in MODULES}
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> None:
+        assert module not in path, " > ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for other in sorted(edges[module]):
+                visit(other, [*path, module])
+            done.add(module)
+
+    for module in MODULES:
+        visit(module, [])
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def defined(module: str) -> set[str]:
+    """Return the names and attributes that a module gives a meaning to."""
+    found = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+@every_module
+def test_no_private_name_of_a_module_is_used_by_another(module: str) -> None:
+    ours = {name for other in MODULES if other != module for name in defined(other)}
+    own = defined(module)
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch_heads"):
+            assert not any(private(alias.name) for alias in node.names), ast.unparse(node)
+        if isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in own:
+            bare = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            bare = bare or ast.unparse(node.value).startswith("super()")
+            assert bare or node.attr not in ours, f"{module} uses {ast.unparse(node)}"
+
+
+@every_module
+def test_only_families_ask_of_which_family_something_is(module: str) -> None:
+    names = {
+        node.name
+        for other in MODULES
+        if ".families." in other
+        for node in ast.walk(tree(other))
+        if isinstance(node, ast.ClassDef)
+    } - {"Counts"}
+    if ".families." in module:
+        return
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            asked = {leaf.id for leaf in ast.walk(node.args[1]) if isinstance(leaf, ast.Name)}
+            assert not asked & names, f"{module}: {ast.unparse(node)}"
 
 
 @every_module

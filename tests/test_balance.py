@@ -311,7 +311,7 @@ SAVED = {
 @pytest.fixture
 def batch(random: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return stacked labels and logits for the `balanced_multi_head`."""
-    labels = torch.cat([labels_for(head, random) for head in balanced_multi_head()._children], -1)
+    labels = torch.cat([labels_for(head, random) for head in balanced_multi_head().heads], -1)
     return labels.to(device), torch.randn(ROWS, 15, generator=random).to(device)
 
 

@@ -1,5 +1,6 @@
 """The output heads of PyTorch models: losses, predictions, metrics and exports, as one module."""
 
+from torch_heads.families.family import Family
 from torch_heads.functional.reductions import Reduction
 from torch_heads.heads.base import Head
 from torch_heads.heads.binary import BinaryClassHead
@@ -17,11 +18,13 @@ from torch_heads.heads.spec import (
     PredictOutput,
     RegressionOutput,
 )
+from torch_heads.heads.tensor_head import TensorHead
 
 __all__ = [
     "BinaryClassHead",
     "ClassificationOutput",
     "EstimatorSpec",
+    "Family",
     "Head",
     "LogisticRegressionHead",
     "ModeKeys",
@@ -34,4 +37,5 @@ __all__ = [
     "RegressionHead",
     "RegressionOutput",
     "SequentialHeadWrapper",
+    "TensorHead",
 ]

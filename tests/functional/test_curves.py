@@ -18,8 +18,9 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from torch_heads.functional.bins import bin_scores
 from torch_heads.functional.curves import ScoreCurves
-from torch_heads.functional.scores import GRID, NEGATIVE, POSITIVE, SOFT, ScoreBins, bin_scores
+from torch_heads.functional.scores import GRID, NEGATIVE, POSITIVE, SOFT, ScoreBins
 
 BINS = ScoreBins((0.3,))
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torch_heads as th
-from torch_heads.functional.labels import check_values, class_ids, whole_numbers
+from torch_heads.functional.labels import class_ids
+from torch_heads.functional.values import check_values, whole_numbers
 
 NAMES = ["zero", "one", "two", "three"]
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import torch_heads as th
-from torch_heads.functional.residuals import BINS, SIDE, Residuals, bin_residuals
+from torch_heads.functional.bins import bin_residuals
+from torch_heads.functional.residuals import BINS, SIDE, Residuals
 
 ROWS = 4000
 

@@ -7,11 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from torch_heads.functional.bins import bin_scores, label_kinds
 from torch_heads.functional.scores import (
     ScoreBins,
-    bin_scores,
     grid_limits,
-    label_kinds,
     precision_recall_auc,
     roc_auc,
 )

@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from torch_heads.functional.tensors import (
-    check_columns,
-    check_logits,
-    is_text,
-    sum_scalars,
-    to_tensor,
-)
+from torch_heads.functional.tensors import is_text, sum_scalars, to_tensor
+from torch_heads.functional.values import check_columns, check_logits
 
 
 @pytest.mark.parametrize(

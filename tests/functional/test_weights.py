@@ -11,22 +11,22 @@ from torch_heads.functional.weights import check_weights
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (2, 3, 4)])
-def test_weights_are_per_example_or_if_allowed_per_logit(
+def test_weights_are_per_example_or_if_allowed_per_label(
     shape: tuple[int, ...], device: torch.device
 ) -> None:
     logits, weights = torch.zeros(2, 3, 4, device=device), torch.ones(shape, device=device)
-    per_logit = check_weights("head", "weights", weights, logits, per_logit=True)
-    assert per_logit.shape == (2, 3, 4 if shape == logits.shape else 1)
+    per_label = check_weights("head", "weights", weights, logits, columns=4)
+    assert per_label.shape == (2, 3, 4 if shape == logits.shape else 1)
     if shape == logits.shape:
         with pytest.raises(ValueError, match=r"\[2, 3\] or \[2, 3, 1\], got \[2, 3, 4\]"):
-            check_weights("head", "weights", weights, logits, per_logit=False)
+            check_weights("head", "weights", weights, logits, columns=1)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.float64])
 def test_weights_may_be_of_any_number_type(dtype: torch.dtype, device: torch.device) -> None:
     weights = torch.ones(2, dtype=dtype, device=device)
     logits = torch.zeros(2, 1, device=device)
-    assert check_weights("head", "w", weights, logits, per_logit=False).dtype == torch.float32
+    assert check_weights("head", "w", weights, logits, columns=1).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,43 @@
-"""Constants of a module: buffers that follow it to its device, but never change their dtype."""
+"""Constants of a computation: tensors of plain numbers, made once for each device."""
 
-from collections.abc import Callable, Sequence
-from typing import Self
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-class Constants(nn.Module):
-    """A module whose non-persistent buffers are constants.
+class Constants:
+    """Named tensors that follow the logits to their device, and belong to no module.
 
-    ``module.to(torch.bfloat16)`` would round them, and ``module.type(torch.bfloat16)`` would leave
-    an index pointing elsewhere.
+    As buffers they would be rounded by ``module.to(torch.bfloat16)``, sent to all processes at
+    each step, exported with predictions that do not need them, and empty in a model that is built
+    on the meta device.
+
+    >>> Constants(owner=[0, 0, 1]).on(torch.device("cpu"))["owner"]
+    tensor([0, 0, 1])
     """
 
-    def constant(self, name: str, values: Sequence[float] | Tensor | None) -> None:
-        """Register a constant; None where there is none."""
-        tensor = None if values is None else torch.as_tensor(values)
-        self.register_buffer(name, tensor, persistent=False)
+    def __init__(self, **values: Sequence[float] | Tensor) -> None:
+        cpu = torch.device("cpu")
+        with torch.inference_mode(False):  # or they could not be saved for a backward pass
+            made = {name: torch.as_tensor(value, device=cpu) for name, value in values.items()}
+        self._made = {cpu: made}
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        before = {name: self._buffers[name] for name in self._non_persistent_buffers_set}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, tensor in before.items():
-            after = self._buffers[name]
-            if tensor is not None and after is not None and after.dtype != tensor.dtype:
-                self._buffers[name] = tensor.to(after.device)
-        return self
+    def on(self, device: torch.device) -> dict[str, Tensor]:
+        """Return the constants on a device, by name."""
+        made = self._made.get(device)
+        if made is None:
+            cpu = self._made[torch.device("cpu")]
+            with torch.inference_mode(False):
+                made = {name: value.to(device) for name, value in cpu.items()}
+            if not torch.compiler.is_compiling():
+                self._made[device] = made
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the copies on other devices, which are made again."""
+        cpu = torch.device("cpu")
+        return {"_made": {cpu: self._made[cpu]}}

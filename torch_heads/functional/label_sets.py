@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.labels import MISSING_NAME, check_values, class_ids
-from torch_heads.functional.tensors import SAME_BATCH, blank, check_columns, is_text, to_tensor
+from torch_heads.functional.labels import MISSING_NAME, class_ids
+from torch_heads.functional.tensors import is_text, to_tensor
+from torch_heads.functional.values import SAME_BATCH, check_columns, check_values, zero_where_false
 
 
 def multi_hot(
@@ -70,13 +71,13 @@ def _hot(
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.is_complex():
         raise ValueError(unexpected(who, argument, "to be integer class ids", ids.dtype))
     if mask is not None:
-        ids = blank(ids, mask.flatten()[sets.rows])
+        ids = zero_where_false(ids, mask.flatten()[sets.rows])
     absent = None
     if missing is not None:
         absent = _rows_of_nothing_but(
             MISSING_NAME if sets.named else missing, ids, sets.rows, leading
         )
-        ids = blank(ids, ~absent[sets.rows])
+        ids = zero_where_false(ids, ~absent[sets.rows])
     check_values(who, argument, ids, 0, n_classes - 1)
     hot = torch.zeros(prod(leading) * n_classes, dtype=torch.int64, device=ids.device)
     hot = hot.index_fill(0, sets.rows * n_classes + ids, 1).view(-1, n_classes)

@@ -1,4 +1,4 @@
-"""Labels that are missing: the number that stands for them, and how to find it."""
+"""Labels that are missing: the numbers that stand for them, and how to find them."""
 
 from __future__ import annotations
 
@@ -13,64 +13,88 @@ from torch_heads.functional.constants import Constants
 
 
 class Missing:
-    """The number that stands for a missing label, NaN included.
+    """The numbers that stand for a missing label, NaN included; none where no label may miss.
 
     >>> Missing(-1.0).present(torch.tensor([[0], [-1]]))
     tensor([[ True],
             [False]])
     """
 
-    def __init__(self, value: float) -> None:
-        self.value = value
+    def __init__(self, *values: float) -> None:
+        self.values = values
         # told apart here: compiled code may take numbers for symbols
-        self.is_nan = isnan(value)
-        self._rounded = float(np.float32(value))
-        #: Whether it is another number in float32.
-        self.rounds = not self.is_nan and self._rounded != value
+        self._has_nan = any(map(isnan, values))
+        self._exact = tuple(value for value in values if not isnan(value))
+        self._rounded = tuple(
+            rounded for value in self._exact if (rounded := float(np.float32(value))) != value
+        )
+
+    def __bool__(self) -> bool:
+        """Return whether a label may be missing."""
+        return bool(self.values)
 
     def present(self, columns: Tensor) -> Tensor:
         """Return where labels are not missing."""
-        if self.is_nan:
-            return ~columns.isnan()
-        if not columns.is_floating_point():
-            # in which -1 is not 255, as it is in uint8, and large numbers are not rounded
-            return columns.double() != self.value
-        # in the labels' own dtype, in which the missing one was written
-        there = columns != self.value
-        # or in float32, before they became float64
-        return there & (columns != self._rounded) if self.rounds else there
-
-    def cast(self, columns: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return labels in a dtype, and missing ones as that dtype writes them."""
-        return columns.to(dtype).masked_fill(~self.present(columns), self.value)
+        there = ~columns.isnan() if self._has_nan else None
+        # in the labels' own dtype, in which the missing one was written, or in float32, before
+        # they became float64; among whole numbers -1 is not 255, and large ones are not rounded
+        floating = columns.is_floating_point()
+        written = columns if floating else columns.double()
+        for value in self._exact + (self._rounded if floating else ()):
+            differs = written != value
+            there = differs if there is None else there & differs
+        return torch.ones_like(columns, dtype=torch.bool) if there is None else there
 
 
-class MissingColumns(Constants):
-    """What stands for a missing label in each column of ``[..., U]``; None where none may miss.
+class MissingColumns:
+    """What stands for a missing label in each column of ``[..., U]``.
 
-    >>> MissingColumns([Missing(-1.0), None]).present(torch.tensor([[-1.0, -1.0]]))
+    >>> MissingColumns([Missing(-1.0), Missing()]).present(torch.tensor([[-1.0, -1.0]]))
     tensor([[False,  True]])
     """
 
-    values: Tensor
-    are_nan: Tensor
+    def __init__(self, columns: Sequence[Missing]) -> None:
+        #: Whether a label may be missing in any column.
+        self.any = any(columns)
+        alike = len({str(own.values) for own in columns}) == 1  # as text, in which NaN equals NaN
+        self._uniform = columns[0] if alike else None
+        self._rows: list[Constants] = []
+        self._rounds: list[bool] = []
+        if self.any and not alike:
+            for i in range(max(len(own.values) for own in columns)):
+                # NaN equals no label, so it also stands for "none may miss"
+                each = [own.values[i] if i < len(own.values) else None for own in columns]
+                values = [nan if one is None else one for one in each]
+                self._rows.append(
+                    Constants(
+                        values=torch.tensor(values, dtype=torch.float64, device="cpu"),
+                        are_nan=[one is not None and isnan(one) for one in each],
+                    )
+                )
+                self._rounds.append(any(float(np.float32(v)) != v for v in values if not isnan(v)))
 
-    def __init__(self, columns: Sequence[Missing | None]) -> None:
-        super().__init__()
-        self._any_rounds = any(one is not None and one.rounds for one in columns)
-        self._any_is_nan = any(one is not None and one.is_nan for one in columns)
-        # NaN equals no label, so it also stands for "none may miss"
-        values = [nan if one is None else one.value for one in columns]
-        self.constant("values", torch.tensor(values, dtype=torch.float64))
-        self.constant("are_nan", [one is not None and one.is_nan for one in columns])
+    def present(self, columns: Tensor, index: Tensor | None = None) -> Tensor | None:
+        """Return where labels are not missing, as `Missing.present` does; None for everywhere.
 
-    def present(self, columns: Tensor) -> Tensor:
-        """Return where labels are not missing, as `Missing.present` does."""
-        there = columns != self.values.to(
-            columns.dtype if columns.is_floating_point() else torch.float64
-        )
-        if self._any_rounds and columns.dtype == torch.float64:
-            there &= columns != self.values.float().double()
-        if self._any_is_nan:
-            there &= ~(columns.isnan() & self.are_nan)
+        Args:
+            columns: ``[..., K]``, of any dtype.
+            index: which of the columns these are; by default all.
+        """
+        if not self.any:
+            return None
+        if self._uniform is not None:
+            return self._uniform.present(columns)
+        there = None
+        floating = columns.is_floating_point()
+        for row, rounds in zip(self._rows, self._rounds, strict=True):
+            constants = row.on(columns.device)
+            values, are_nan = constants["values"], constants["are_nan"]
+            if index is not None:
+                values, are_nan = values[index], are_nan[index]
+            differs = columns != values.to(columns.dtype if floating else torch.float64)
+            if rounds and columns.dtype == torch.float64:
+                differs &= columns != values.float().double()
+            if floating:
+                differs &= ~(columns.isnan() & are_nan)
+            there = differs if there is None else there & differs
         return there

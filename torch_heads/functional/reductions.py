@@ -7,9 +7,6 @@ from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 
-PARALLEL = 2**15  # elements from which PyTorch takes several threads on a CPU
-PARTS = 16  # of the rows: no fewer than most machines have threads; 2 to 32 take the same time
-
 
 class Reduction(StrEnum):
     """How a head's losses become one number.
@@ -55,16 +52,3 @@ def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     empty = denominator == 0
     quotient = numerator / torch.where(empty, torch.ones_like(denominator), denominator)
     return torch.where(empty, torch.zeros_like(quotient), quotient)
-
-
-def sum_rows(values: Tensor) -> Tensor:
-    """Return the sum over the rows of ``[N, U]`` values.
-
-    >>> sum_rows(torch.ones(3, 2))
-    tensor([3., 3.])
-    """
-    rows, columns = values.shape
-    if values.is_cuda or torch.compiler.is_compiling() or rows % PARTS or values.numel() < PARALLEL:
-        return values.sum(0)
-    # threads share out the results: the parts let each sum rows that it has just made itself
-    return values.view(PARTS, rows // PARTS, columns).sum(1).sum(0)

@@ -19,21 +19,7 @@ SMALLEST, LARGEST = -60, 60  # exponents
 SIDE = ((LARGEST - SMALLEST) << FINE) + 1  # bins of one sign; the last holds all that is larger
 BINS = 2 * SIDE + 1
 
-_BELOW = ((127 + SMALLEST) << FINE) - 1  # the leading bits of what counts as 0
-
-
-def bin_residuals(predictions: Tensor, labels: Tensor) -> Tensor:
-    """Return the bin of each residual, prediction minus label, in int32.
-
-    >>> bin_residuals(torch.tensor([-3e19, 0.0, 1.0]), torch.zeros(3)) - SIDE
-    tensor([-481,    0,  241], dtype=torch.int32)
-    """
-    bits = (predictions - labels).float().view(torch.int32)
-    sign = bits >> 31  # -1 or 0
-    # the leading bits of a float count its exponent, and so grow as its logarithm
-    size = bits.bitwise_and_(0x7FFFFFFF).bitwise_right_shift_(MANTISSA - FINE)
-    size.clamp_(_BELOW, _BELOW + SIDE).sub_(_BELOW)
-    return size.bitwise_xor_(sign).sub_(sign).add_(SIDE)  # with its sign, in two's complement
+LEAST = ((127 + SMALLEST) << FINE) - 1  # the leading bits of what counts as 0
 
 
 class Residuals(NamedTuple):
@@ -44,7 +30,7 @@ class Residuals(NamedTuple):
     @property
     def edges(self) -> Tensor:
         """The ``BINS + 1`` residuals that bound the bins, ascending; the outermost are infinite."""
-        leading = torch.arange(_BELOW + 1, _BELOW + 1 + SIDE, dtype=torch.int32)
+        leading = torch.arange(LEAST + 1, LEAST + 1 + SIDE, dtype=torch.int32)
         upper = (leading << (MANTISSA - FINE)).view(torch.float32).double()
         inf = upper.new_tensor([torch.inf])
         return torch.cat([-inf, -upper.flip(0), upper, inf])

@@ -1,13 +1,12 @@
 """Scores in [0, 1], counted by bin: the one pass from which all threshold metrics are read.
 
-The bins are cut at the originals' grid of 200 AUC thresholds, at every threshold that a user
+The bins are cut at the tf.estimator's grid of 200 AUC thresholds, at every threshold that a user
 declared, and at the decision boundary (logit 0), so that counting an example once tells on which
 side of each of them it lies. A score on a threshold counts as below it.
 """
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,21 +14,9 @@ from torch import Tensor
 
 from torch_heads.functional.reductions import safe_divide
 
-GRID = 199  # steps between the originals' 200 thresholds; 0.5 is not one of them
+GRID = 199  # steps between the tf.estimator's 200 thresholds; 0.5 is not one of them
 
 NEGATIVE, SOFT, POSITIVE = range(3)  # labels 0, in between, and 1
-
-
-class _Boundary(NamedTuple):
-    """A boundary: the largest float32 score below it.
-
-    ``kind`` is 0 for the grid, else 1; ``of`` is the user's threshold, None for the grid and the
-    decision.
-    """
-
-    limit: float
-    kind: int
-    of: float | None
 
 
 @dataclass(frozen=True)
@@ -52,12 +39,18 @@ class ScoreBins:
     @cached_property
     def positions(self) -> dict[float | None, int]:
         """The first bin above each of the user's thresholds, and above the decision."""
-        return {edge.of: self._ordered.index(edge) + 1 for edge in self._extra}
+        # as many boundaries lie below as there are steps of the grid and others before it
+        below = np.searchsorted(grid_limits(), [limit for limit, _ in self._others], side="right")
+        return {
+            of: int(steps) + rank + 1
+            for rank, ((_, of), steps) in enumerate(zip(self._others, below, strict=True))
+        }
 
     @cached_property
     def grid(self) -> list[int]:
         """The first bin above each of the 200 grid thresholds; the last one has none."""
-        inner = [rank + 1 for rank, edge in enumerate(self._ordered) if edge.kind == 0]
+        others = np.searchsorted([limit for limit, _ in self._others], grid_limits(), side="left")
+        inner: list[int] = (others + np.arange(1, GRID)).tolist()
         return [0, *inner, self.size]
 
     @cached_property
@@ -66,16 +59,14 @@ class ScoreBins:
         inner = [step / GRID for step in range(1, GRID)]
         return [0.0, *sorted([*inner, 0.5, *self.thresholds]), 1.0]
 
-    @property
-    def _extra(self) -> list[_Boundary]:
-        given = [_Boundary(float(np.float32(value)), 1, value) for value in self.thresholds]
-        return [_Boundary(0.5, 1, None), *given]
-
     @cached_property
-    def _ordered(self) -> list[_Boundary]:
-        grid = [_Boundary(limit, 0, None) for limit in grid_limits()]
+    def _others(self) -> list[tuple[float, float | None]]:
+        """The largest float32 score below each boundary that is not of the grid, ascending."""
+        given: list[tuple[float, float | None]] = [
+            (float(np.float32(value)), value) for value in self.thresholds
+        ]
         # the decision comes before a threshold of 0.5: a tiny logit is positive, its score 0.5
-        return sorted(grid + self._extra, key=lambda edge: (edge.limit, edge.kind, edge.of or 0.0))
+        return sorted([(0.5, None), *given], key=lambda one: (one[0], one[1] or 0.0))
 
 
 @cache
@@ -92,37 +83,6 @@ def grid_limits() -> list[float]:
     scores = ((steps / GRID).view(np.int32) + np.arange(-2, 3, dtype=np.int32)).view(np.float32)
     limits: list[float] = np.where(scores * np.float32(GRID) <= steps, scores, 0).max(-1).tolist()
     return limits
-
-
-def bin_scores(logits: Tensor, scores: Tensor, thresholds: Tensor) -> Tensor:
-    """Return the bin of each score, counting the boundaries that it lies above.
-
-    Args:
-        logits: ``[N, U]``; above 0 is a positive decision.
-        scores: ``[N, U]`` float32 in [0, 1]. NaN counts as lowest.
-        thresholds: ``[T, U]`` float32, padded with a value that no score exceeds.
-
-    Returns:
-        The bins ``[N, U]``, counted from 1, whole numbers in float32.
-    """
-    above = torch.empty_like(scores)
-    # the least number lifts a score of 0, and it alone, into the first bin
-    least = scores.new_full((), torch.finfo(scores.dtype).tiny)
-    bins = torch.add(least, scores, alpha=GRID).ceil_().nan_to_num_(1.0)
-    bins += torch.gt(logits, 0.0, out=above)
-    for threshold in thresholds.unbind():
-        bins += torch.gt(scores, threshold, out=above)
-    return bins
-
-
-def label_kinds(labels: Tensor) -> Tensor:
-    """Return 0 for label 0, 2 for label 1, and 1 for a soft label in between.
-
-    >>> label_kinds(torch.tensor([0.0, 0.3, 1.0]))
-    tensor([0., 1., 2.])
-    """
-    # a product with the next number after 1 is above 1 for the label 1 alone
-    return (labels * (1 + torch.finfo(labels.dtype).eps)).ceil_()
 
 
 def counts_above(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,7 +116,7 @@ def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:
 
 
 def precision_recall_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:
-    """Return the area under the precision-recall curve, interpolated as the originals do.
+    """Return the area under the precision-recall curve, interpolated as tf.estimator does.
 
     Between two thresholds the true positives grow linearly with the predicted positives, and the
     precision is integrated exactly (Davis & Goadrich, 2006). Arguments as in `roc_auc`.

@@ -1,10 +1,6 @@
-"""What users may pass where a tensor is due, and the checks of its shape and type.
+"""What users may pass where a tensor is due, and how it becomes one."""
 
-Every check names who refuses, which argument, what came and what is allowed. Shapes are never
-broadcast here.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -12,10 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.errors import preview, shape, unexpected
-
-SAME_BATCH = "Labels and logits must come from the same batch."
-SWAPPED = "Labels come first in loss, logits in update_metrics: the two may be swapped."
+from torch_heads.functional.errors import preview, unexpected
 
 
 def is_text(values: Any) -> bool:
@@ -108,52 +101,6 @@ def to_tensor(who: str, argument: str, values: Any, device: torch.device | None 
         return torch.tensor(array, dtype=torch.get_default_dtype(), device=device)
     # a copy: the caller's array may be read-only, reversed, or of the other byte order
     return torch.tensor(array.astype(array.dtype.newbyteorder("=")), device=device)
-
-
-def check_logits(who: str, given: Any, width: int) -> Tensor:
-    """Return logits ``[D*, width]`` in at least float32.
-
-    Raises:
-        ValueError: if they are not floating, of rank below 2, or of another last size.
-    """
-    logits = to_tensor(who, "logits", given)
-    if not logits.is_floating_point():
-        raise ValueError(unexpected(who, "logits", "to be floating", logits.dtype, SWAPPED))
-    if logits.dim() < 2 or logits.shape[-1] != width:
-        raise ValueError(
-            unexpected(
-                who,
-                "logits",
-                f"of shape [D0, ..., DN, {width}]",
-                list(logits.shape),
-                f"logits_dimension is {width}.",
-            )
-        )
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-
-
-def check_columns(
-    who: str, argument: str, values: Tensor, leading: Sequence[int], width: int
-) -> Tensor:
-    """Return values of shape ``[D*, width]``; ``[D*]`` is allowed where the width is 1.
-
-    Raises:
-        ValueError: if the shape is another one.
-    """
-    full = (*leading, width)
-    if values.shape == full:
-        return values
-    if width == 1 and values.shape == tuple(leading):
-        return values.unsqueeze(-1)
-    allowed = shape(leading, full) if width == 1 else shape(full)
-    raise ValueError(
-        unexpected(who, argument, f"of shape {allowed}", list(values.shape), SAME_BATCH)
-    )
-
-
-def blank(values: Tensor, keep: Tensor | None) -> Tensor:
-    """Return 0 where ``keep`` is False, whatever stands there; all values where it is None."""
-    return values if keep is None else torch.where(keep, values, torch.zeros_like(values))
 
 
 def sum_scalars(who: str, losses: Any) -> Tensor | float:

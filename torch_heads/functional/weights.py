@@ -1,5 +1,7 @@
 """Example weights: given directly, or found in the features."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,52 +14,48 @@ WeightColumn = str | Callable[[Mapping[str, Any]], Any] | None
 
 
 def find_weights(
-    who: str,
-    column: WeightColumn,
-    features: Mapping[str, Any] | None,
-    weights: Any,
-    logits: Tensor,
-    per_logit: bool = False,
-) -> Tensor | None:
-    """Return the weights given, or those of the column, checked; None for none.
+    who: str, column: WeightColumn, features: Mapping[str, Any] | None, logits: Tensor, columns: int
+) -> Tensor:
+    """Return the weights that a ``weight_column`` finds in the features, checked.
 
     Raises:
-        ValueError: if both are given, the column is not among the features, or the shape is not
-            what `check_weights` allows.
+        ValueError: if the column is not among the features, or the shape is not what
+            `check_weights` allows.
     """
-    if weights is not None:
-        if column is not None:
-            expected = f"or the weight_column {column!r} alone"
-            raise ValueError(unexpected(who, "weights", expected, "both"))
-        return check_weights(who, "weights", weights, logits, per_logit)
-    if column is None:
-        return None
-    if callable(column):
-        found = column({} if features is None else features)
-        return check_weights(who, "weight_column(features)", found, logits, per_logit)
+    if column is None or callable(column):
+        found = None if column is None else column({} if features is None else features)
+        return check_weights(who, "weight_column(features)", found, logits, columns)
     if not isinstance(features, Mapping) or column not in features:
         given = preview(features, 20) if isinstance(features, Mapping) else repr(features)
         expected = f"with the weight_column {column!r}"
         raise ValueError(unexpected(who, "features", expected, given))
-    found = features[column]
-    found = to_tensor(who, f"features[{column!r}]", found, logits.device)
+    argument = f"features[{column!r}]"
+    found = to_tensor(who, argument, features[column], logits.device)
     if found.ndim == 1:
-        found = found[:, None]  # the originals' rule; it matters only for logits of rank 3 and more
-    return check_weights(who, f"features[{column!r}]", found, logits, per_logit)
+        found = found[:, None]  # tf.estimator's rule; it matters only for logits of rank 3 and more
+    return check_weights(who, argument, found, logits, columns)
 
 
-def check_weights(who: str, argument: str, values: Any, logits: Tensor, per_logit: bool) -> Tensor:
-    """Return weights ``[D*, 1]``, or ``[D*, L]`` where a weight per logit is allowed.
+def check_weights(who: str, argument: str, values: Any, logits: Tensor, columns: int) -> Tensor:
+    """Return weights ``[D*, 1]``, or ``[D*, columns]`` where there are several.
+
+    Args:
+        who: whose weights.
+        argument: what they are called.
+        values: the weights.
+        logits: ``[D*, C]``, for the batch shape, the device and the dtype.
+        columns: how many label columns may have weights of their own; 1 for none.
 
     Raises:
         ValueError: if they are not real numbers or of another shape.
     """
     weights = to_tensor(who, argument, values, logits.device)
-    leading, full = logits.shape[:-1], logits.shape
+    leading = logits.shape[:-1]
+    per_column = (*leading, columns)
     if weights.shape == leading:
         weights = weights.unsqueeze(-1)
-    elif weights.shape != (*leading, 1) and not (per_logit and weights.shape == full):
-        allowed = [leading, (*leading, 1), *([full] if per_logit and full[-1] > 1 else [])]
+    elif weights.shape != (*leading, 1) and weights.shape != per_column:
+        allowed = [leading, (*leading, 1), *([per_column] if columns > 1 else [])]
         raise ValueError(
             unexpected(who, argument, f"of shape {shape(*allowed)}", list(weights.shape))
         )

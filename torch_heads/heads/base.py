@@ -1,86 +1,52 @@
-"""The abstract head: what every head does, derived from the few things that a head declares."""
+"""The abstract head: what every head does, derived from its computation."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torch_heads.functional.errors import unexpected
+from torch_heads.computation.inputs import Features, Inputs
+from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.tensors import sum_scalars, to_tensor
-from torch_heads.heads.evaluated import Evaluated, Features, Labels
-from torch_heads.heads.spec import EstimatorSpec, ExportOutput, ModeKeys, make_train_op
+from torch_heads.functional.tensors import sum_scalars
+from torch_heads.heads.evaluated import Labels
+from torch_heads.heads.spec import Specified
 
 
-class Head(Evaluated):
+class Head(Specified):
     """The top of a model for one target, or for several.
 
     A head knows how logits become predictions, what the loss is, which metrics to keep, and what
-    a server should answer. See `BinaryClassHead` and its siblings for single targets, `MultiHead`
-    for several.
+    a server should answer. See `BinaryClassHead` and its siblings for single targets, `TensorHead`
+    for one of your own, `MultiHead` for several.
     """
 
-    # What a head declares.
-
     @property
-    @abstractmethod
     def logits_dimension(self) -> int:
         """The size of the logits' last axis."""
+        return self.computation.logits_dimension
 
     @property
-    @abstractmethod
     def labels_dimension(self) -> int:
         """The number of label columns: how wide the labels are as one dense tensor."""
+        return sum(target.columns for target in self.computation.targets)
 
     @property
-    @abstractmethod
     def loss_reduction(self) -> Reduction:
-        """How the losses of a batch become one."""
+        """How the losses of a batch become one.
 
-    @property
-    def composes(self) -> bool:
-        """Whether this is a head of several targets."""
-        return False
-
-    @property
-    def takes_names(self) -> bool:
-        """Whether labels are class names, so that they cannot be stacked with other heads'."""
-        return False
-
-    @property
-    def may_miss(self) -> bool:
-        """Whether labels may be missing, so that a batch may lack them altogether."""
-        return False
-
-    @abstractmethod
-    def combine(self, losses: Sequence[Tensor]) -> Tensor:
-        """Return the scalar loss from the losses of each block."""
-
-    @abstractmethod
-    def tensor_predictions(self, logits: Any) -> dict[Any, Any]:
-        """Return the predictions that are tensors, by key; nested for heads with children."""
-
-    @abstractmethod
-    def predictions(self, logits: Any, keys: Sequence[Any] | None = None) -> dict[Any, Any]:
-        """Return predictions by key."""
-
-    @abstractmethod
-    def all_prediction_keys(self) -> list[Any]:
-        """Return every key that `predictions` takes."""
-
-    def served_features(self, features: Features | None) -> dict[Any, Any]:
-        """Return the features that stand among the predictions of a server, by prediction key."""
-        return {}
-
-    @abstractmethod
-    def export_outputs(self, predictions: Mapping[Any, Any]) -> dict[str, ExportOutput]:
-        """Return what a server answers, by signature name, from all predictions."""
-
-    # What follows from it.
+        Raises:
+            ValueError: if the heads of a `MultiHead` differ. The loss is defined all the same.
+        """
+        kinds = list(dict.fromkeys(target.reduction for target in self.computation.targets))
+        if len(kinds) > 1:
+            given = preview(str(kind) for kind in kinds)
+            raise ValueError(unexpected(self.title, "one loss_reduction", "of all heads", given))
+        return kinds[0]
 
     def loss(
         self,
@@ -102,7 +68,9 @@ class Head(Evaluated):
             features: where the head's ``weight_column`` is looked up.
             mode: taken for compatibility; the loss is the same in every mode.
             regularization_losses: scalars that are added after the reduction.
-            weights: per example, ``[D*]`` or ``[D*, 1]``, instead of a ``weight_column``.
+            weights: per example, ``[D*]`` or ``[D*, 1]``, or per label column,
+                ``[D*, labels_dimension]``, instead of a ``weight_column``; of a `MultiHead`, a
+                dict of these by head name.
             divisors: of a larger batch of which this is a part: the sum of what `divisors` returns
                 for each part. The losses of the parts then add up to the loss of the whole.
 
@@ -111,11 +79,13 @@ class Head(Evaluated):
             TypeError: if ``regularization_losses`` are not a list, or the ``weights`` of a
                 `MultiHead` not a dict.
         """
-        regularization = sum_scalars(self.title, regularization_losses)
-        parts = None if divisors is None else self.by_block(divisors)
-        measured = self.measure(labels, logits, features, weights, divisors=parts)
-        loss = self.combine([one.losses for one in measured])
-        return loss if regularization_losses is None else loss + regularization
+        added = None
+        if regularization_losses is not None:
+            added = sum_scalars(self.title, regularization_losses)
+        inputs = Inputs(labels, logits, features, weights)
+        computation = self.computation
+        loss = computation.total_loss(computation.measure(inputs, divisors=divisors).losses)
+        return loss if added is None else loss + added
 
     @torch.no_grad()
     def divisors(
@@ -127,7 +97,8 @@ class Head(Evaluated):
         micro-batches, whose labels are missing unevenly add these up, and give the sum to `loss`.
 
         Returns:
-            ``[H]``, in the order of computation; 1 where losses are summed, which ignore it.
+            ``[T]``, one per target in the order of the heads; 1 where losses are summed, which
+            ignore it.
 
         >>> from torch_heads import BinaryClassHead
         >>> head = BinaryClassHead(missing_label=-1)
@@ -139,79 +110,129 @@ class Head(Evaluated):
         >>> sum(head.loss(*part, divisors=divisors) for part in parts) - head.loss(labels, logits)
         tensor(0.)
         """
-        batches = self.encode(labels, logits, features, weights)
-        blocks = zip(self.blocks(), batches, strict=True)
-        return torch.cat([block.divisors(batch) for block, batch in blocks])
+        return self.computation.divisors(Inputs(labels, logits, features, weights))
 
-    def by_block(self, divisors: Any) -> list[Tensor]:
-        """Return what `divisors` returned, or anything else ``[H]``, split by block.
-
-        Raises:
-            ValueError: if it is of another shape.
-        """
-        sizes = [len(block.heads) for block in self.blocks()]
-        values = to_tensor(self.title, "divisors", divisors)
-        if values.shape != (sum(sizes),):
-            expected = f"of shape {[sum(sizes)]}"
-            raise ValueError(unexpected(self.title, "divisors", expected, list(values.shape)))
-        return list(torch.split(values, sizes))
-
-    def forward(self, logits: Tensor) -> dict[str, Tensor]:
+    def forward(self, logits: Any, keys: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the predictions that are tensors, in a flat dict, so that a model can be served.
 
-        Keys are the prediction keys, ``head/key`` under a `MultiHead`.
-        """
-        return _flatten(self.tensor_predictions(logits))
-
-    def create_estimator_spec(
-        self,
-        features: Features | None,
-        mode: str,
-        logits: Any,
-        labels: Labels = None,
-        optimizer: torch.optim.Optimizer | None = None,
-        trainable_variables: Sequence[Tensor] | None = None,
-        train_op_fn: Callable[[Tensor], Any] | None = None,
-        update_ops: Iterable[Callable[[], Any]] | None = None,
-        regularization_losses: Sequence[Any] | None = None,
-    ) -> EstimatorSpec:
-        """Return what an estimator needs for one batch in one mode.
-
-        In PREDICT, that is all predictions, strings too, and the export outputs; in EVAL, the
-        loss and a collection that has seen the batch; in TRAIN, the loss and a ``train_op``, which
-        with an ``optimizer`` is a callable: it clears the gradients, runs the backward pass (only
-        into ``trainable_variables`` where given), calls the ``update_ops``, steps, and returns the
-        loss. With ``train_op_fn`` it is what ``train_op_fn(loss)`` returns, and the ``update_ops``
-        are called right after that.
+        Args:
+            logits: as for `loss`.
+            keys: which ones; by default all. They are the prediction keys, ``head/key`` under a
+                `MultiHead`; ``key`` alone asks every head that has it.
 
         Raises:
-            ValueError: for an unknown mode, and in TRAIN unless exactly one of ``optimizer`` and
-                ``train_op_fn`` is given; and as `loss` does.
-            TypeError: if what is to be called cannot be; and as `loss` does.
+            ValueError: if no head has a key.
         """
-        parsed = ModeKeys.parse(self.title, mode)
-        if parsed is ModeKeys.PREDICT:
-            predictions = self.predictions(logits, self.all_prediction_keys())
-            exports = self.export_outputs(predictions)
-            predictions = {**predictions, **self.served_features(features)}
-            return EstimatorSpec(parsed, predictions, export_outputs=exports)
-        predictions = self.predictions(logits)
-        loss = self.loss(labels, logits, features, mode, regularization_losses)
-        if parsed is ModeKeys.EVAL:
-            metrics = self.metrics(regularization_losses)
-            self.update_metrics(metrics, features, logits, labels, regularization_losses)
-            return EstimatorSpec(parsed, predictions, loss, eval_metric_ops=metrics)
-        train_op = make_train_op(
-            self.title, loss, optimizer, trainable_variables, train_op_fn, update_ops
+        computation = self.computation
+        wanted = [list(target.predicted) for target in computation.targets]
+        if keys is not None:
+            wanted = self._wanted(keys, wanted, lambda path, key: "/".join((*path, key)))
+        predicted = computation.predict(logits, wanted)
+        return {
+            "/".join((*path, key)): value
+            for path, own in zip(computation.paths, predicted, strict=True)
+            for key, value in own.items()
+        }
+
+    def predictions(self, logits: Any, keys: Sequence[Any] | None = None) -> dict[Any, Any]:
+        """Return predictions by key, ``(head, key)`` under a `MultiHead`.
+
+        Args:
+            logits: ``[D0, ..., DN, logits_dimension]``.
+            keys: which ones; by default all tensors, and of a head with a ``label_vocabulary``
+                also the class names, which are NumPy arrays of strings. Under a `MultiHead`, a
+                plain key asks every head that has it.
+
+        Raises:
+            ValueError: if no head has a key.
+        """
+        computation = self.computation
+        known = [[*target.predicted, *target.string_keys] for target in computation.targets]
+        wanted = [
+            own if target.label_vocabulary else [*target.predicted]
+            for target, own in zip(computation.targets, known, strict=True)
+        ]
+        if keys:
+            wanted = self._wanted(keys, known, _nested)
+        asked = []
+        for target, own in zip(computation.targets, wanted, strict=True):
+            strings = any(key in target.string_keys for key in own)
+            asked.append([*target.predicted] if strings else own)
+        found: dict[Any, Any] = {}
+        each = zip(
+            computation.targets,
+            computation.paths,
+            wanted,
+            computation.predict(logits, asked),
+            strict=True,
         )
-        return EstimatorSpec(parsed, predictions, loss, train_op)
+        for target, path, own, predicted in each:
+            values: dict[str, Any] = {**predicted}
+            if not predicted.keys() >= set(own):
+                values |= target.predict_strings(predicted)
+            found |= {_nested(path, key): values[key] for key in own}
+        return found
+
+    def all_prediction_keys(self) -> list[Any]:
+        """Return every key that `predictions` takes."""
+        return [
+            _nested(path, key)
+            for target, path in zip(self.computation.targets, self.computation.paths, strict=True)
+            for key in [*target.predicted, *target.string_keys]
+        ]
+
+    @abstractmethod
+    def to_logits(self, predictions: Any) -> Tensor:
+        """Return logits of which these are the predictions: the inverse of `predictions`.
+
+        So an average of several models' probabilities can be evaluated as their logits are.
+
+        Args:
+            predictions: as `forward` or `predictions` return them; what tells the mean is enough.
+
+        Raises:
+            ValueError: if the mean is not among them.
+            TypeError: if the mean does not tell the logits.
+        """
+
+    def _wanted(
+        self,
+        keys: Any,
+        known: Sequence[Sequence[str]],
+        name: Callable[[tuple[str, ...], str], Any],
+    ) -> list[list[str]]:
+        """Return which keys are asked for of each target, by name or by the plain key."""
+        if isinstance(keys, str):
+            raise ValueError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
+        owners: dict[Any, list[tuple[int, str]]] = {}
+        for i, (path, own) in enumerate(zip(self.computation.paths, known, strict=True)):
+            for key in own:
+                owners.setdefault(key, []).append((i, key))
+                if path:
+                    owners[name(path, key)] = [(i, key)]
+        wanted: list[list[str]] = [[] for _ in known]
+        for asked in keys:
+            if asked not in owners:
+                every = [
+                    name(path, key)
+                    for path, own in zip(self.computation.paths, known, strict=True)
+                    for key in own
+                ]
+                allowed = preview(every, 20)
+                raise ValueError(
+                    unexpected(self.title, "prediction keys", f"among {allowed}", repr(asked))
+                )
+            for i, key in owners[asked]:
+                wanted[i].append(key)
+        return wanted
 
 
-def _flatten(nested: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
-    flat: dict[str, Tensor] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}/")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _nested(path: Sequence[str], key: Any) -> Any:
+    """Return a prediction key below the names that lead to its head.
+
+    >>> _nested(("outer", "inner"), "logits")
+    ('outer', ('inner', 'logits'))
+    """
+    for name in reversed(path):
+        key = name, key
+    return key

@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.families import Bernoulli
-from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import check_columns
+from torch_heads.computation.custom import LossFn
+from torch_heads.families.bernoulli import Bernoulli
+from torch_heads.families.family import Statistic
+from torch_heads.functional.arguments import MissingLabel
+from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import MissingLabel, check_thresholds
 from torch_heads.heads.class_head import ClassHead
-from torch_heads.heads.custom import LossFn
 from torch_heads.heads.evaluated import Labels
-from torch_heads.heads.spec import (
-    ClassificationOutput,
-    ExportOutput,
-    PredictOutput,
-    RegressionOutput,
-)
+from torch_heads.heads.spec import ExportOutput, RegressionOutput
 from torch_heads.metrics.readings import (
     AUC,
     Accuracy,
@@ -70,10 +64,9 @@ class BinaryClassHead(ClassHead):
     tensor(20.5000)
     """
 
-    family = Bernoulli()
     pos_weight: Tensor | None
-    tensor_keys = ("logits", "logistic", "probabilities", "class_ids", "all_class_ids")
     string_keys = ("classes", "all_classes")
+    _regularized_after = "auc_precision_recall"
 
     def __init__(
         self,
@@ -88,43 +81,36 @@ class BinaryClassHead(ClassHead):
         pos_weight: float | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(name)
-        self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
-        self.configure_balance(pos_weight=pos_weight, label_smoothing=label_smoothing)
-        self.thresholds = check_thresholds(self.title, thresholds)
-        self.bins = ScoreBins(tuple(sorted(self.thresholds)))
+        super().__init__(
+            Bernoulli(),
+            weight_column=weight_column,
+            thresholds=thresholds,
+            label_vocabulary=label_vocabulary,
+            loss_reduction=loss_reduction,
+            loss_fn=loss_fn,
+            name=name,
+            missing_label=missing_label,
+            pos_weight=pos_weight,
+            label_smoothing=label_smoothing,
+        )
 
     @property
-    def logits_dimension(self) -> int:
-        """One logit, of class 1."""
-        return 1
+    def predicted(self) -> Mapping[str, Statistic]:
+        """What is predicted, by key."""
+        return {
+            "logits": Bernoulli.logits,
+            "logistic": Bernoulli.mean,
+            "probabilities": Bernoulli.class_probabilities,
+            "class_ids": Bernoulli.class_ids,
+            "all_class_ids": Bernoulli.all_class_ids,
+        }
 
-    @property
-    def labels_dimension(self) -> int:
-        """One label."""
-        return 1
-
-    @property
-    def number_of_classes(self) -> int:
-        """Two classes."""
-        return 2
-
-    def label_columns(
+    def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels ``[D*, 1]``, class names as ids."""
         labels = self.numbers(labels, device, mask)
         return check_columns(self.title, "labels", labels, leading, 1)
-
-    @property
-    def takes_names(self) -> bool:
-        """Whether labels are class names."""
-        return self.label_vocabulary is not None
-
-    @property
-    def regularized_after(self) -> str:
-        """The metric key after which the regularization loss stands."""
-        return "auc_precision_recall"
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""
@@ -139,33 +125,17 @@ class BinaryClassHead(ClassHead):
         yield "auc_precision_recall", AUCPrecisionRecall()
         yield from threshold_readings(self.thresholds)
 
-    def tensor_predictions(self, logits: Tensor) -> dict[str, Tensor]:
-        """Return the predictions that are tensors, by key."""
-        logits = self.check_logits(logits)
-        ids = torch.arange(2, device=logits.device).expand(*logits.shape[:-1], 2)
-        return {
-            "logits": logits,
-            "logistic": torch.sigmoid(logits),
-            "probabilities": torch.sigmoid(torch.cat([-logits, logits], dim=-1)),
-            "class_ids": (logits > 0).to(torch.int64),
-            "all_class_ids": ids,
-        }
-
-    def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the class of each row, and all classes."""
-        names = np.array(self.class_names())
-        ids = (logits > 0).to(torch.int64).cpu().numpy()
-        return {
-            "classes": names[ids],
-            "all_classes": np.broadcast_to(names, (*logits.shape[:-1], 2)),
-        }
+    def to_logits(self, predictions: Any) -> Tensor:
+        """Return the log odds of ``logistic``, or of the last of two ``probabilities``."""
+        if isinstance(predictions, Mapping) and "logistic" not in predictions:
+            both = predictions.get("probabilities")
+            predictions = predictions if both is None else {"logistic": both[..., 1:]}
+        return super().to_logits(predictions)
 
     def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
         """Return the classification, the probability as a regression, and all predictions."""
-        classes = ClassificationOutput(predictions["probabilities"], predictions["all_classes"])
-        return {
-            "serving_default": classes,
-            "classification": classes,
-            "regression": RegressionOutput(predictions["logistic"]),
-            "predict": PredictOutput(predictions),
-        }
+        outputs = super().export_outputs(predictions)
+        return outputs | {"regression": RegressionOutput(predictions["logistic"])}
+
+    def _number_of_names(self) -> int:
+        return 2

@@ -2,147 +2,123 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import inspect
+import weakref
+from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from torch_heads.functional.constants import Constants
+from torch_heads.computation.computation import Computation
+from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import sum_scalars
-from torch_heads.heads.batch import Batch
-from torch_heads.heads.block import Block, Measured
-from torch_heads.metrics.bound import Bound
-from torch_heads.metrics.collection import Layout, ReadingCollection
-from torch_heads.metrics.readings import CallMean
-from torch_heads.metrics.tally import CallTally
-
-CALLS, REGULARIZATION = "calls", "regularization"
-
-ABSENT: Any = object()  # the labels of a head that a batch has none for
-
-
-class Stacked(NamedTuple):
-    """Label columns out of a tensor of many heads' labels, which has one dtype for all."""
-
-    columns: Tensor
-
+from torch_heads.metrics.bound import BoundReading, Place
+from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, ReadingCollection
+from torch_heads.metrics.readings import BatchMean
+from torch_heads.metrics.tally import BatchMeanTally
 
 Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
-Features = Mapping[str, Any]
 
 
-class Evaluated(Constants, ABC):
-    """A module that measures batches by blocks, and keeps the tallies of what it measured."""
+class Finished(ABCMeta):
+    """Lets a head make its computation when its constructor has ended, and not before."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return a new head, with its computation."""
+        head = super().__call__(*args, **kwargs)
+        head.computation = head._make_computation()
+        return head
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's arguments, which ``__call__`` would hide."""
+        _, *others = inspect.signature(cls.__dict__["__init__"]).parameters.values()
+        return inspect.Signature(others)
+
+
+class Evaluated(nn.Module, ABC, metaclass=Finished):
+    """A module with a computation, and the tallies of what it measured."""
+
+    computation: Computation
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__()
-        kind = type(self).__name__
-        if name is not None and not isinstance(name, str):
-            raise TypeError(unexpected(kind, "name", "as a string", type(name).__name__))
-        self._name = name
         #: The head's class and name, as errors say it.
-        self.title = f"{kind} {name!r}" if name else kind
+        self.title = head_title(type(self), name)
+        self._name = name
         self._layout: Layout | None = None
-        self._composed = False  # inside another head, which wraps the collection of both
+        self._parent: Any = None  # a weak reference to the head of which this one is a part
+
+    @abstractmethod
+    def _make_computation(self) -> Computation:
+        """Return what this head computes; called once, when its constructor has ended."""
 
     @property
     def name(self) -> str | None:
         """The head's name: the suffix of its metric keys, its key in a `MultiHead`."""
         return self._name
 
-    @property
-    def regularized_after(self) -> str | None:
-        """The metric key after which the regularization loss stands; None for the beginning."""
-        return None
-
-    @abstractmethod
-    def blocks(self) -> Sequence[Block]:
-        """Return the blocks that compute this head's losses and observations."""
-
-    @abstractmethod
-    def encode(
-        self,
-        labels: Labels,
-        logits: Any,
-        features: Features | None = None,
-        weights: Any = None,
-        mask: Tensor | None = None,
-    ) -> Sequence[Batch]:
-        """Return one checked batch per block; ``mask`` ``[D*]`` is False where a row is padding.
-
-        Raises:
-            ValueError: if the batch is not what this head takes.
-        """
-
-    @abstractmethod
-    def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
-        """Return the metrics by key, bound to the tallies of each block, given by name."""
-
-    def call_keys(self) -> list[tuple[str, bool]]:
-        """Return the keys of what is averaged over update calls, and whether some may not count."""
-        return []
-
-    def call_values(self, measured: Sequence[Measured]) -> list[Measured]:
-        """Return what `call_keys` names, and which of them count, from what blocks measured."""
-        return []
-
-    def measure(
-        self,
-        labels: Labels,
-        logits: Any,
-        features: Features | None,
-        weights: Any,
-        observe: bool = False,
-        divisors: Sequence[Tensor | None] | None = None,
-    ) -> list[Measured]:
-        """Return the losses of each block and, if asked, what its tally takes from the batch.
-
-        ``divisors`` are the blocks', if not those of the batch.
-        """
-        batches = self.encode(labels, logits, features, weights)
-        given = divisors or [None] * len(batches)
-        return [
-            block.measure(batch, observe, own)
-            for block, batch, own in zip(self.blocks(), batches, given, strict=True)
-        ]
-
     def metrics(self, regularization_losses: Sequence[Any] | None = None) -> ReadingCollection:
         """Return a new metric collection, empty; with the regularization's where that is given."""
-        blocks = self.blocks()
-        names: list[str] = []
-        for block in blocks:
-            family = type(block.heads[0].family).__name__.lower()
-            names.append(family if family not in names else f"{family}_{len(names)}")
-        tallies: dict[str, Any] = {
-            name: block.tally() for name, block in zip(names, blocks, strict=True)
-        }
-        readings: dict[str, Bound] = {}
-        keys = self.call_keys()
-        if keys:
-            tallies[CALLS] = CallTally(len(keys))
+        computation = self.computation
+        tallies: dict[str, Any] = {}
+        places: dict[int, Place] = {}
+        for group in computation.groups:
+            family = type(group.family).__name__.lower()
+            count = len([name for name in tallies if name.split("_")[0] == family])
+            name = f"{family}_{len(tallies)}" if count else family
+            tallies[name] = group.tally()
+            for target, columns in zip(group.targets, group.columns, strict=True):
+                places[id(target)] = Place(
+                    name, columns, target.family, target.counts, target.bins, target.may_miss
+                )
+        readings: dict[str, BoundReading] = {}
+        means = computation.batch_mean_keys()
+        if means:
+            tallies[BATCHES] = BatchMeanTally(len(means))
             readings |= {
-                key: _call_mean(CALLS, i, may_miss) for i, (key, may_miss) in enumerate(keys)
+                key: _batch_mean(BATCHES, i, may_miss) for i, (key, may_miss) in enumerate(means)
             }
-        readings |= self.bound_readings(names)
+        names: dict[str, list[str]] = {}
+        for target, path in zip(computation.targets, computation.paths, strict=True):
+            place = places[id(target)]
+            own = {
+                suffixed(key, target.name): BoundReading(reading, place)
+                for key, reading in target.readings.items()
+            }
+            readings |= own
+            for name in dict.fromkeys([*path, target.name or ""]):
+                names.setdefault(name, []).extend(own)
         if self._layout is None:
             shapes = tuple(tuple(tally.sums.shape) for tally in tallies.values())
             self._layout = (tuple(readings), shapes)
         if regularization_losses is not None:
             sum_scalars(self.title, regularization_losses)
-            tallies[REGULARIZATION] = CallTally(1)
-            after = self.regularized_after
-            place = 0 if after is None else [*readings].index(self._suffixed(after)) + 1
-            own = self._suffixed("regularization_loss"), _call_mean(REGULARIZATION, 0)
-            readings = dict([*list(readings.items())[:place], own, *readings.items()])
-        return ReadingCollection(tallies, readings, self._layout)
+            tallies[REGULARIZATION] = BatchMeanTally(1)
+            key = suffixed("regularization_loss", computation.metric_name)
+            after = computation.regularized_after
+            keys = [*readings]
+            own_name = computation.metric_name
+            at = 0 if after is None else keys.index(suffixed(after, own_name)) + 1
+            items = [*readings.items()]
+            items.insert(at, (key, _batch_mean(REGULARIZATION, 0)))
+            readings = dict(items)
+        by_name = {target.name or "": places[id(target)] for target in computation.targets}
+        return ReadingCollection(tallies, readings, by_name, names, self._layout)
 
     @property
     def metric_collection(self) -> ReadingCollection:
-        """The collection that this head wraps; assign another, or a clone, to replace it."""
+        """The collection that this head wraps; assign another of its own to replace it.
+
+        That of a head inside of another is its part of the other's.
+        """
+        parent: Evaluated | None = None if self._parent is None else self._parent()
+        if parent is not None:
+            keys = self.metrics().layout[0] if self._layout is None else self._layout[0]
+            return parent.metric_collection.part(keys)
         if "metric_collection" not in self._modules:
             self._modules["metric_collection"] = self.metrics()
         return self._modules["metric_collection"]  # type: ignore[return-value]
@@ -164,7 +140,7 @@ class Evaluated(Constants, ABC):
         Args:
             eval_metrics: a collection from `metrics`, or a clone; None for `metric_collection`.
             features: as for `loss`.
-            logits: as for `loss`; here they come before the labels, as in the originals.
+            logits: as for `loss`; here they come before the labels, as in tf.estimator.
             labels: as for `loss`.
             regularization_losses: as for `loss`; `metrics` must have been given some, too.
             weights: as for `loss`.
@@ -176,37 +152,17 @@ class Evaluated(Constants, ABC):
         """
         metrics = self.metric_collection if eval_metrics is None else eval_metrics
         self._check_metrics(metrics)
-        tallies = metrics.tallies
-        if regularization_losses is not None and REGULARIZATION not in tallies:
-            raise KeyError(
-                unexpected(
-                    self.title,
-                    "eval_metrics",
-                    "that keep regularization_losses",
-                    "none of them",
-                    "Make them by head.metrics(regularization_losses=[...]).",
-                )
-            )
-        with torch.no_grad():
+        added = None
+        if regularization_losses is not None:
+            if REGULARIZATION not in metrics.tallies:
+                hint = "Make them by head.metrics(regularization_losses=[...])."
+                expected, given = "that keep regularization_losses", "none of them"
+                raise KeyError(unexpected(self.title, "eval_metrics", expected, given, hint))
             added = sum_scalars(self.title, regularization_losses)
-            measured = self.measure(labels, logits, features, weights, observe=True)
-            device = measured[0].losses.device
-            calls = self.call_values(measured)
-            for tally, one in zip(tallies.values(), measured, strict=False):
-                tally.prepare(device)
-                tally.add(one.observed)
-            if calls:
-                every = all(one.counted is None for one in calls)
-                counted = None if every else torch.cat([one.counts for one in calls])
-                tallies[CALLS].prepare(device)
-                losses = [one.losses for one in calls]
-                tallies[CALLS].add((torch.cat(losses) if calls[1:] else losses[0], counted))
-            if regularization_losses is not None:
-                # a fill, since to copy a Python number to a device would wait for it
-                zero = torch.zeros(1, dtype=torch.float64, device=device)
-                total = zero + added
-                tallies[REGULARIZATION].prepare(device)
-                tallies[REGULARIZATION].add((total, None))
+        with torch.no_grad():
+            inputs = Inputs(labels, logits, features, weights)
+            measured = self.computation.measure(inputs, observe=True)
+            self.computation.record(metrics, measured, added)
         return metrics
 
     def named_modules(
@@ -216,12 +172,9 @@ class Evaluated(Constants, ABC):
 
         Lightning looks for metrics once, maybe before the first update.
         """
-        if not self._composed:
+        if self._parent is None or self._parent() is None:
             self.metric_collection  # noqa: B018
         yield from super().named_modules(memo, prefix, remove_duplicate)
-
-    def _suffixed(self, key: str) -> str:
-        return f"{key}/{self.name}" if self.name else key
 
     def _check_metrics(self, metrics: Any) -> None:
         if not isinstance(metrics, ReadingCollection):
@@ -231,6 +184,10 @@ class Evaluated(Constants, ABC):
                 )
             )
         own = self._layout if self._layout is not None else self.metrics().layout
+        if metrics.is_part:
+            given = f"the part {preview(metrics.layout[0], 4)} of a collection"
+            hint = "Update the whole, by the head that made it."
+            raise ValueError(unexpected(self.title, "eval_metrics", "as a whole", given, hint))
         if metrics.layout is not own and metrics.layout != own:
             raise ValueError(
                 unexpected(
@@ -241,11 +198,51 @@ class Evaluated(Constants, ABC):
                 )
             )
 
+    def _adopt(self, children: Iterable[Evaluated]) -> None:
+        """Make the collections of these heads parts of this one's."""
+        for child in children:
+            child._modules.pop("metric_collection", None)
+            child._parent = weakref.ref(self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse a collection that is not of this head."""
+        if name == "metric_collection":
+            self._check_metrics(value)
+            if self._parent is not None and self._parent() is not None:
+                expected = "on the head of which this one is a part"
+                raise ValueError(unexpected(self.title, name, expected, "an assignment here"))
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the head of which this one is a part, which finds it again."""
+        return {**self.__dict__, "_parent": None}
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         if any(key.startswith(f"{prefix}metric_collection.") for key in state_dict):
             self.metric_collection  # noqa: B018  made here, so that its states find their place
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _call_mean(tally: str, row: int, may_miss: bool = False) -> Bound:
-    return Bound(CallMean(), tally, slice(row, row + 1), ScoreBins(), may_miss)
+def head_title(kind: type, name: Any) -> str:
+    """Return a head's class and name, as errors say it.
+
+    Raises:
+        TypeError: if the name is not a string.
+    """
+    if name is not None and not isinstance(name, str):
+        raise TypeError(unexpected(kind.__name__, "name", "as a string", type(name).__name__))
+    return f"{kind.__name__} {name!r}" if name else kind.__name__
+
+
+def suffixed(key: str, name: str | None) -> str:
+    """Return a metric key with the name of its head.
+
+    >>> suffixed("auc", "even")
+    'auc/even'
+    """
+    return f"{key}/{name}" if name else key
+
+
+def _batch_mean(tally: str, row: int, may_miss: bool = False) -> BoundReading:
+    place = Place(tally, slice(row, row + 1), may_miss=may_miss)
+    return BoundReading(BatchMean(), place)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch_heads.functional.families import Bernoulli
+from torch_heads.families.bernoulli import Bernoulli
+from torch_heads.families.family import Counts
+from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import MissingLabel
-from torch_heads.heads.number_head import NumberHead
+from torch_heads.heads.tensor_head import TensorHead
 
 
-class LogisticRegressionHead(NumberHead):
+class LogisticRegressionHead(TensorHead):
     """A probability, by the sigmoid cross entropy; the metrics are a regression's.
 
     Shapes: logits ``[D0, ..., DN, 1]``; labels, numbers in [0, 1], the same or without the last
@@ -31,7 +32,7 @@ class LogisticRegressionHead(NumberHead):
     tensor(0.3778)
     """
 
-    family = Bernoulli()
+    _counts = Counts.NUMBERS
 
     def __init__(
         self,
@@ -41,5 +42,10 @@ class LogisticRegressionHead(NumberHead):
         *,
         missing_label: MissingLabel = None,
     ) -> None:
-        super().__init__(name)
-        self.configure(weight_column, loss_reduction, missing_label=missing_label)
+        super().__init__(
+            Bernoulli(),
+            weight_column=weight_column,
+            loss_reduction=loss_reduction,
+            name=name,
+            missing_label=missing_label,
+        )

@@ -9,16 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_heads.computation.computation import Computation
+from torch_heads.computation.fused import Fused
+from torch_heads.computation.inputs import Features, Inputs
+from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.reductions import Reduction
 from torch_heads.heads.base import Head
-from torch_heads.heads.batch import Batch
-from torch_heads.heads.block import Block, Measured
-from torch_heads.heads.evaluated import ABSENT, Features, Labels, Stacked
-from torch_heads.heads.named import NamedInputs, check_factors, check_heads
-from torch_heads.heads.parts import Part, make_parts
+from torch_heads.heads.children import FIXED, FixedHeads, check_head_weights, check_heads
+from torch_heads.heads.evaluated import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput
-from torch_heads.metrics.bound import Bound
 
 
 class MultiHead(Head):
@@ -37,8 +36,10 @@ class MultiHead(Head):
     which a small last batch counts as a full one.
 
     Args:
-        heads: heads with names that differ; they are child modules, ``multi_head["name"]``.
-        head_weights: one factor per head; by default 1.
+        heads: heads with names that differ; they are child modules, ``multi_head["name"]``. They
+            are fixed: to replace one, make another `MultiHead`.
+        head_weights: one factor per head; by default 1. They may be assigned later, also as a
+            ``nn.Parameter``.
 
     Raises:
         ValueError: if there is no head, a name is missing or used twice, two heads share a metric
@@ -52,36 +53,38 @@ class MultiHead(Head):
     {'even': tensor(20.5000), 'ink': tensor(2.)}
     """
 
-    head_weights: Tensor | None
-    order: Tensor | None
+    computation: Fused
 
     def __init__(self, heads: Iterable[Head], head_weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        self._children = tuple(check_heads(self.title, heads))
-        self.heads = nn.ModuleList(self._children)
-        for head in self._children:
-            head._composed = True
-        self.names = [head.name or "" for head in self._children]
+        children = check_heads(self.title, heads)
+        self.names = [head.name or "" for head in children]
         self.title = f"{self.title} {preview(self.names, 4)}"
+        self.heads = FixedHeads(self.title, children)
         self._positions = {name: i for i, name in enumerate(self.names)}
-        self._inputs = NamedInputs(self.title, self._children)
-        factors = check_factors(self.title, head_weights, len(self.names))
-        self.constant("head_weights", factors)
-        self._parts = tuple(make_parts(self._children))
-        self.parts = nn.ModuleList(self._parts)
-        order = [i for part in self._parts for i in part.positions]
-        inverse = torch.tensor(order).argsort() if order != sorted(order) else None
-        self.constant("order", inverse)
-        bound = self._bound([""] * len(self.blocks()))
-        keys = {
-            "metric": (key for each in bound for key in each),
-            "prediction": map(_joined, self.all_prediction_keys()),
-        }
-        for kind, own in keys.items():
+        self._factors: Constants | None = None
+        self.head_weights = head_weights  # type: ignore[misc,assignment]
+        self._adopt(children)
+
+    def _make_computation(self) -> Computation:
+        children = [self[name].computation for name in self.names]
+        computation = Fused(
+            self.title, self.names, children, self._factors_on if self._has_factors else None
+        )
+        keys: list[str] = []
+        for target in computation.targets:
+            keys += [f"{key}/{target.name}" for key in target.readings]
+        predicted = [
+            "/".join((*path, key))
+            for path, target in zip(computation.paths, computation.targets, strict=True)
+            for key in [*target.predicted, *target.string_keys]
+        ]
+        for kind, own in {"metric": keys, "prediction": predicted}.items():
             for key, times in Counter(own).items():
                 if times > 1:
                     expected = f"with different {kind} keys"
                     raise ValueError(unexpected(self.title, "heads", expected, f"{key!r} twice"))
+        return computation
 
     def __getitem__(self, name: str) -> Head:
         """Return the head of that name.
@@ -93,7 +96,7 @@ class MultiHead(Head):
             raise KeyError(
                 unexpected(self.title, "a head", f"among {preview(self.names)}", repr(name))
             )
-        return self._children[self._positions[name]]
+        return self.heads[self._positions[name]]  # type: ignore[return-value]
 
     def __repr__(self) -> str:
         """Return the heads by name."""
@@ -118,174 +121,88 @@ class MultiHead(Head):
         return "_".join(self.names)
 
     @property
-    def logits_dimension(self) -> int:
-        """The sum of the heads'."""
-        return sum(self._inputs.widths)
+    def slices(self) -> dict[str, slice]:
+        """The columns of each head among the logits, by name.
 
-    @property
-    def labels_dimension(self) -> int:
-        """The sum of the heads'."""
-        return self._inputs.labels_dimension
-
-    @property
-    def may_miss(self) -> bool:
-        """Whether a batch may lack labels altogether: if every head may."""
-        return all(head.may_miss for head in self._children)
-
-    @property
-    def composes(self) -> bool:
-        """Whether this is a head of several targets: yes."""
-        return True
-
-    @property
-    def takes_names(self) -> bool:
-        """Whether any head takes class names."""
-        return any(head.takes_names for head in self._children)
-
-    @property
-    def loss_reduction(self) -> Reduction:
-        """The reduction that all heads share.
-
-        Raises:
-            ValueError: if they differ. The loss is defined all the same.
+        >>> from torch_heads import BinaryClassHead, MultiClassHead
+        >>> MultiHead([MultiClassHead(3, name="digit"), BinaryClassHead(name="even")]).slices
+        {'digit': slice(0, 3, None), 'even': slice(3, 4, None)}
         """
-        kinds = list(dict.fromkeys(head.loss_reduction for head in self._children))
-        if len(kinds) > 1:
-            given = preview(str(kind) for kind in kinds)
-            raise ValueError(unexpected(self.title, "one loss_reduction", "of all heads", given))
-        return kinds[0]
+        return dict(zip(self.names, self.computation.logits, strict=True))
+
+    @property
+    def head_weights(self) -> Tensor | None:
+        """The factor of each head's loss, ``[H]``; None for 1. Others may be assigned."""
+        return self._factors_on(torch.device("cpu")) if self._has_factors else None
+
+    @property
+    def _has_factors(self) -> bool:
+        return self._factors is not None or "head_weights" in self._parameters
+
+    def _factors_on(self, device: torch.device) -> Tensor:
+        learned = self._parameters.get("head_weights")
+        if learned is not None:
+            return learned
+        assert self._factors is not None
+        return self._factors.on(device)["weights"]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check new ``head_weights``; refuse other heads."""
+        if name == "heads" and "heads" in self._modules:
+            expected, given = "as they were when it was made", "an assignment"
+            raise TypeError(unexpected(self.title, name, expected, given, FIXED))
+        if name != "head_weights":
+            super().__setattr__(name, value)
+            return
+        weights = check_head_weights(self.title, value, len(self.names))
+        self._parameters.pop(name, None)
+        if isinstance(value, nn.Parameter):
+            self._parameters[name] = value
+        else:
+            self._factors = None if weights is None else Constants(weights=weights)
+        if "computation" in self.__dict__:
+            self.computation.head_weights = self._factors_on if self._has_factors else None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy, whose heads are parts of it."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._adopt(self.heads)  # type: ignore[arg-type]
 
     def losses(
         self, labels: Labels, logits: Any, features: Features | None = None, *, weights: Any = None
     ) -> dict[str, Tensor]:
         """Return each head's loss by name, without ``head_weights``; arguments as for `loss`."""
-        measured = self.measure(labels, logits, features, weights)
-        values = self.per_head([one.losses for one in measured])
+        measured = self.computation.measure(Inputs(labels, logits, features, weights))
+        values = self.computation.head_losses(measured.losses)
         return dict(zip(self.names, values.unbind(), strict=True))
-
-    def blocks(self) -> Sequence[Block]:
-        """Return the blocks of all parts, in order."""
-        return [block for part in self._parts for block in part.blocks]
-
-    def encode(
-        self,
-        labels: Labels,
-        logits: Any,
-        features: Features | None = None,
-        weights: Any = None,
-        mask: Tensor | None = None,
-    ) -> Sequence[Batch]:
-        """Return one checked batch per block."""
-        logits = self._inputs.check_logits(logits)
-        if isinstance(labels, Stacked):
-            labels = labels.columns
-        labels = {} if labels is ABSENT else self._inputs.check_labels(labels, logits)
-        weights = self._inputs.check_weights(weights)
-        return [
-            batch
-            for part in self._parts
-            for batch in part.encode(labels, logits, features, weights, mask)
-        ]
-
-    def combine(self, losses: Sequence[Tensor]) -> Tensor:
-        """Return the weighted sum of the heads' losses."""
-        values, weights = self.per_head(losses), self.head_weights
-        return values.sum() if weights is None else (values * weights.to(values.dtype)).sum()
-
-    def per_head(self, losses: Sequence[Tensor]) -> Tensor:
-        """Return each head's loss, ``[H]`` in the heads' order, from the losses of each block."""
-        return self._in_order([part.combine(own) for part, own in self._by_part(losses)])
-
-    def call_keys(self) -> list[tuple[str, bool]]:
-        """Return ``loss/<head>`` for each head, and then the call keys of the heads."""
-        own = [(f"loss/{head.name}", head.may_miss) for head in self._children]
-        return own + [
-            key
-            for part in self._parts
-            for i in part.positions
-            for key in self._children[i].call_keys()
-        ]
-
-    def call_values(self, measured: Sequence[Measured]) -> list[Measured]:
-        """Return the heads' losses and whether they count, and then their call values."""
-        calls = [part.calls(own) for part, own in self._by_part(measured)]
-        counted = None
-        if any(own.counted is not None for own, _ in calls):
-            counted = self._in_order([own.counts for own, _ in calls])
-        losses = self._in_order([own.losses for own, _ in calls])
-        return [Measured(losses, counted=counted), *(one for _, rest in calls for one in rest)]
-
-    def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
-        """Return the metrics of all heads, in the heads' order."""
-        return {key: bound for each in self._bound(tallies) for key, bound in each.items()}
-
-    def _bound(self, tallies: Sequence[str]) -> list[dict[str, Bound]]:
-        bound: dict[int, dict[str, Bound]] = {}
-        for part, own in self._by_part(tallies):
-            bound |= dict(zip(part.positions, part.bind(own), strict=True))
-        return [bound[i] for i in range(len(self))]
-
-    def _by_part(self, items: Sequence[Any]) -> Iterator[tuple[Part, Sequence[Any]]]:
-        """Yield each part with those of the items, one per block, that are its own."""
-        start = 0
-        for part in self._parts:
-            yield part, items[start : start + len(part.blocks)]
-            start += len(part.blocks)
-
-    def _in_order(self, values: Sequence[Tensor]) -> Tensor:
-        joined = torch.cat(list(values)) if len(values) > 1 else values[0]
-        return joined if self.order is None else joined[self.order]
 
     def as_logits(self, logits: Any) -> dict[str, Any]:
         """Return each head's logits by name: a dict's own, or the split of one tensor."""
-        checked = self._inputs.check_logits(logits)
-        if isinstance(checked, Mapping):
-            return {name: checked[name] for name in self.names}
-        split = torch.split(checked, self._inputs.widths, dim=-1)
-        return dict(zip(self.names, split, strict=True))
+        return self.computation.split_logits(logits)
 
-    def tensor_predictions(self, logits: Any) -> dict[str, Any]:
-        """Return the predictions that are tensors, by head name and key."""
-        return {
-            name: self[name].tensor_predictions(own) for name, own in self.as_logits(logits).items()
-        }
-
-    def predictions(self, logits: Any, keys: Sequence[Any] | None = None) -> dict[Any, Any]:
-        """Return predictions by ``(head, key)``.
+    def to_logits(self, predictions: Any) -> Tensor:
+        """Return the heads' logits side by side, of which these are the predictions.
 
         Args:
-            logits: as for `loss`.
-            keys: ``(head, key)`` pairs, or plain keys for every head that has them; by default
-                what each head gives by default.
+            predictions: as `forward` or `predictions` return them, or a dict of each head's.
 
         Raises:
-            ValueError: if a key is not one of the heads'.
+            ValueError: if a head's mean is not among them.
+            TypeError: if they are not a dict, or a mean does not tell the logits.
         """
-        if isinstance(keys, str):
-            raise ValueError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
-        wanted: dict[str, list[Any]] = {name: [] for name in self.names}
-        known = {name: self[name].all_prediction_keys() for name in self.names} if keys else {}
-        for key in keys or ():
-            pair = isinstance(key, tuple) and len(key) == 2
-            owners = [key[0]] if pair else self.names
-            found = [name for name in owners if (key[1] if pair else key) in known.get(name, ())]
-            if not found:
-                allowed = preview(self.all_prediction_keys(), 20)
-                raise ValueError(
-                    unexpected(self.title, "prediction keys", f"among {allowed}", repr(key))
-                )
-            for name in found:
-                wanted[name].append(key[1] if pair else key)
-        return {
-            (name, key): value
-            for name, own in self.as_logits(logits).items()
-            if not keys or wanted[name]
-            for key, value in self[name].predictions(own, wanted[name] or None).items()
-        }
-
-    def all_prediction_keys(self) -> list[Any]:
-        """Return every ``(head, key)`` pair."""
-        return [(name, key) for name in self.names for key in self[name].all_prediction_keys()]
+        if not isinstance(predictions, Mapping):
+            given = type(predictions).__name__
+            raise TypeError(unexpected(self.title, "predictions", "as a dict", given))
+        own: dict[str, dict[Any, Any]] = {name: {} for name in self.names}
+        for key, value in predictions.items():
+            if isinstance(value, Mapping):
+                name, rest = key, value
+            else:
+                name, inner = key if isinstance(key, tuple) else key.split("/", 1)
+                rest = {inner: value}
+            if name in own:
+                own[name] |= rest
+        return torch.cat([self[name].to_logits(each) for name, each in own.items()], dim=-1)
 
     def served_features(self, features: Features | None) -> dict[Any, Any]:
         """Return the heads' served features by ``(head, key)``."""
@@ -299,10 +216,11 @@ class MultiHead(Head):
         """Return every head's outputs under its name, the first head's as the default."""
         outputs: dict[str, ExportOutput] = {}
         merged: dict[str, Any] = {}
-        for head, name in zip(self._children, self.names, strict=True):
-            own = head.export_outputs(
-                {key: value for (owner, key), value in predictions.items() if owner == name}
-            )
+        by_head: dict[str, dict[Any, Any]] = {name: {} for name in self.names}
+        for (owner, key), value in predictions.items():
+            by_head[owner][key] = value
+        for name, given in by_head.items():
+            own = self[name].export_outputs(given)
             outputs.setdefault("serving_default", own["serving_default"])
             for signature, output in own.items():
                 outputs[name if signature == "serving_default" else f"{name}/{signature}"] = output
@@ -310,8 +228,3 @@ class MultiHead(Head):
             if isinstance(predicted, PredictOutput):
                 merged |= {f"{name}/{key}": value for key, value in predicted.outputs.items()}
         return {**outputs, "predict": PredictOutput(merged)}
-
-
-def _joined(key: Any) -> str:
-    """Return a prediction key as `forward` names it."""
-    return "/".join(map(_joined, key)) if isinstance(key, tuple) else str(key)

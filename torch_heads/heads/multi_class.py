@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.computation.custom import LossFn
+from torch_heads.families.categorical import Categorical
+from torch_heads.families.family import Statistic
+from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.families import Categorical
-from torch_heads.functional.labels import whole_numbers
-from torch_heads.functional.tensors import SWAPPED, blank, check_columns
+from torch_heads.functional.values import SWAPPED, check_columns
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import MissingLabel, check_count
 from torch_heads.heads.class_head import ClassHead
-from torch_heads.heads.custom import LossFn
-from torch_heads.heads.evaluated import Labels
-from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
-from torch_heads.metrics.readings import AverageLoss, CorrectShare, Reading
+from torch_heads.heads.evaluated import Labels, head_title
 
 
 class MultiClassHead(ClassHead):
-    """More than two exclusive classes, one logit each, by the softmax cross entropy.
+    """Exclusive classes, one logit each, by the softmax cross entropy.
 
     Shapes: logits ``[D0, ..., DN, n_classes]``; labels ``[D0, ..., DN]`` or ``[D0, ..., DN, 1]``:
     integer class ids, or class names with a ``label_vocabulary``.
@@ -33,7 +29,7 @@ class MultiClassHead(ClassHead):
     ``all_classes``.
 
     Args:
-        n_classes: how many classes, more than 2.
+        n_classes: how many classes, at least 2.
         weight_column: the key of the example weights in ``features``, or a callable of them.
         label_vocabulary: the names of the classes.
         loss_reduction: see `Reduction`.
@@ -57,10 +53,9 @@ class MultiClassHead(ClassHead):
     tensor(5.0001)
     """
 
-    family = Categorical()
     class_weight: Tensor | None
-    tensor_keys = ("logits", "probabilities", "class_ids", "all_class_ids")
     string_keys = ("classes", "all_classes")
+    _regularized_after = "average_loss"
 
     def __init__(
         self,
@@ -75,22 +70,31 @@ class MultiClassHead(ClassHead):
         class_weight: Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(name)
-        self.n_classes = check_count(self.title, "n_classes", n_classes, 3)
-        self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
-        self.configure_balance(class_weight, label_smoothing=label_smoothing)
+        who = head_title(type(self), name)
+        super().__init__(
+            Categorical(check_count(who, "n_classes", n_classes, 2)),
+            weight_column=weight_column,
+            label_vocabulary=label_vocabulary,
+            loss_reduction=loss_reduction,
+            loss_fn=loss_fn,
+            name=name,
+            missing_label=missing_label,
+            class_weight=class_weight,
+            label_smoothing=label_smoothing,
+        )
+        self.n_classes = int(n_classes)
 
     @property
-    def logits_dimension(self) -> int:
-        """The number of classes."""
-        return self.n_classes
+    def predicted(self) -> Mapping[str, Statistic]:
+        """What is predicted, by key."""
+        return {
+            "logits": Categorical.logits,
+            "probabilities": Categorical.mean,
+            "class_ids": Categorical.class_ids,
+            "all_class_ids": Categorical.all_class_ids,
+        }
 
-    @property
-    def labels_dimension(self) -> int:
-        """One label, a class id."""
-        return 1
-
-    def label_columns(
+    def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return class ids ``[D*, 1]``."""
@@ -103,63 +107,3 @@ class MultiClassHead(ClassHead):
                 unexpected(self.title, "labels", "to be integer class ids", labels.dtype, hint)
             )
         return check_columns(self.title, "labels", labels, leading, 1)
-
-    @property
-    def label_range(self) -> tuple[float, float]:
-        """The lowest and the highest class id."""
-        return 0.0, self.n_classes - 1.0
-
-    def unstack(self, columns: Tensor, mask: Tensor | None) -> Tensor:
-        """Return class ids, which may stand among floats."""
-        if not columns.is_floating_point():
-            return columns
-        if mask is not None:
-            columns = blank(columns, mask.unsqueeze(-1))
-        if self.missing is None:
-            return whole_numbers(self.title, "labels", columns)
-        # among floats, a missing label may be NaN, too
-        gone = columns.isnan() | ~self.missing.present(columns)
-        ids = whole_numbers(self.title, "labels", columns.masked_fill(gone, 0.0))
-        return ids.masked_fill(gone, self.missing.value)
-
-    @property
-    def takes_names(self) -> bool:
-        """Whether labels are class names."""
-        return self.label_vocabulary is not None
-
-    @property
-    def regularized_after(self) -> str:
-        """The metric key after which the regularization loss stands."""
-        return "average_loss"
-
-    def readings(self) -> Iterator[tuple[str, Reading]]:
-        """Yield the metrics by key."""
-        yield "average_loss", AverageLoss()
-        yield "accuracy", CorrectShare()
-
-    def tensor_predictions(self, logits: Tensor) -> dict[str, Tensor]:
-        """Return the predictions that are tensors, by key."""
-        logits = self.check_logits(logits)
-        return {
-            "logits": logits,
-            "probabilities": self.family.mean(logits),
-            "class_ids": logits.argmax(-1, keepdim=True),
-            "all_class_ids": torch.arange(self.n_classes, device=logits.device).expand(
-                logits.shape
-            ),
-        }
-
-    def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the class of each row, and all classes."""
-        names = np.array(self.class_names())
-        ids = logits.argmax(-1, keepdim=True).cpu().numpy()
-        return {"classes": names[ids], "all_classes": np.broadcast_to(names, logits.shape)}
-
-    def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
-        """Return the classification, and all predictions."""
-        classes = ClassificationOutput(predictions["probabilities"], predictions["all_classes"])
-        return {
-            "serving_default": classes,
-            "classification": classes,
-            "predict": PredictOutput(predictions),
-        }

@@ -9,24 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.computation.custom import LossFn
+from torch_heads.families.bernoulli import Bernoulli
+from torch_heads.families.family import Statistic
+from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.families import Bernoulli
 from torch_heads.functional.label_sets import multi_hot
-from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import MissingLabel, check_count, check_thresholds
 from torch_heads.heads.class_head import ClassHead
-from torch_heads.heads.custom import LossFn
-from torch_heads.heads.evaluated import Labels
-from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
-from torch_heads.metrics.readings import (
-    AUC,
-    AUCPrecisionRecall,
-    AverageLoss,
-    Mean,
-    Reading,
-    threshold_readings,
-)
+from torch_heads.heads.evaluated import Labels, head_title
+from torch_heads.heads.spec import ExportOutput, PredictOutput
+from torch_heads.metrics.readings import AUC, AUCPrecisionRecall, Mean, Reading
 from torch_heads.metrics.sums import Total
 
 
@@ -74,11 +67,11 @@ class MultiLabelHead(ClassHead):
     tensor(1.1323)
     """
 
-    family = Bernoulli()
     class_weight: Tensor | None
     pos_weight: Tensor | None
-    tensor_keys = ("logits", "probabilities")
     string_keys = ("classes",)
+    _averages = True
+    _regularized_after = "auc_precision_recall"
 
     def __init__(
         self,
@@ -96,65 +89,59 @@ class MultiLabelHead(ClassHead):
         pos_weight: Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(name)
-        self.n_classes = check_count(self.title, "n_classes", n_classes, 2)
-        self.configure(weight_column, loss_reduction, loss_fn, label_vocabulary, missing_label)
-        self.configure_balance(class_weight, pos_weight, label_smoothing)
-        self.thresholds = check_thresholds(self.title, thresholds)
-        self.bins = ScoreBins(tuple(sorted(self.thresholds)))
+        who = head_title(type(self), name)
+        super().__init__(
+            Bernoulli(),
+            check_count(who, "n_classes", n_classes, 2),
+            weight_column=weight_column,
+            thresholds=thresholds,
+            label_vocabulary=label_vocabulary,
+            loss_reduction=loss_reduction,
+            loss_fn=loss_fn,
+            name=name,
+            missing_label=missing_label,
+            class_weight=class_weight,
+            pos_weight=pos_weight,
+            label_smoothing=label_smoothing,
+        )
+        self.n_classes = int(n_classes)
         self.classes_for_class_based_metrics = self._class_ids(classes_for_class_based_metrics)
 
     @property
-    def logits_dimension(self) -> int:
-        """The number of classes."""
-        return self.n_classes
+    def predicted(self) -> Mapping[str, Statistic]:
+        """What is predicted, by key."""
+        return {"logits": Bernoulli.logits, "probabilities": Bernoulli.mean}
 
-    @property
-    def labels_dimension(self) -> int:
-        """The number of classes."""
-        return self.n_classes
-
-    def label_columns(
+    def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels ``[D*, n_classes]``, one entry per class."""
         names, missing = self.label_vocabulary, self.missing_label
         return multi_hot(self.title, labels, names, leading, self.n_classes, device, missing, mask)
 
-    @property
-    def regularized_after(self) -> str:
-        """The metric key after which the regularization loss stands."""
-        return "auc_precision_recall"
-
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""
-        yield "average_loss", AverageLoss()
-        yield "auc", AUC()
-        yield "auc_precision_recall", AUCPrecisionRecall()
-        yield from threshold_readings(self.thresholds)
+        yield from super().readings()
         for i in self.classes_for_class_based_metrics:
             suffix = self.label_vocabulary[i] if self.label_vocabulary else f"class{i}"
             yield f"probability_mean/{suffix}", Mean(column=i, of=Total.PREDICTION)
             yield f"auc/{suffix}", AUC(column=i)
             yield f"auc_precision_recall/{suffix}", AUCPrecisionRecall(column=i)
 
-    def tensor_predictions(self, logits: Tensor) -> dict[str, Tensor]:
-        """Return the predictions that are tensors, by key."""
-        logits = self.check_logits(logits)
-        return {"logits": logits, "probabilities": self.family.mean(logits)}
-
-    def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
+    def string_predictions(self, predictions: Mapping[str, Tensor]) -> Mapping[str, Any]:
         """Return the names of all classes."""
-        return {"classes": np.broadcast_to(self.class_names(), logits.shape)}
+        shape = predictions["probabilities"].shape
+        return {"classes": np.broadcast_to(self.class_names(), shape)}
 
     def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
         """Return the classification, and all predictions."""
-        classes = ClassificationOutput(predictions["probabilities"], predictions["classes"])
-        return {
-            "serving_default": classes,
-            "classification": classes,
-            "predict": PredictOutput(predictions),
+        return super().export_outputs({**predictions, "all_classes": predictions["classes"]}) | {
+            "predict": PredictOutput(predictions)
         }
+
+    @property
+    def _takes_class_names(self) -> bool:
+        return False  # sets of names, beside numbers
 
     def _class_ids(self, classes: Sequence[int] | Sequence[str] | None) -> tuple[int, ...]:
         argument = "classes_for_class_based_metrics"

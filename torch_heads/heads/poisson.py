@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from torch_heads.functional.families import Poisson
+from torch_heads.families.poisson import Poisson
+from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import MissingLabel
-from torch_heads.heads.number_head import NumberHead
+from torch_heads.heads.tensor_head import TensorHead
 
 
-class PoissonRegressionHead(NumberHead):
+class PoissonRegressionHead(TensorHead):
     """Counts, by the Poisson negative log-likelihood of the log rate.
 
     Shapes: logits and labels ``[D0, ..., DN, label_dimension]``; labels, which must not be
@@ -44,6 +44,11 @@ class PoissonRegressionHead(NumberHead):
         *,
         missing_label: MissingLabel = None,
     ) -> None:
-        super().__init__(name, label_dimension)
-        self.family = Poisson(full=bool(compute_full_loss))
-        self.configure(weight_column, loss_reduction, missing_label=missing_label)
+        super().__init__(
+            Poisson(full=bool(compute_full_loss)),
+            label_dimension,
+            weight_column=weight_column,
+            loss_reduction=loss_reduction,
+            name=name,
+            missing_label=missing_label,
+        )

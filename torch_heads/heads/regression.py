@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from torch_heads.functional.errors import unexpected
-from torch_heads.functional.families import Normal
+from torch_heads.computation.custom import LossFn
+from torch_heads.families.family import Statistic
+from torch_heads.families.normal import Normal
+from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.arguments import MissingLabel
-from torch_heads.heads.custom import LossFn
-from torch_heads.heads.number_head import NumberHead
+from torch_heads.heads.tensor_head import TensorHead
 
 
-class RegressionHead(NumberHead):
+class RegressionHead(TensorHead):
     """Real numbers, by the squared error.
 
     Shapes: logits and labels ``[D0, ..., DN, label_dimension]``; labels may lack the last
@@ -43,8 +43,6 @@ class RegressionHead(NumberHead):
     tensor(6.5000)
     """
 
-    family = Normal()
-
     def __init__(
         self,
         label_dimension: int = 1,
@@ -56,15 +54,21 @@ class RegressionHead(NumberHead):
         *,
         missing_label: MissingLabel = None,
     ) -> None:
-        super().__init__(name, label_dimension)
-        self.configure(weight_column, loss_reduction, loss_fn, missing_label=missing_label)
-        if inverse_link_fn is not None and not callable(inverse_link_fn):
-            raise TypeError(
-                unexpected(self.title, "inverse_link_fn", "to be callable", repr(inverse_link_fn))
-            )
-        self.inverse_link_fn = inverse_link_fn
+        super().__init__(
+            Normal(),
+            label_dimension,
+            weight_column=weight_column,
+            loss_reduction=loss_reduction,
+            loss_fn=loss_fn,
+            inverse_link_fn=inverse_link_fn,
+            name=name,
+            missing_label=missing_label,
+        )
 
     @property
-    def links(self) -> bool:
-        """Whether predictions differ from logits."""
-        return self.inverse_link_fn is not None
+    def predicted(self) -> Mapping[str, Statistic]:
+        """What is predicted, by key: with an inverse link, the logits too."""
+        predicted = super().predicted
+        if self.inverse_link_fn is not None:
+            return predicted
+        return {key: predicted[key] for key in predicted if key != "logits"}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
+from torch_heads.computation.computation import Computation, Masked
+from torch_heads.computation.inputs import ABSENT, Features, Inputs
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.tensors import check_logits, to_tensor
+from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.values import check_logits
 from torch_heads.heads.base import Head
-from torch_heads.heads.batch import Batch
-from torch_heads.heads.block import Block, Measured
-from torch_heads.heads.evaluated import ABSENT, Features, Labels
 from torch_heads.heads.spec import ExportOutput
-from torch_heads.metrics.bound import Bound
 
 
 class SequentialHeadWrapper(Head):
@@ -30,14 +28,13 @@ class SequentialHeadWrapper(Head):
     included. Metric keys are those of the static head.
 
     Args:
-        static_head: the head of one step; not a `MultiHead`, which may hold wrappers instead.
+        static_head: the head of one step, a `MultiHead` or another wrapper too.
         sequence_length_mask: the key of the mask in ``features``.
         feature_columns: the keys of the features ``[B, T, ...]`` that the static head sees.
 
     Raises:
         TypeError: if a key is not a string, or ``static_head`` is not a head.
-        ValueError: if ``static_head`` is a `MultiHead`, or its ``weight_column`` is not among
-            ``feature_columns``.
+        ValueError: if a ``weight_column`` of ``static_head`` is not among ``feature_columns``.
 
     >>> from torch_heads import RegressionHead
     >>> head = SequentialHeadWrapper(RegressionHead())
@@ -61,7 +58,6 @@ class SequentialHeadWrapper(Head):
             given = type(columns).__name__
             raise TypeError(unexpected(title, "feature_columns", "as strings", given))
         columns = list(columns)
-        weight_column = getattr(static_head, "weight_column", None)
         for column in columns:
             if not isinstance(column, str):
                 given = type(column).__name__
@@ -69,22 +65,14 @@ class SequentialHeadWrapper(Head):
         if not isinstance(static_head, Head):
             given = type(static_head).__name__
             raise TypeError(unexpected(title, "static_head", "as a head", given))
-        if static_head.composes:
-            raise ValueError(
-                unexpected(
-                    title,
-                    "static_head",
-                    "for one target",
-                    "a MultiHead",
-                    "Make a MultiHead of wrapped heads instead.",
-                )
-            )
-        if isinstance(weight_column, str) and weight_column not in columns:
-            expected = f"with the static head's weight_column {weight_column!r}"
-            raise ValueError(unexpected(title, "feature_columns", expected, columns))
+        for target in static_head.computation.targets:
+            weights = target.weight_column
+            if isinstance(weights, str) and weights not in columns:
+                expected = f"with the static head's weight_column {weights!r}"
+                raise ValueError(unexpected(title, "feature_columns", expected, columns))
         super().__init__()
         self.static_head = static_head
-        static_head._composed = True
+        self._adopt([static_head])
         self.title = f"{self.title} {self.name!r}" if self.name else self.title
         self.input_sequence_mask_key = sequence_length_mask
         self.feature_columns = columns
@@ -94,87 +82,9 @@ class SequentialHeadWrapper(Head):
         """The static head's name and ``_sequential``; None where that has none."""
         return f"{self.static_head.name}_sequential" if self.static_head.name else None
 
-    @property
-    def logits_dimension(self) -> int:
-        """The static head's."""
-        return self.static_head.logits_dimension
-
-    @property
-    def labels_dimension(self) -> int:
-        """The static head's."""
-        return self.static_head.labels_dimension
-
-    @property
-    def loss_reduction(self) -> Reduction:
-        """The static head's."""
-        return self.static_head.loss_reduction
-
-    @property
-    def takes_names(self) -> bool:
-        """Whether the static head takes class names."""
-        return self.static_head.takes_names
-
-    @property
-    def regularized_after(self) -> str | None:
-        """The static head's."""
-        return self.static_head.regularized_after
-
-    @property
-    def may_miss(self) -> bool:
-        """Whether the static head's labels may be missing."""
-        return self.static_head.may_miss
-
-    def blocks(self) -> Sequence[Block]:
-        """Return the static head's blocks."""
-        return self.static_head.blocks()
-
-    def encode(
-        self,
-        labels: Labels,
-        logits: Any,
-        features: Features | None = None,
-        weights: Any = None,
-        mask: Tensor | None = None,
-    ) -> Sequence[Batch]:
-        """Return the static head's batch, with the padding masked."""
-        logits = self._steps(logits)
-        if labels is ABSENT:
-            return self.static_head.encode(labels, logits)
-        steps = self._mask(features, logits)
-        if mask is not None:
-            steps = steps & mask
-        own = {}
-        for column in self.feature_columns:
-            own[column] = self._feature(features, column)
-        return self.static_head.encode(labels, logits, own, weights, steps)
-
-    def combine(self, losses: Sequence[Tensor]) -> Tensor:
-        """Return the static head's loss."""
-        return self.static_head.combine(losses)
-
-    def call_keys(self) -> list[tuple[str, bool]]:
-        """Return the static head's."""
-        return self.static_head.call_keys()
-
-    def call_values(self, measured: Sequence[Measured]) -> list[Measured]:
-        """Return the static head's."""
-        return self.static_head.call_values(measured)
-
-    def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
-        """Return the static head's metrics."""
-        return self.static_head.bound_readings(tallies)
-
-    def tensor_predictions(self, logits: Any) -> dict[Any, Any]:
-        """Return the static head's predictions of every step."""
-        return self.static_head.tensor_predictions(self._steps(logits))
-
-    def predictions(self, logits: Any, keys: Sequence[Any] | None = None) -> dict[Any, Any]:
-        """Return the static head's predictions of every step, padded ones included."""
-        return self.static_head.predictions(self._steps(logits), keys)
-
-    def all_prediction_keys(self) -> list[Any]:
-        """Return the static head's keys."""
-        return self.static_head.all_prediction_keys()
+    def to_logits(self, predictions: Any) -> Tensor:
+        """Return the static head's logits of every step."""
+        return self.static_head.to_logits(predictions)
 
     def export_outputs(self, predictions: Mapping[Any, Any]) -> dict[str, ExportOutput]:
         """Return the static head's outputs."""
@@ -192,10 +102,30 @@ class SequentialHeadWrapper(Head):
             raise KeyError(unexpected(self.title, "features", f"with the mask {key!r}", given))
         return {key: features[key], **self.static_head.served_features(features)}
 
-    def _suffixed(self, key: str) -> str:
-        return self.static_head._suffixed(key)
+    def _make_computation(self) -> Computation:
+        inner = self.static_head.computation
+        return Masked(self.title, inner, self._masked, self._steps)
 
-    def _steps(self, given: Any) -> Tensor:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy, whose static head is a part of it."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._adopt([self.static_head])
+
+    def _masked(self, inputs: Inputs) -> Inputs:
+        """Return what the static head gets, with the padding masked."""
+        logits = self._steps(inputs.logits)
+        if inputs.labels is ABSENT:
+            return Inputs(ABSENT, logits)
+        mask = self._mask(inputs.features, logits)
+        if inputs.mask is not None:
+            mask = mask & inputs.mask
+        own = {column: self._feature(inputs.features, column) for column in self.feature_columns}
+        return Inputs(inputs.labels, logits, own, inputs.weights, mask)
+
+    def _steps(self, given: Any) -> Any:
+        """Return logits ``[B, T, ...]``, or a dict of them by head name."""
+        if isinstance(given, Mapping):
+            return given
         logits = to_tensor(self.title, "logits", given)
         flat = logits.dim() == 2 and self.logits_dimension == 1
         steps = logits.unsqueeze(-1) if flat else logits
@@ -210,7 +140,10 @@ class SequentialHeadWrapper(Head):
             raise ValueError(unexpected(self.title, "features", f"with {key!r}", given))
         return features[key]
 
-    def _mask(self, features: Features | None, logits: Tensor) -> Tensor:
+    def _mask(self, features: Features | None, logits: Any) -> Tensor:
+        while isinstance(logits, Mapping):  # of one head, or of one inside of it
+            logits = next(iter(logits.values()), None)
+        logits = to_tensor(self.title, "logits", logits)
         key = self.input_sequence_mask_key
         argument = f"the mask features[{key!r}]"
         mask = to_tensor(self.title, argument, self._feature(features, key), logits.device)

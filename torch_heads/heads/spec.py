@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.computation.inputs import Features
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.heads.evaluated import Evaluated, Labels
 
 
 class ModeKeys(StrEnum):
-    """What a model is run for; the values are the originals'."""
+    """What a model is run for; the values are tf.estimator's."""
 
     TRAIN = "train"
     EVAL = "eval"
@@ -107,6 +110,65 @@ class EstimatorSpec:
                 given = f"shape {list(self.loss.shape)}"
                 raise ValueError(unexpected("EstimatorSpec", "loss", "as a scalar", given))
             object.__setattr__(self, "loss", self.loss.reshape(()))
+
+
+class Specified(Evaluated):
+    """The words of tf.estimator: what a head hands over for one batch in one mode."""
+
+    loss: Callable[..., Tensor]
+    predictions: Callable[..., dict[Any, Any]]
+    all_prediction_keys: Callable[[], list[Any]]
+
+    def served_features(self, features: Features | None) -> dict[Any, Any]:
+        """Return the features that stand among the predictions of a server, by prediction key."""
+        return {}
+
+    @abstractmethod
+    def export_outputs(self, predictions: Mapping[Any, Any]) -> dict[str, ExportOutput]:
+        """Return what a server answers, by signature name, from all predictions."""
+
+    def create_estimator_spec(
+        self,
+        features: Features | None,
+        mode: str,
+        logits: Any,
+        labels: Labels = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        trainable_variables: Sequence[Tensor] | None = None,
+        train_op_fn: Callable[[Tensor], Any] | None = None,
+        update_ops: Iterable[Callable[[], Any]] | None = None,
+        regularization_losses: Sequence[Any] | None = None,
+    ) -> EstimatorSpec:
+        """Return what an estimator needs for one batch in one mode.
+
+        In PREDICT, that is all predictions, strings too, and the export outputs; in EVAL, the
+        loss and a collection that has seen the batch; in TRAIN, the loss and a ``train_op``, which
+        with an ``optimizer`` is a callable: it clears the gradients, runs the backward pass (only
+        into ``trainable_variables`` where given), calls the ``update_ops``, steps, and returns the
+        loss. With ``train_op_fn`` it is what ``train_op_fn(loss)`` returns, and the ``update_ops``
+        are called right after that.
+
+        Raises:
+            ValueError: for an unknown mode, and in TRAIN unless exactly one of ``optimizer`` and
+                ``train_op_fn`` is given; and as `loss` does.
+            TypeError: if what is to be called cannot be; and as `loss` does.
+        """
+        parsed = ModeKeys.parse(self.title, mode)
+        if parsed is ModeKeys.PREDICT:
+            predictions = self.predictions(logits, self.all_prediction_keys())
+            exports = self.export_outputs(predictions)
+            predictions = {**predictions, **self.served_features(features)}
+            return EstimatorSpec(parsed, predictions, export_outputs=exports)
+        predictions = self.predictions(logits)
+        loss = self.loss(labels, logits, features, mode, regularization_losses)
+        if parsed is ModeKeys.EVAL:
+            metrics = self.metrics(regularization_losses)
+            self.update_metrics(metrics, features, logits, labels, regularization_losses)
+            return EstimatorSpec(parsed, predictions, loss, eval_metric_ops=metrics)
+        train_op = make_train_op(
+            self.title, loss, optimizer, trainable_variables, train_op_fn, update_ops
+        )
+        return EstimatorSpec(parsed, predictions, loss, train_op)
 
 
 def make_train_op(

@@ -3,253 +3,299 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import nan
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.families import Balance, Categorical, Family
-from torch_heads.functional.labels import MISSING_NAME, check_values
-from torch_heads.functional.missing import Missing
-from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import (
-    blank,
-    check_logits,
+from torch_heads.computation.computation import Computation, Single
+from torch_heads.computation.custom import CustomLoss, LossFn, check_returned
+from torch_heads.computation.target import Target
+from torch_heads.families.family import (
+    NO_BALANCE,
+    ClassBalance,
+    Counts,
+    Family,
+    Statistic,
+    check_family,
 )
-from torch_heads.functional.weights import WeightColumn, find_weights
-from torch_heads.heads.arguments import (
+from torch_heads.functional.arguments import (
     MissingLabel,
+    check_count,
     check_missing_label,
+    check_thresholds,
     check_vocabulary,
     check_weight_column,
 )
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.labels import MISSING_NAME
+from torch_heads.functional.missing import Missing
+from torch_heads.functional.reductions import Reduction
+from torch_heads.functional.scores import ScoreBins
+from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.values import check_columns
+from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.base import Head
-from torch_heads.heads.batch import Batch, counting
-from torch_heads.heads.block import Block
-from torch_heads.heads.custom import LossFn, check_loss_fn
-from torch_heads.heads.evaluated import ABSENT, Features, Labels, Stacked
-from torch_heads.metrics.bound import Bound
-from torch_heads.metrics.readings import Coverage, Reading
+from torch_heads.heads.evaluated import Labels
+from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
+from torch_heads.metrics.readings import Coverage, Reading, usual_readings
 
 
 class TensorHead(Head):
-    """What the heads of one target share.
+    """The head of a single target, from a family; what heads of one's own extend.
 
-    A subclass declares its ``family``, its columns, the form of its labels, its predictions and
-    its readings; the loss, metrics and checks are derived.
+    As it is, it takes numbers as labels, predicts ``predictions``, the family's mean, and
+    ``logits``, and keeps the metrics of what its family counts. A subclass may say more by
+    `predicted`, `readings`, `encode_labels` and `export_outputs`; all else follows, fused with
+    other heads of an equal family under a `MultiHead`.
+
+    Shapes: logits ``[D0, ..., DN, label_dimension * P]``, where ``P`` is how many logits a label
+    has in this family, and those of one label stand side by side; labels
+    ``[D0, ..., DN, label_dimension]``, which may lack the last dimension where it is 1.
+
+    Args:
+        family: the distribution of each label.
+        label_dimension: how many label columns there are.
+        weight_column: the key of the example weights in ``features``, or a callable of them.
+        loss_reduction: see `Reduction`.
+        loss_fn: a loss ``[D*, label_dimension]`` of one's own, in place of the family's; of
+            ``labels`` and ``logits``, or with PyTorch's arguments ``input`` and ``target``.
+        inverse_link_fn: from logits to predictions of the same shape, in place of the family's.
+        name: the suffix of the metric keys; required under a `MultiHead`.
+        missing_label: the label that means "not labelled", or several of them.
+        thresholds: of scores, at which to keep metrics.
+
+    Raises:
+        ValueError: if an argument's value is not allowed.
+        TypeError: if its type is not.
+
+    >>> from torch_heads import MultiHead
+    >>> from torch_heads.families.poisson import Poisson
+    >>> class VisitsHead(TensorHead):
+    ...     def __init__(self, **options):
+    ...         super().__init__(Poisson(full=False), **options)
+    >>> head = MultiHead([VisitsHead(name="monday"), VisitsHead(name="sunday", missing_label=-1)])
+    >>> head.loss({"monday": [1], "sunday": [-1]}, torch.zeros(1, 2))
+    tensor(1.)
     """
 
-    family: Family
-    bins: ScoreBins | None = None
-    # no defaults in the class: they would hide a module that is given for one of them
-    loss_fn: LossFn | None
-    inverse_link_fn: Callable[[Tensor], Tensor] | None
-    label_vocabulary: tuple[str, ...] | None = None
-    label_smoothing: float = 0.0
-    tensor_keys: tuple[str, ...]
     string_keys: tuple[str, ...] = ()
+    label_smoothing = 0.0
+    # how a class of heads departs from the usual
+    _counts: Counts | None = None  # what metrics count, where that is not what the family says
+    _averages = False  # whether an example's loss is the mean over its columns
+    _has_column_axis = True  # whether several numbers per label keep an axis of columns
+    _regularized_after: str | None = "label/mean"
 
-    def configure(
+    @abstractmethod  # a head is a subclass, whose constructor has the arguments that it takes
+    def __init__(
         self,
-        weight_column: WeightColumn,
-        loss_reduction: str,
+        family: Family,
+        label_dimension: int = 1,
+        *,
+        weight_column: WeightColumn = None,
+        loss_reduction: str = "sum_over_batch_size",
         loss_fn: LossFn | None = None,
+        inverse_link_fn: Callable[[Tensor], Tensor] | None = None,
         label_vocabulary: Sequence[str] | None = None,
+        name: str | None = None,
         missing_label: MissingLabel = None,
+        thresholds: Iterable[float] | None = None,
     ) -> None:
-        """Check and keep the arguments that all heads share; called once, by the constructor."""
+        super().__init__(name)
+        self.family = check_family(self.title, family)
+        self.label_dimension = check_count(self.title, "label_dimension", label_dimension, 1)
         self.weight_column = check_weight_column(self.title, weight_column)
-        self._loss_reduction = Reduction.parse(self.title, loss_reduction)
-        self.loss_fn_arguments = check_loss_fn(self.title, loss_fn)
+        self._reduction = Reduction.parse(self.title, loss_reduction)
         self.loss_fn = loss_fn
-        self.inverse_link_fn = None
+        self._loss = None
+        if loss_fn is not None:
+            self._loss = CustomLoss(
+                self.title,
+                loss_fn,
+                self._reduction,
+                columns=self.label_dimension,
+                loss_columns=1 if self._averages else self.label_dimension,
+                takes_ids=family.takes_ids,
+                may_miss=missing_label is not None,
+            )
+        if inverse_link_fn is not None and not callable(inverse_link_fn):
+            raise TypeError(
+                unexpected(self.title, "inverse_link_fn", "to be callable", repr(inverse_link_fn))
+            )
+        self.inverse_link_fn = inverse_link_fn
         self.label_vocabulary = check_vocabulary(
-            self.title, label_vocabulary, self.number_of_classes
+            self.title, label_vocabulary, self._number_of_names()
         )
         self.missing_label = check_missing_label(
             self.title,
             missing_label,
             self.label_vocabulary,
-            self.label_range,
-            self.takes_names,
-            whole=isinstance(self.family, Categorical),
+            (family.lowest, family.highest),
+            self._takes_class_names,
+            whole=family.takes_ids,
         )
-        #: What stands for a missing label in label columns; None if none may miss.
-        self.missing = self._missing()
-        self._blocks = (Block([self]),)
+        self.thresholds = check_thresholds(self.title, thresholds)
 
-    def _missing(self) -> Missing | None:
-        if isinstance(self.missing_label, str):
-            return Missing(MISSING_NAME if self.takes_names else nan)
-        return None if self.missing_label is None else Missing(self.missing_label)
+    # What a subclass may say.
 
-    # What a subclass declares.
+    @property
+    def predicted(self) -> Mapping[str, Statistic]:
+        """What is predicted, by key: methods of the family, or functions of family and logits.
 
-    @abstractmethod
-    def label_columns(
-        self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
-    ) -> Tensor:
-        """Return labels as numbers ``[D*, labels_dimension]``, of any dtype, not range-checked.
-
-        Missing labels come out as `missing`.
+        They are given the logits ``[D*, U, *logits_shape]`` of many heads' labels side by side, and
+        return ``[D*, U]``, or ``[D*, U, k]`` for several numbers per label.
         """
+        return {"predictions": type(self.family).mean, "logits": Family.logits}
 
-    @abstractmethod
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key, without the head's name."""
+        yield from usual_readings(self._counts or self.family.counts, self.thresholds)
 
-    def string_predictions(self, logits: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the predictions that are strings, by the `string_keys`."""
+    def encode_labels(
+        self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return labels as numbers ``[D*, labels_dimension]``, of any dtype.
+
+        Their range is checked afterwards. Missing labels are as `missing_label` says.
+
+        Args:
+            labels: in any form that the head takes.
+            leading: ``D*``, the shape of the batch.
+            device: of the logits.
+            mask: ``[D*]``, False where a row is padding, and anything may stand.
+
+        Raises:
+            ValueError: if they are not what the head takes.
+        """
+        labels = to_tensor(self.title, "labels", labels, device)
+        return check_columns(self.title, "labels", labels, leading, self.label_dimension)
+
+    def string_predictions(self, predictions: Mapping[str, Tensor]) -> Mapping[str, Any]:
+        """Return the predictions by `string_keys`, NumPy arrays, from those that are tensors."""
         return {}
 
-    @property
-    def number_of_classes(self) -> int:
-        """How many names a vocabulary has."""
-        return self.logits_dimension
+    def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
+        """Return the regression, and all predictions."""
+        value = RegressionOutput(predictions["predictions"])
+        return {
+            "serving_default": value,
+            "regression": value,
+            "predict": PredictOutput(predictions),
+        }
 
-    @property
-    def loss_dimension(self) -> int:
-        """How many elements an example's loss has."""
-        return 1
-
-    @property
-    def label_range(self) -> tuple[float, float]:
-        """The lowest and the highest value that a label may have."""
-        return self.family.lowest, self.family.highest
-
-    @property
-    def balance(self) -> Balance | None:
-        """The corrections of class imbalance, None for none."""
-        return None
+    def class_balance(self) -> ClassBalance:
+        """Return the corrections of class imbalance, one per logit."""
+        return NO_BALANCE
 
     # What follows from it.
 
-    @property
-    def loss_reduction(self) -> Reduction:
-        """How the losses of a batch become one."""
-        return self._loss_reduction
-
-    @property
-    def fusable(self) -> bool:
-        """Whether heads of an equal family can share this head's kernel."""
-        return self.loss_fn is None and self.inverse_link_fn is None
-
-    @property
-    def may_miss(self) -> bool:
-        """Whether labels may be missing."""
-        return self.missing_label is not None
-
-    def unstack(self, columns: Tensor, mask: Tensor | None) -> Tensor:
-        """Return this head's labels from its columns of a tensor of many heads' labels."""
-        return columns
-
-    def absent_columns(self, leading: torch.Size, device: torch.device) -> Tensor:
-        """Return label columns without a label, for a batch that has none for this head."""
-        value = nan if self.missing is None else self.missing.value
-        return torch.full((*leading, self.labels_dimension), value, device=device)
-
-    def blocks(self) -> Sequence[Block]:
-        """Return the one block of this head."""
-        return self._blocks
-
-    def encode(
-        self,
-        labels: Labels,
-        logits: Any,
-        features: Features | None = None,
-        weights: Any = None,
-        mask: Tensor | None = None,
-    ) -> Sequence[Batch]:
-        """Return the checked batch."""
-        logits = self.check_logits(logits)
-        leading, device = logits.shape[:-1], logits.device
-        if labels is ABSENT:
-            columns = self.absent_columns(leading, device)
-            mask = torch.zeros(leading, dtype=torch.bool, device=device)
-            weights = None
-        else:
-            if isinstance(labels, Stacked):
-                labels = self.unstack(labels.columns, mask)
-            columns = self.label_columns(labels, leading, device, mask)
-            weights = self.encode_weights(features, weights, logits)
-        there = None if self.missing is None else self.missing.present(columns)
-        columns = columns.to(self.family.label_dtype(logits))
-        rows = None if mask is None else mask.unsqueeze(-1)
-        labelled = rows if there is None else there if rows is None else there & rows
-        columns = blank(columns, labelled)
-        check_values(self.title, "labels", columns, *self.label_range)
-        weights = None if weights is None else blank(weights, labelled)
-        # before anything is computed, so that no NaN spreads from what does not count
-        keep = counting(weights, labelled)
-        columns, logits = blank(columns, keep), blank(logits, keep)
-        return (Batch(logits, columns, weights, labelled, rows, features),)
-
-    def encode_weights(
-        self, features: Features | None, weights: Any, logits: Tensor
-    ) -> Tensor | None:
-        """Return the weights given, or those of the ``weight_column``, checked; None for none."""
-        per_logit = self.loss_dimension > 1
-        return find_weights(self.title, self.weight_column, features, weights, logits, per_logit)
-
-    def combine(self, losses: Sequence[Tensor]) -> Tensor:
-        """Return this head's loss."""
-        return losses[0]
-
-    def bound_readings(self, tallies: Sequence[str]) -> dict[str, Bound]:
-        """Return the metrics by key, bound to this head's tally."""
-        return self.bind(tallies[0], slice(0, self.labels_dimension))
-
-    def bind(self, tally: str, columns: slice) -> dict[str, Bound]:
-        """Return the metrics by key, bound to some columns of a tally."""
-        bins = self.bins or ScoreBins()
-        readings = dict(self.readings())
-        if self.may_miss:
-            readings["label/coverage"] = Coverage()
-        return {
-            self._suffixed(key): Bound(reading, tally, columns, bins, self.may_miss)
-            for key, reading in readings.items()
-        }
-
-    def predictions(self, logits: Any, keys: Sequence[str] | None = None) -> dict[str, Any]:
-        """Return predictions by key.
+    def to_logits(self, predictions: Any) -> Tensor:
+        """Return logits ``[D*, logits_dimension]`` of which these are the predictions.
 
         Args:
-            logits: ``[D0, ..., DN, logits_dimension]``.
-            keys: which ones; by default all tensors, and with a ``label_vocabulary`` also the
-                class names, which are NumPy arrays of strings.
+            predictions: a dict with the mean (``predictions``, or what the head calls it), or the
+                mean itself.
 
         Raises:
-            ValueError: if a key is not one of the head's.
+            ValueError: if the mean is not among them.
+            TypeError: if the mean does not tell the logits.
+
+        >>> from torch_heads import PoissonRegressionHead
+        >>> PoissonRegressionHead().to_logits({"predictions": torch.tensor([[1.0]])})
+        tensor([[0.]])
         """
-        if isinstance(keys, str):
-            raise ValueError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
-        logits = self.check_logits(logits)
-        found: dict[str, Any] = self.tensor_predictions(logits)
-        known = self.all_prediction_keys()
-        wanted = list(keys) if keys else known if self.label_vocabulary else list(found)
-        for key in wanted:
-            if key not in known:
-                raise ValueError(
-                    unexpected(self.title, "prediction keys", f"among {preview(known)}", repr(key))
-                )
-        if any(key in self.string_keys for key in wanted):
-            found |= self.string_predictions(logits)
-        return {key: found[key] for key in wanted}
+        if self.inverse_link_fn is not None:
+            given = "an inverse_link_fn, whose inverse is not known"
+            raise TypeError(unexpected(self.title, "predictions", "of the family's link", given))
+        mean = type(self.family).mean
+        key = next((key for key, statistic in self.predicted.items() if statistic is mean), "mean")
+        if isinstance(predictions, Mapping):
+            if key not in predictions:
+                given = preview(predictions)
+                raise ValueError(unexpected(self.title, "predictions", f"with {key!r}", given))
+            predictions = predictions[key]
+        logits = self.family.link(to_tensor(self.title, f"predictions[{key!r}]", predictions))
+        if self.family.logits_shape and not self.family.takes_ids:
+            logits = logits.flatten(-2)
+        return logits
 
-    def all_prediction_keys(self) -> list[str]:
-        """Return every key that `predictions` takes."""
-        return [*self.tensor_keys, *self.string_keys]
+    def _make_computation(self) -> Computation:
+        counts = self._counts or self.family.counts
+        readings = dict(self.readings())
+        if self.missing_label is not None:
+            readings["label/coverage"] = Coverage()
+        after = self._regularized_after
+        return Single(
+            Target(
+                title=self.title,
+                name=self.name,
+                kind=type(self).__name__,
+                label_vocabulary=self.label_vocabulary,
+                family=self.family,
+                columns=self.label_dimension,
+                averages=self._averages,
+                has_column_axis=self._has_column_axis,
+                reduction=self._reduction,
+                missing=self._missing(),
+                weight_column=self.weight_column,
+                takes_class_names=self._takes_class_names,
+                label_smoothing=self.label_smoothing,
+                bins=ScoreBins(tuple(sorted(self.thresholds))) if counts is Counts.SCORES else None,
+                counts=counts,
+                readings=readings,
+                regularized_after=after if after in readings else None,
+                predicted=self._linked(self.predicted),
+                string_keys=self.string_keys,
+                encode_labels=self.encode_labels,
+                predict_strings=self.string_predictions,
+                class_balance=self.class_balance,
+                loss_fn=self._loss,
+                inverse_link=None if self.inverse_link_fn is None else self._inverse_link,
+            )
+        )
 
-    def check_logits(self, logits: Any) -> Tensor:
-        """Return logits in at least float32, refusing those of another shape or type."""
-        return check_logits(self.title, logits, self.logits_dimension)
+    @property
+    def _takes_class_names(self) -> bool:
+        """Whether labels are class names."""
+        return self.label_vocabulary is not None
+
+    def _number_of_names(self) -> int:
+        """Return how many names a vocabulary has."""
+        family = self.family
+        return int(family.highest) + 1 if family.takes_ids else self.label_dimension
+
+    def _missing(self) -> Missing:
+        given = self.missing_label
+        if given is None:
+            return Missing()
+        values = given if isinstance(given, tuple) else (given,)
+        name = MISSING_NAME if self._takes_class_names else nan
+        return Missing(*(name if isinstance(one, str) else one for one in values))
+
+    def _linked(self, predicted: Mapping[str, Statistic]) -> dict[str, Statistic]:
+        """Return what is predicted, with the ``inverse_link_fn`` in place of the mean."""
+        if self.inverse_link_fn is None:
+            return dict(predicted)
+        mean = type(self.family).mean
+        return {
+            key: self._linked_mean if statistic is mean else statistic
+            for key, statistic in predicted.items()
+        }
+
+    def _linked_mean(self, family: Family, logits: Tensor) -> Tensor:
+        return self._inverse_link(logits)
+
+    def _inverse_link(self, logits: Tensor) -> Tensor:
+        """Return what the ``inverse_link_fn`` makes of logits, of their shape."""
+        assert self.inverse_link_fn is not None
+        values = self.inverse_link_fn(logits)
+        argument, what = "inverse_link_fn", "predictions"
+        return check_returned(self.title, argument, what, values, logits.shape)
 
     def extra_repr(self) -> str:
         """Return what tells this head from others of its class."""
         name = f"name={self.name!r}, " if self.name else ""
-        return f"{name}logits_dimension={self.logits_dimension}"
+        return f"{name}logits_dimension={self.label_dimension * self.family.logits_per_label}"

@@ -1,5 +1,9 @@
 """A reading bound to some columns of a tally, and the same as a `torchmetrics.Metric`."""
 
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -8,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities.plot import plot_single_or_multi_val
 
+from torch_heads.families.family import Counts, Family
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.readings import Reading
 from torch_heads.metrics.sums import Sums
@@ -17,33 +22,70 @@ UPDATE_BY_HEAD = "Update it by head.update_metrics(metrics, features, logits, la
 MERGE_TALLIES = "Merge each of metrics.tallies, by its merge_state."
 
 
-class Bound(NamedTuple):
-    """A reading, the tally that it reads, and the columns and bins that it reads there.
+class Place(NamedTuple):
+    """Where the metrics keep what they have seen of one target.
 
-    Where labels ``may_miss``, what never had a label reads as NaN, not as 0.
+    Attributes:
+        tally: the name of the tally.
+        columns: its label columns there.
+        family: the family of the target; None for means over batches.
+        counts: what is counted of it.
+        bins: where scores are cut; None where no scores are counted.
+        may_miss: whether labels may be missing; what never had a label then reads as NaN, not 0.
     """
 
-    reading: Reading
     tally: str
     columns: slice
-    bins: ScoreBins
+    family: Family | None = None
+    counts: Counts | None = None
+    bins: ScoreBins | None = None
     may_miss: bool = False
 
-    @property
-    def rows(self) -> slice:
-        """The rows of the tally's state that the reading reads."""
-        if self.reading.column is None:
-            return self.columns
-        row = self.columns.start + self.reading.column
-        return slice(row, row + 1)
 
-    def value(self, rows: Tensor) -> Tensor:
-        """Return the metric from these rows of the state, ``[..., U, width]``, as default dtype."""
-        sums = Sums.of(rows)
-        value = self.reading.read(sums, self.bins).to(torch.get_default_dtype())
-        if not self.may_miss:
-            return value
-        return torch.where(self.reading.present(sums), value, torch.nan)
+class BoundReading(NamedTuple):
+    """A reading, and the place where it reads."""
+
+    reading: Reading
+    place: Place
+
+    @property
+    def rows(self) -> range:
+        """The rows of the tally's state that the reading reads."""
+        columns, column = self.place.columns, self.reading.column
+        if column is None:
+            return range(columns.start, columns.stop)
+        return range(columns.start + column, columns.start + column + 1)
+
+    @property
+    def alike(self) -> Hashable:
+        """What readings have in common that one formula reads at once: a thousand AUCs, say."""
+        place, column, threshold = self.place, None, getattr(self.reading, "threshold", None)
+        same = replace(self.reading, column=column)
+        if threshold is not None:
+            same = replace(same, threshold=None)  # type: ignore[call-arg]
+        return same, place.tally, len(self.rows), place.may_miss, place.bins is None
+
+
+def read_alike(bound: Sequence[BoundReading], state: Tensor) -> Tensor:
+    """Return the metrics ``[K]`` that are `BoundReading.alike`, from the state of their tally."""
+    reading, place = bound[0]
+    index = torch.tensor([list(one.rows) for one in bound], device=state.device)
+    cut = grid = None
+    if hasattr(reading, "threshold"):
+        cuts = [bins_of(one).positions[one.reading.threshold] for one in bound]  # type: ignore
+        cut = torch.tensor(cuts, device=state.device)
+    if place.bins is not None:
+        several = len({one.place.bins for one in bound}) > 1
+        grids = [bins_of(one).grid for one in (bound if several else bound[:1])]
+        grid = torch.tensor(grids, device=state.device)
+    sums = Sums.of(state[index], cut, grid)
+    values = reading.read(sums).to(torch.get_default_dtype())
+    return torch.where(reading.present(sums), values, torch.nan) if place.may_miss else values
+
+
+def bins_of(bound: BoundReading) -> ScoreBins:
+    """Return where the scores of a reading are cut, by default where no threshold is."""
+    return bound.place.bins or ScoreBins()
 
 
 class ReadingMetric(Metric):
@@ -54,10 +96,10 @@ class ReadingMetric(Metric):
 
     full_state_update = False
     name: str
-    bound: Bound
+    bound: BoundReading
     tally: Tally
 
-    def __init__(self, name: str, bound: Bound, tally: Tally) -> None:
+    def __init__(self, name: str, bound: BoundReading, tally: Tally) -> None:
         nn.Module.__init__(self)
         # not by setattr, which is slow, and wide heads have thousands of readings
         self.__dict__ |= _metric_attributes() | {"name": name, "bound": bound}
@@ -93,7 +135,7 @@ class ReadingMetric(Metric):
 
     def compute(self) -> Tensor:
         """Return the metric over all batches since the last reset."""
-        return self.bound.value(self.tally.compute()[self.bound.rows])
+        return read_alike([self.bound], self.tally.compute())[0]
 
     def reset(self) -> None:
         """Reset the tally."""

@@ -1,27 +1,33 @@
 """The collection that a head wraps: readings on the outside, a few tallies on the inside."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
+from torch_heads.families.family import Counts
 from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.errors import preview
 from torch_heads.functional.residuals import Residuals
-from torch_heads.metrics.bound import UPDATE_BY_HEAD, Bound, ReadingMetric
+from torch_heads.functional.scores import ScoreBins
+from torch_heads.metrics.bound import UPDATE_BY_HEAD, BoundReading, Place, ReadingMetric, read_alike
 from torch_heads.metrics.sums import Sums, Total
-from torch_heads.metrics.tally import ClassTally, Tally
+from torch_heads.metrics.tallies import MOST_CONFUSIONS
+from torch_heads.metrics.tally import Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
+
+BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
 
 Layout = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]  # keys, and shapes of the tallies
 
 
 class ReadingCollection(MetricCollection):
-    """A `torchmetrics.MetricCollection` of readings, keyed by the originals' metric keys.
+    """A `torchmetrics.MetricCollection` of readings, keyed by tf.estimator's metric keys.
 
     Only a few tallies hold state: `reset`, `to`, `state_dict` and the sync between processes act
     on each of them once. A head updates it (`Head.update_metrics`); keys with a dot are keys.
@@ -29,17 +35,28 @@ class ReadingCollection(MetricCollection):
     Args:
         tallies: the tallies by name.
         readings: the readings by metric key.
+        places: where each head of a single target is counted, by name.
+        names: the metric keys of each head, by name.
         layout: what a head compares to tell its own collections from others'.
     """
 
     def __init__(
-        self, tallies: Mapping[str, Tally], readings: Mapping[str, Bound], layout: Layout
+        self,
+        tallies: Mapping[str, Tally],
+        readings: Mapping[str, BoundReading],
+        places: Mapping[str, Place],
+        names: Mapping[str, Sequence[str]],
+        layout: Layout,
     ) -> None:
         super().__init__({}, compute_groups=False)
         self.layout = layout
         for name, tally in tallies.items():
             self.add_module(name, tally)
+        #: Whether these are some readings of another collection, with which they share tallies.
+        self.is_part = not layout[1]
         self._readings = dict(readings)
+        self._places = dict(places)
+        self._names = dict(names)
         self._views: dict[str, ReadingMetric] = {}
 
     @property
@@ -48,9 +65,71 @@ class ReadingCollection(MetricCollection):
         return dict(self._modules)  # type: ignore[arg-type]
 
     @property
-    def readings(self) -> dict[str, Bound]:
+    def readings(self) -> dict[str, BoundReading]:
         """The readings by key, without prefix and postfix."""
         return self._readings
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Where each head of a single target is counted, by name."""
+        return self._places
+
+    def add(
+        self,
+        inputs: Sequence[Any],
+        means: Sequence[tuple[Tensor, Tensor | None]] = (),
+        regularization: Tensor | float | None = None,
+    ) -> None:
+        """Add one batch, as a head has measured it.
+
+        Args:
+            inputs: what each tally of labels takes, in order.
+            means: what is averaged over batches, ``[K]``, and which count; in parts.
+            regularization: the regularization loss, where it is kept.
+        """
+        tallies = self._modules
+        for tally, one in zip(tallies.values(), inputs, strict=False):
+            tally.prepare(one.labels.device)  # type: ignore[operator]
+            tally.add(one)  # type: ignore[operator]
+        device = inputs[0].labels.device
+        if means:
+            values = [own for own, _ in means]
+            counted = None
+            if any(counts is not None for _, counts in means):
+                counted = torch.cat(
+                    [
+                        torch.ones_like(own, dtype=torch.bool) if counts is None else counts
+                        for own, counts in means
+                    ]
+                )
+            self.tallies[BATCHES].prepare(device)
+            joined = torch.cat(values) if values[1:] else values[0]
+            self.tallies[BATCHES].add((joined, counted))
+        if regularization is not None:
+            # a sum, since to copy a Python number to a device would wait for it
+            total = torch.zeros(1, dtype=torch.float64, device=device) + regularization
+            self.tallies[REGULARIZATION].prepare(device)
+            self.tallies[REGULARIZATION].add((total, None))
+
+    def part(self, keys: Iterable[str]) -> ReadingCollection:
+        """Return the metrics of some keys alone; they share their tallies with these.
+
+        To reset it resets these tallies, and with them every reading of them.
+        """
+        kept = {key: self._readings[key] for key in keys}
+        tallies = {bound.place.tally for bound in kept.values()}
+        columns = {(bound.place.tally, bound.place.columns.start) for bound in kept.values()}
+        return ReadingCollection(
+            {name: tally for name, tally in self.tallies.items() if name in tallies},
+            kept,
+            {
+                name: place
+                for name, place in self._places.items()
+                if (place.tally, place.columns.start) in columns
+            },
+            {name: own for name, own in self._names.items() if kept.keys() >= set(own)},
+            (tuple(kept), ()),
+        )
 
     def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:
         """Refuse metrics of another kind; put both collections beside each other instead."""
@@ -77,22 +156,14 @@ class ReadingCollection(MetricCollection):
         """Return every metric, synced over processes once per tally."""
         values: dict[str, Tensor] = {}
         states = {name: tally.compute() for name, tally in self.tallies.items()}
-        for keys in self._alike():
-            bound = [self._readings[key] for key in keys]
-            state = states[bound[0].tally]
-            rows = [row for one in bound for row in range(one.rows.start, one.rows.stop)]
-            index = torch.tensor(rows, device=state.device).view(len(keys), -1)
-            values |= zip(keys, bound[0].value(state[index]).unbind(), strict=True)
-        return {self._set_name(key): values[key] for key in self._readings}
-
-    def _alike(self) -> list[list[str]]:
-        """Return the keys in groups that one formula reads at once: a thousand AUCs, say."""
-        groups: dict[Any, list[str]] = {}
+        alike: dict[Any, list[str]] = {}
         for key, bound in self._readings.items():
-            rows = bound.rows.stop - bound.rows.start
-            kind = type(bound.reading), replace(bound.reading, column=None), bound.bins
-            groups.setdefault((*kind, bound.tally, rows, bound.may_miss), []).append(key)
-        return list(groups.values())
+            alike.setdefault(bound.alike, []).append(key)
+        for keys in alike.values():
+            members = [self._readings[key] for key in keys]
+            state = states[members[0].place.tally]
+            values |= zip(keys, read_alike(members, state).unbind(), strict=True)
+        return {self._set_name(key): values[key] for key in self._readings}
 
     def curves(self, head: str | None = None) -> ScoreCurves:
         """Return the curves of a head with classes: ROC, precision-recall, calibration.
@@ -109,12 +180,12 @@ class ReadingCollection(MetricCollection):
         >>> metrics.curves().best_threshold().f_score
         tensor([1.], dtype=torch.float64)
         """
-        bound = self._bound_of(head, "auc", "counted scores")
-        totals, counts = Sums.of(self.tallies[bound.tally].compute()[bound.columns])
-        if bound.may_miss:
-            never = totals[:, Total.LABELLED] == 0
+        place = self._place(head, Counts.SCORES, "counted scores")
+        totals, counts, *_ = Sums.of(self.tallies[place.tally].compute()[place.columns])
+        if place.may_miss:
+            never = totals[:, Total.PRESENT] == 0
             counts = counts.masked_fill(never[:, None, None], torch.nan)
-        return ScoreCurves(counts, bound.bins)
+        return ScoreCurves(counts, place.bins or ScoreBins())
 
     def confusion_matrix(self, head: str | None = None) -> Tensor:
         """Return the weights ``[n_classes, n_classes]`` of labels (rows) and predictions (columns).
@@ -126,11 +197,16 @@ class ReadingCollection(MetricCollection):
             KeyError: if there is no such head, or it is not multi-class.
             ValueError: if there are too many classes for confusions to be kept.
         """
-        bound = self._bound_of(head, "accuracy", "confusion matrix")
-        tally = self.tallies[bound.tally]
-        if not isinstance(tally, ClassTally):
-            raise KeyError(f"{head!r} has no confusion matrix: it is not a multi-class head.")
-        return tally.matrix(bound.columns.start)
+        place = self._place(head, Counts.CLASSES, "confusion matrix")
+        matrix = self.tallies[place.tally].confusion_of(place.columns.start)
+        if matrix is None:
+            family = place.family
+            size = 0 if family is None else int(family.highest + 1) ** 2
+            raise ValueError(
+                f"Confusions are kept up to {MOST_CONFUSIONS} entries in all, the smallest "
+                f"matrices first; here are {size}."
+            )
+        return matrix
 
     def residuals(self, head: str | None = None) -> Residuals:
         """Return how the predictions of a regression differ from its labels, for each column.
@@ -147,20 +223,17 @@ class ReadingCollection(MetricCollection):
         >>> metrics.residuals().quantile(1.0)
         tensor([3.5000], dtype=torch.float64)
         """
-        bound = self._bound_of(head, "average_loss", "residuals")
-        counts = self.tallies[bound.tally].counts(bound.columns)
+        place = self._place(head, Counts.NUMBERS, "residuals")
+        counts = self.tallies[place.tally].residual_counts(place.columns)
         if counts is None:
             raise KeyError(f"{head!r} has no residuals: they are of regressions.")
         return Residuals(counts)
 
-    def _bound_of(self, head: str | None, key: str, what: str) -> Bound:
-        found = {
-            name.removeprefix(key).removeprefix("/"): bound
-            for name, bound in self._readings.items()
-            # of a whole head: without a column, and without a threshold
-            if name.split("/")[0] == key and bound.reading == type(bound.reading)()
-        }
+    def _place(self, head: str | None, counts: Counts, what: str) -> Place:
+        found = {name: place for name, place in self._places.items() if place.counts is counts}
         wanted = next(iter(found)) if head is None and len(found) == 1 else head or ""
+        if wanted not in found and wanted in self._places:
+            raise KeyError(f"{wanted!r} has no {what}; those that have are {preview(found, 20)}.")
         if wanted not in found:
             raise KeyError(f"No {what} of {head!r}; the heads are {preview(found, 20)}.")
         return found[wanted]
@@ -175,7 +248,7 @@ class ReadingCollection(MetricCollection):
         for tally in self.tallies.values():
             tally.persistent(mode)
 
-    def set_dtype(self, dst_type: str | torch.dtype) -> "ReadingCollection":
+    def set_dtype(self, dst_type: str | torch.dtype) -> ReadingCollection:
         """Cast the tallies; below float64, counts stop growing at some point."""
         for tally in self.tallies.values():
             tally.set_dtype(dst_type)
@@ -197,12 +270,21 @@ class ReadingCollection(MetricCollection):
         """Return the metrics."""
         return [self._view(key) for key in self._readings]
 
-    def __getitem__(self, key: str, copy_state: bool = True) -> Metric:
-        """Return one metric by its key, with prefix and postfix or without."""
+    def __getitem__(self, key: str, copy_state: bool = True) -> Any:
+        """Return one metric by its key, with prefix and postfix or without; or those of a head.
+
+        >>> from torch_heads import BinaryClassHead, MultiHead, RegressionHead
+        >>> heads = [BinaryClassHead(name="click"), RegressionHead(name="price")]
+        >>> MultiHead(heads).metrics()["price"]
+        ReadingCollection(['average_loss/price', 'prediction/mean/price', 'label/mean/price'])
+        """
         base = self._base(key)
-        if base is None:
-            raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}.")
-        return self._view(base)
+        if base is not None:
+            return self._view(base)
+        if key in self._names:
+            return self.part(self._names[key])
+        heads = f", and the heads {preview(self._names)}" if self._names else ""
+        raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}{heads}.")
 
     def __contains__(self, key: object) -> bool:
         """Return whether there is a metric of that key."""
@@ -239,7 +321,7 @@ class ReadingCollection(MetricCollection):
     def _view(self, key: str) -> ReadingMetric:
         if key not in self._views:
             bound = self._readings[key]
-            self._views[key] = ReadingMetric(key, bound, self.tallies[bound.tally])
+            self._views[key] = ReadingMetric(key, bound, self.tallies[bound.place.tally])
         return self._views[key]
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """Readings: the named metrics, each a formula over what a tally summed.
 
 A reading is a declaration without state. A head lists its own; the collection binds each to the
-columns of a tally. Empty sums read as 0, as in the originals.
+columns of a tally. Empty sums read as 0, as in tf.estimator.
 """
 
 from abc import ABC, abstractmethod
@@ -12,13 +12,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from torch_heads.families.family import Counts
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.scores import (
     NEGATIVE,
     POSITIVE,
     SOFT,
-    ScoreBins,
-    counts_above,
     precision_recall_auc,
     roc_auc,
 )
@@ -33,12 +32,12 @@ class Reading(ABC):
     higher_is_better: ClassVar[bool | None] = None
 
     @abstractmethod
-    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+    def read(self, sums: Sums) -> Tensor:
         """Return the metric of these columns together, ``[...]`` in float64."""
 
     def present(self, sums: Sums) -> Tensor:
         """Return whether any label was there to read from."""
-        return sums.total(Total.LABELLED) > 0
+        return sums.total(Total.PRESENT) > 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Mean(Reading):
     of: int = Total.PREDICTION
     by: int = Total.WEIGHT
 
-    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+    def read(self, sums: Sums) -> Tensor:
         """Return the weighted sum over the weights."""
         return safe_divide(sums.total(self.of), sums.total(self.by))
 
@@ -63,7 +62,7 @@ class AverageLoss(Mean):
 
 
 @dataclass(frozen=True)
-class CorrectShare(Mean):
+class ClassAccuracy(Mean):
     """The share of class ids predicted right."""
 
     higher_is_better = True
@@ -73,8 +72,8 @@ class CorrectShare(Mean):
 class Coverage(Mean):
     """The share of labels that were there, unweighted."""
 
-    of: int = Total.LABELLED
-    by: int = Total.ROWS
+    of: int = Total.PRESENT
+    by: int = Total.VALID
 
     def present(self, sums: Sums) -> Tensor:
         """Return whether there was any row."""
@@ -87,7 +86,7 @@ class AccuracyBaseline(Reading):
 
     higher_is_better = True
 
-    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+    def read(self, sums: Sums) -> Tensor:
         """Return ``max(m, 1 - m)`` of the label mean ``m``."""
         label, weight = sums.total(Total.LABEL), sums.total(Total.WEIGHT)
         return safe_divide(torch.maximum(label, weight - label), weight)
@@ -97,25 +96,20 @@ class AccuracyBaseline(Reading):
 class ThresholdReading(Reading):
     """A metric at one threshold on the score; None is the decision, logit 0.
 
-    A soft label counts as positive, and as wrong for the accuracy, as in the originals.
+    A soft label counts as positive, and as wrong for the accuracy, as in tf.estimator.
     """
 
     higher_is_better = True
     threshold: float | None = None
-
-    def outcomes(self, sums: Sums, bins: ScoreBins) -> tuple[Tensor, Tensor]:
-        """Return the counts ``[..., 3]`` by label kind, above the threshold and in all."""
-        counts = sums.counts.sum(-3)
-        return counts[..., bins.positions[self.threshold] :].sum(-1), counts.sum(-1)
 
 
 @dataclass(frozen=True)
 class Accuracy(ThresholdReading):
     """The share of labels equal to the prediction."""
 
-    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+    def read(self, sums: Sums) -> Tensor:
         """Return ``(TP + TN) / all``."""
-        above, total = self.outcomes(sums, bins)
+        above, total = sums.outcomes()
         true_negatives = total[..., NEGATIVE] - above[..., NEGATIVE]
         return safe_divide(above[..., POSITIVE] + true_negatives, total.sum(-1))
 
@@ -124,9 +118,9 @@ class Accuracy(ThresholdReading):
 class Precision(ThresholdReading):
     """The share of predicted positives that are positive."""
 
-    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+    def read(self, sums: Sums) -> Tensor:
         """Return ``TP / (TP + FP)``."""
-        above, _ = self.outcomes(sums, bins)
+        above, _ = sums.outcomes()
         return safe_divide(above[..., SOFT:].sum(-1), above.sum(-1))
 
 
@@ -134,15 +128,15 @@ class Precision(ThresholdReading):
 class Recall(ThresholdReading):
     """The share of positives that are predicted positive."""
 
-    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+    def read(self, sums: Sums) -> Tensor:
         """Return ``TP / (TP + FN)``."""
-        above, total = self.outcomes(sums, bins)
+        above, total = sums.outcomes()
         return safe_divide(above[..., SOFT:].sum(-1), total[..., SOFT:].sum(-1))
 
 
 @dataclass(frozen=True)
 class AUC(Reading):
-    """The area under the ROC curve over the originals' grid of 200 thresholds.
+    """The area under the ROC curve over tf.estimator's grid of 200 thresholds.
 
     A logit of NaN counts as the lowest score, here and in all that is read from scores; it shows
     in the loss, which is NaN.
@@ -150,9 +144,9 @@ class AUC(Reading):
 
     higher_is_better = True
 
-    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
-        """Return the area; 0 where a class is absent, as in the originals."""
-        return roc_auc(*grid_counts(sums, bins))
+    def read(self, sums: Sums) -> Tensor:
+        """Return the area; 0 where a class is absent, as in tf.estimator."""
+        return roc_auc(*sums.grid_counts())
 
 
 @dataclass(frozen=True)
@@ -161,13 +155,13 @@ class AUCPrecisionRecall(Reading):
 
     higher_is_better = True
 
-    def read(self, sums: Sums, bins: ScoreBins) -> Tensor:
+    def read(self, sums: Sums) -> Tensor:
         """Return the area; 1 where all labels are positive, 0 where none is."""
-        return precision_recall_auc(*grid_counts(sums, bins))
+        return precision_recall_auc(*sums.grid_counts())
 
 
 @dataclass(frozen=True)
-class CallMean(Mean):
+class BatchMean(Mean):
     """The plain mean over update calls, in which a small last batch counts as a full one."""
 
     of: int = 0
@@ -178,11 +172,20 @@ class CallMean(Mean):
         return sums.total(self.by) > 0
 
 
-def grid_counts(sums: Sums, bins: ScoreBins) -> tuple[Tensor, Tensor]:
-    """Return the true and the false positives above each of the 200 grid thresholds."""
-    positives, negatives = counts_above(sums.counts[..., : bins.size].sum(-3))
-    grid = torch.tensor(bins.grid, device=positives.device)
-    return positives[..., grid], negatives[..., grid]
+def usual_readings(
+    counts: Counts, thresholds: Iterable[float] = ()
+) -> Iterator[tuple[str, Reading]]:
+    """Yield the metrics, by key, of a head of which nothing is known but what is counted."""
+    yield "average_loss", AverageLoss()
+    if counts is Counts.NUMBERS:
+        yield "prediction/mean", Mean(of=Total.PREDICTION)
+        yield "label/mean", Mean(of=Total.LABEL)
+    elif counts is Counts.CLASSES:
+        yield "accuracy", ClassAccuracy()
+    else:
+        yield "auc", AUC()
+        yield "auc_precision_recall", AUCPrecisionRecall()
+        yield from threshold_readings(thresholds)
 
 
 def threshold_readings(thresholds: Iterable[float]) -> Iterator[tuple[str, Reading]]:

@@ -5,22 +5,13 @@ one state adds up: over batches, over processes, over columns. It keeps no examp
 update of it serves every reading.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate
-from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
-
-from torch_heads.functional.residuals import BINS
-from torch_heads.functional.scores import ScoreBins
-from torch_heads.metrics.sums import Observed, Total, add_residuals, add_scores, add_totals
-
-MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
 
 
 class Tally(Metric):
@@ -61,8 +52,12 @@ class Tally(Metric):
             state: Tensor = getattr(self, name)
             return state[rows].clone()
 
-    def counts(self, columns: slice) -> Tensor | None:
+    def residual_counts(self, columns: slice) -> Tensor | None:
         """Return the counts of residuals of some columns, over all processes; None for none."""
+        return None
+
+    def confusion_of(self, column: int) -> Tensor | None:
+        """Return the confusions of one column, over all processes; None where none are kept."""
         return None
 
     def prepare(self, device: torch.device) -> None:
@@ -117,138 +112,7 @@ class Tally(Metric):
             setattr(self, name, part.view(state.shape))
 
 
-class NumberTally(Tally):
-    """The weighted sums of losses, predictions and labels, and the residuals counted by bin.
-
-    ``residuals`` is ``[columns, bins]``.
-    """
-
-    residuals: Tensor
-
-    def __init__(self, columns: int) -> None:
-        super().__init__(columns, Total.ALL)
-        self.add_state("residuals", torch.zeros(columns, BINS, dtype=torch.float64), "sum")
-
-    def add(self, observed: Observed) -> None:
-        """Add one batch in place, with one scatter for all columns."""
-        add_totals(self.sums, observed)
-        add_residuals(self.residuals, observed)
-
-    def counts(self, columns: slice) -> Tensor:
-        """Return the counts of residuals of some columns, over all processes."""
-        return self.part("residuals", columns)
-
-
-class ScoreTally(Tally):
-    """The weighted sums, and the scores counted by bin and kind of label.
-
-    Columns without bins are of numbers: their ``residuals`` ``[numbers, bins]`` are counted, too.
-
-    Args:
-        columns: the bins of each column, or None.
-    """
-
-    residuals: Tensor
-    thresholds: Tensor
-    numbers: Tensor
-
-    def __init__(self, columns: Sequence[ScoreBins | None]) -> None:
-        bins = [own or ScoreBins() for own in columns]
-        size = max(column.size for column in bins)
-        width = Total.ALL + 3 * size
-        super().__init__(len(bins), width)
-        self.size = size
-        most = max(len(column.thresholds) for column in bins)
-        padded = [[*column.thresholds, *[inf] * (most - len(column.thresholds))] for column in bins]
-        thresholds = torch.tensor(padded, dtype=torch.float32).view(len(bins), most)
-        self.register_buffer("thresholds", thresholds.T.contiguous(), persistent=False)
-        self._numbers = [i for i, own in enumerate(columns) if own is None]
-        numbers = torch.tensor(self._numbers, dtype=torch.int64)
-        self.register_buffer("numbers", numbers, persistent=False)
-        if self._numbers:
-            zeros = torch.zeros(len(self._numbers), BINS, dtype=torch.float64)
-            self.add_state("residuals", zeros, "sum")
-
-    def add(self, observed: Observed) -> None:
-        """Add one batch in place, with one scatter for all columns."""
-        add_scores(self.sums, observed, self.thresholds, self.size)
-        if self._numbers:
-            add_residuals(self.residuals, observed.columns(self.numbers))
-
-    def counts(self, columns: slice) -> Tensor | None:
-        """Return the counts of residuals of some columns, over all processes; None of classes."""
-        if columns.start not in self._numbers:
-            return None
-        first = self._numbers.index(columns.start)
-        return self.part("residuals", slice(first, first + columns.stop - columns.start))
-
-
-class ClassTally(Tally):
-    """The sums of class ids, and the confusions of each label with each prediction.
-
-    ``confusion`` holds the ``[K, K]`` matrices of the heads one after the other, the smallest ones
-    if all would have more than `MOST_CONFUSIONS` entries.
-
-    Args:
-        widths: the number of classes of each column.
-    """
-
-    confusion: Tensor
-    starts: Tensor
-    widths: Tensor
-    kept: Tensor | None
-
-    def __init__(self, widths: Sequence[int]) -> None:
-        super().__init__(len(widths), Total.ALL)
-        #: The number of classes of each column.
-        self.classes = list(widths)
-        ascending = sorted(range(len(widths)), key=widths.__getitem__)
-        ends = list(accumulate(widths[column] ** 2 for column in ascending))
-        kept = sorted(ascending[: bisect_right(ends, MOST_CONFUSIONS)])
-        *starts, size = accumulate((widths[column] ** 2 for column in kept), initial=0)
-        self._starts = dict(zip(kept, starts, strict=True))
-        self.add_state("confusion", torch.zeros(size, dtype=torch.float64), "sum")
-        own = {"starts": starts, "widths": [widths[column] for column in kept], "kept": kept}
-        for name, values in own.items():
-            self.register_buffer(name, torch.tensor(values, dtype=torch.int64), persistent=False)
-        if len(kept) == len(widths):
-            self.kept = None
-
-    def keeps(self, column: int) -> bool:
-        """Return whether the confusions of a column are kept."""
-        return column in self._starts
-
-    def matrix(self, column: int) -> Tensor:
-        """Return the confusions of one column, ``[labels, predictions]``, over all processes.
-
-        Raises:
-            ValueError: if there are too many to be kept.
-        """
-        width = self.classes[column]
-        if not self.keeps(column):
-            raise ValueError(
-                f"Confusions are kept up to {MOST_CONFUSIONS} entries in all, the smallest "
-                f"matrices first; here are {width**2}."
-            )
-        start = self._starts[column]
-        return self.part("confusion", slice(start, start + width**2)).view(width, width)
-
-    def add(self, observed: Observed) -> None:
-        """Add one batch in place; its predictions are class ids."""
-        ids, labels, weights = observed.predictions, observed.labels, observed.weights
-        correct = (ids == labels).to(observed.loss_sums.dtype)
-        add_totals(self.sums, observed._replace(predictions=correct))
-        if not self._starts:
-            return
-        ones = self.sums.new_ones(()) if weights is None else weights.double()
-        ones = ones.expand(ids.shape)
-        if self.kept is not None:
-            ids, labels, ones = (one.index_select(1, self.kept) for one in (ids, labels, ones))
-        place = torch.addcmul(ids + self.starts, labels, self.widths)
-        self.confusion.scatter_add_(0, place.flatten(), ones.flatten())
-
-
-class CallTally(Tally):
+class BatchMeanTally(Tally):
     """The sum of one number per update call, for several names, and how many calls gave it."""
 
     def __init__(self, columns: int) -> None:

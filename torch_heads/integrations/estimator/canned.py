@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from torch_heads.functional.arguments import check_count
 from torch_heads.functional.errors import unexpected
-from torch_heads.heads.arguments import check_count
 from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.base import AnyEstimator

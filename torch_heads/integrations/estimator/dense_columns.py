@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from torch_heads.functional.arguments import check_count
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
-from torch_heads.heads.arguments import check_count
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
 from torch_heads.integrations.estimator.feature_column import (
     FeatureColumn,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from torch_heads.computation.inputs import Inputs
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.heads.base import Head
@@ -24,10 +24,10 @@ from torch_heads.integrations.lightning.projection import make_projection, proje
 from torch_heads.integrations.lightning.resume import PlateauValues, RandomState
 from torch_heads.integrations.lightning.window import (
     batch_divisors,
-    block_losses,
     count_labels,
+    target_losses,
 )
-from torch_heads.metrics.tally import CallTally
+from torch_heads.metrics.tally import BatchMeanTally
 
 MOST_LOGGED = 256  # metrics of an epoch; Lightning takes 0.3 ms for each
 
@@ -101,12 +101,15 @@ class HeadModule(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.global_normalization = global_normalization
         self.report = report
-        self.epoch_loss = CallTally(sum(len(block.heads) for block in head.blocks()))
+        self.epoch_loss = BatchMeanTally(len(head.computation.targets))
         self._window: list[Batch] = []  # of one optimizer step, under global_normalization
 
     def logits(self, inputs: Any) -> Any:
         """Return what the head takes, from what the backbone takes."""
-        return project(self.projection, self.backbone(inputs))
+        features = self.backbone(inputs)
+        if isinstance(self.projection, nn.Identity):
+            return features
+        return project(self.projection, features)
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
         """Return the predictions that are tensors, in a flat dict: the model to be served."""
@@ -152,8 +155,8 @@ class HeadModule(LightningModule):
         part = Batch.of(batch, self.head)
         if self.global_normalization:
             return self._normalized_step(part, batch_idx)
-        losses = block_losses(self.head, part, self.logits(part.inputs))
-        loss = self.head.combine(losses)
+        losses = target_losses(self.head, part, self.logits(part.inputs))
+        loss = self.head.computation.total_loss(losses)
         self._log_step(loss, losses)
         return loss
 
@@ -179,24 +182,22 @@ class HeadModule(LightningModule):
         divisors = strategy.reduce(divisors, reduce_op="sum")
         seen = []
         for one in earlier:
-            losses = block_losses(self.head, one, self.logits(one.inputs), divisors)
+            losses = target_losses(self.head, one, self.logits(one.inputs), divisors)
             with torch.autocast(self.device.type, enabled=False):
-                strategy.backward(self.head.combine(losses) * processes, None)
-            seen.append([values.detach() for values in losses])
+                strategy.backward(self.head.computation.total_loss(losses) * processes, None)
+            seen.append(losses.detach())
         logits = self.logits(last.inputs) if logits is None else logits
-        losses = block_losses(self.head, last, logits, divisors)
-        loss = self.head.combine(losses) * processes  # of which DDP takes the mean
-        total = [
-            torch.stack(values).sum(0) * processes for values in zip(*seen, losses, strict=True)
-        ]
-        self._log_step(self.head.combine(total), total)
+        losses = target_losses(self.head, last, logits, divisors)
+        loss = self.head.computation.total_loss(losses) * processes  # of which DDP takes the mean
+        total = torch.stack([*seen, losses]).sum(0) * processes
+        self._log_step(self.head.computation.total_loss(total), total)
         return loss * k  # by which Lightning divides it, however short the last step of an epoch
 
-    def _log_step(self, loss: Tensor, losses: Sequence[Tensor]) -> None:
+    def _log_step(self, loss: Tensor, losses: Tensor) -> None:
         names, values = ["train/loss"], loss.detach().reshape(1)
         if several := isinstance(self.head, MultiHead):
             names += [f"train/loss/{name}" for name in self.head.names]
-            values = torch.cat([values, self.head.per_head(losses).detach()])
+            values = torch.cat([values, self.head.computation.head_losses(losses).detach()])
         if self.trainer.world_size > 1:
             # or each process would keep the checkpoint, and take the rate, that is its own best
             values = self.trainer.strategy.reduce(values, reduce_op="mean")
@@ -226,11 +227,12 @@ class HeadModule(LightningModule):
         """Add the batch to the loss and the metrics of the epoch, over all data loaders."""
         part = Batch.of(batch, self.head)
         logits = self.logits(part.inputs)
-        losses = block_losses(self.head, part, logits)
-        divisors = batch_divisors(self.head, part, logits)
-        self.epoch_loss.prepare(divisors.device)
-        self.epoch_loss.add((torch.cat([values.reshape(-1) for values in losses]), divisors))
-        self.head.update_metrics(None, part.features, logits, part.labels, weights=part.weights)
+        inputs = Inputs(part.labels, logits, part.features, part.weights)
+        computation = self.head.computation
+        measured = computation.measure(inputs, observe=True, divide=True)
+        self.epoch_loss.prepare(measured.losses.device)
+        self.epoch_loss.add((measured.losses, measured.divisors))
+        computation.record(self.head.metric_collection, measured)
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
 
@@ -253,8 +255,8 @@ class HeadModule(LightningModule):
 
     def _log_epoch(self, stage: str) -> None:
         sums = self.epoch_loss.compute()
-        losses = self.head.by_block(safe_divide(sums[:, 0], sums[:, 1]))
-        loss = self.head.combine(losses).reshape(()).to(torch.get_default_dtype())
+        losses = safe_divide(sums[:, 0], sums[:, 1])
+        loss = self.head.computation.total_loss(losses).reshape(()).to(torch.get_default_dtype())
         values = self.head.metric_collection.compute()
         with warnings.catch_warnings():
             # that these should be synced, which they are: each tally once, not each value

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.computation.inputs import Inputs
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.integrations.lightning.batch import Batch
@@ -65,10 +66,7 @@ def batch_divisors(head: Head, batch: Batch, logits: Any) -> Tensor:
     return head.divisors(batch.labels, logits, batch.features, weights=batch.weights)
 
 
-def block_losses(
-    head: Head, batch: Batch, logits: Any, divisors: Tensor | None = None
-) -> list[Tensor]:
-    """Return the losses of each block, as `Head.combine` takes them."""
-    parts = None if divisors is None else head.by_block(divisors)
-    measured = head.measure(batch.labels, logits, batch.features, batch.weights, divisors=parts)
-    return [one.losses for one in measured]
+def target_losses(head: Head, batch: Batch, logits: Any, divisors: Tensor | None = None) -> Tensor:
+    """Return the loss of each target of a head, ``[T]``."""
+    inputs = Inputs(batch.labels, logits, batch.features, batch.weights)
+    return head.computation.measure(inputs, divisors=divisors).losses

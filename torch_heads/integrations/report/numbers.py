@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from torch_heads.functional.families import Normal
+from torch_heads.families.normal import Normal
 from torch_heads.integrations.report.canvas import (
     BLACK,
     BLUE,
@@ -38,7 +38,7 @@ class NumberColumn(NamedTuple):
 
 def number_columns(task: Task) -> list[NumberColumn]:
     """Return the columns of a regression that have any label."""
-    plain = task.head.fusable and isinstance(task.head.family, Normal)
+    plain = task.target.fuses and task.target.family == Normal()
     columns = []
     for name, row in zip(task.columns, task.totals, strict=True):
         weight = row[Total.WEIGHT]

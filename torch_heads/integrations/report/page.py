@@ -77,7 +77,7 @@ def write_report(head: Head, metrics: ReadingCollection, folder: str | Path) -> 
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     template = environment.get_template("page.html.jinja")
-    rows = max(float(task.totals[:, Total.ROWS].max()) for task in tasks)
+    rows = max(float(task.totals[:, Total.VALID].max()) for task in tasks)
     title = tasks[0].name if len(tasks) == 1 else f"{len(tasks):,} heads"
     content = template.render(
         title=title,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
 from torch_heads.functional.curves import ScoreCurves
-from torch_heads.functional.scores import NEGATIVE, POSITIVE, SOFT
+from torch_heads.functional.scores import NEGATIVE, POSITIVE, SOFT, ScoreBins
 from torch_heads.integrations.report.canvas import (
     BLUE,
     COLOURS,
@@ -81,21 +81,21 @@ class ScoreColumn(NamedTuple):
 
 def score_columns(task: Task) -> Iterator[ScoreColumn]:
     """Yield what can be drawn of a task: its columns with labels of both kinds."""
-    bins = task.bound.bins
+    bins = task.place.bins or ScoreBins()
     curves = ScoreCurves(task.sums.counts, bins)
     roc, precision = curves.roc(), curves.precision_recall().precision
     calibration, error = curves.calibration(), curves.expected_calibration_error()
     counts = task.sums.counts[..., : bins.size]
-    apart = Sums(task.sums.totals.unsqueeze(1), task.sums.counts.unsqueeze(1))
-    areas = AUC().read(apart, bins)
+    totals, every = task.sums.totals.unsqueeze(1), task.sums.counts.unsqueeze(1)
+    areas = AUC().read(Sums(totals, every, grid=torch.tensor(bins.grid)))
     edges = np.asarray(bins.edges)
     place = torch.tensor((edges[:-1] + edges[1:]) / 2 * HISTOGRAM).long()
     histogram = counts.new_zeros(*counts.shape[:2], HISTOGRAM).index_add(2, place, counts)
     by_kind = counts.sum(-1)
     both = (by_kind[:, NEGATIVE] > 0) & (by_kind[:, SOFT:].sum(-1) > 0)
     kinds = [label for label, _ in KINDS.values()]
-    if task.head.label_vocabulary is not None and len(task.columns) == 1:
-        kinds = [f"label {shorten(name, 24)}" for name in task.head.label_vocabulary]
+    if task.target.label_vocabulary is not None and len(task.columns) == 1:
+        kinds = [f"label {shorten(name, 24)}" for name in task.target.label_vocabulary]
     for i in both.nonzero().flatten().tolist():
         yield ScoreColumn(
             name=task.columns[i],

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from torch_heads.families.family import Counts
 from torch_heads.functional.errors import preview
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import SOFT
@@ -127,7 +128,7 @@ def _section(task: Task, most: int | None = None) -> Section:
     section = Section(task.name)
     if not task.counted:
         section.notes.append("No labels were seen: there is nothing to draw.")
-    elif task.form == "scores":
+    elif task.form is Counts.SCORES:
         columns = list(score_columns(task))
         with_curves = {column.name for column in columns}
         absent = [name for name in task.columns if name not in with_curves]
@@ -137,7 +138,7 @@ def _section(task: Task, most: int | None = None) -> Section:
         if task.sums.counts[:, SOFT].any():
             section.notes.append(SOFT_LABELS)
         section.pictures += islice(_score_pictures(task.name, task.name, columns), most)
-    elif task.form == "numbers":
+    elif task.form is Counts.NUMBERS:
         if task.residuals is not None:
             counts, drawn = task.residuals.counts, finite(task.residuals).counts
             if (counts > drawn).any():
@@ -147,7 +148,7 @@ def _section(task: Task, most: int | None = None) -> Section:
         section.notes.append("There are too many classes for confusions to be kept.")
     else:
         draw = confusion_figure if len(task.confusion) <= MOST_CELLS else pairs_figure
-        classes = list(task.head.label_vocabulary or map(str, range(len(task.confusion))))
+        classes = list(task.target.label_vocabulary or map(str, range(len(task.confusion))))
         figure = draw(task.name, classes, task.confusion)
         caption = "Which class is taken for which, and how well each class is found."
         section.pictures.append(Picture(file_stem(task.name, "confusion"), caption, figure))
@@ -191,7 +192,7 @@ def _group(kind: str, tasks: Sequence[Task], shown: int) -> Iterator[Section]:
     columns = [
         column._replace(name=f"{task.name}: {column.name}") if len(task.columns) > 1 else column
         for task in tasks
-        if task.form == "scores"
+        if task.form is Counts.SCORES
         for column in score_columns(task)
     ]
     section.pictures += _score_pictures(title, kind, columns)

@@ -1,27 +1,25 @@
 """Tasks: the single heads inside of a head, each with all that the tallies know of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite, nan
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
+from torch_heads.computation.target import Target
+from torch_heads.families.family import Counts
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.families import Categorical
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import NEGATIVE, SOFT
 from torch_heads.heads.base import Head
-from torch_heads.heads.multi import MultiHead
-from torch_heads.heads.sequential import SequentialHeadWrapper
-from torch_heads.heads.tensor_head import TensorHead
+from torch_heads.heads.evaluated import suffixed
 from torch_heads.integrations.report.canvas import Floats, number
 from torch_heads.integrations.report.ownership import check_owner
-from torch_heads.metrics.bound import Bound
+from torch_heads.metrics.bound import Place
 from torch_heads.metrics.collection import ReadingCollection
 from torch_heads.metrics.sums import Sums, Total
-from torch_heads.metrics.tally import ClassTally
 
 HEADLINES = {"auc": True, "accuracy": True, "average_loss": False}  # and whether more is better
 
@@ -38,40 +36,38 @@ class Task:
     rows; None where there are no classes, or too many for confusions to be kept.
     """
 
-    head: TensorHead
+    target: Target
     metrics: dict[str, float]
     sums: Sums
-    bound: Bound
+    place: Place
     confusion: Floats | None
     residuals: Residuals | None
 
     @property
     def kind(self) -> str:
         """The class of the head."""
-        return type(self.head).__name__
+        return self.target.kind
 
     @property
     def name(self) -> str:
         """The head's name, or its class."""
-        return self.head.name or self.kind
+        return self.target.name or self.kind
 
     @property
-    def form(self) -> Literal["scores", "classes", "numbers"]:
+    def form(self) -> Counts:
         """What is predicted, and so what the tally knows: scores by label, confusions, means."""
-        if self.head.bins is not None:
-            return "scores"
-        return "classes" if isinstance(self.head.family, Categorical) else "numbers"
+        return self.target.counts
 
     @property
     def columns(self) -> list[str]:
         """The names of the label columns."""
-        if self.head.labels_dimension == 1:
+        if self.target.columns == 1:
             return [self.name]
-        if self.head.label_vocabulary is not None:
-            return list(self.head.label_vocabulary)
-        if self.form == "scores":
-            return [f"class {i}" for i in range(self.head.labels_dimension)]
-        return [f"column {i}" for i in range(self.head.labels_dimension)]
+        if self.target.label_vocabulary is not None:
+            return list(self.target.label_vocabulary)
+        if self.form is Counts.SCORES:
+            return [f"class {i}" for i in range(self.target.columns)]
+        return [f"column {i}" for i in range(self.target.columns)]
 
     @cached_property
     def totals(self) -> Floats:
@@ -81,7 +77,7 @@ class Task:
     @property
     def labels(self) -> float:
         """How many labels were seen."""
-        return float(self.totals[:, Total.LABELLED].sum())
+        return float(self.totals[:, Total.PRESENT].sum())
 
     @property
     def counted(self) -> bool:
@@ -98,7 +94,7 @@ class Task:
         """The headline metric; NaN where it says nothing, as an AUC of one class alone."""
         value = self.metrics[self.headline]
         kinds = self.sums.counts.sum((0, 2))
-        if self.form == "scores" and not (kinds[NEGATIVE] > 0 and kinds[SOFT:].sum() > 0):
+        if self.form is Counts.SCORES and not (kinds[NEGATIVE] > 0 and kinds[SOFT:].sum() > 0):
             return nan
         return value if self.counted and isfinite(value) else nan
 
@@ -128,13 +124,17 @@ def evaluation(head: Head, metrics: ReadingCollection) -> Evaluation:
     if not isinstance(metrics, ReadingCollection):
         given = type(metrics).__name__
         raise TypeError(unexpected(head.title, "metrics", "made by its metrics()", given))
-    own = [(leaf, call, leaf.bind("", slice(0, 0))) for leaf, call in leaves(head)]
-    absent = [key for _, _, readings in own for key in readings if key not in metrics.readings]
+    computation = head.computation
+    keys = [
+        {suffixed(key, target.name): key for key in target.readings}
+        for target in computation.targets
+    ]
+    absent = [key for own in keys for key in own if key not in metrics.readings]
     if absent:
         expected, given = f"with {preview(absent, 4)}", preview(metrics.readings, 4)
         raise ValueError(unexpected(head.title, "metrics", expected, given))
-    for leaf, _, readings in own:
-        check_owner(leaf, metrics.readings[next(iter(readings))], metrics)
+    for target in computation.targets:
+        check_owner(target, metrics)
     seen = any(tally.update_called for tally in metrics.tallies.values())
     if not seen and not torch.distributed.is_initialized():
         hint = "Update them by head.update_metrics(metrics, features, logits, labels)."
@@ -144,22 +144,29 @@ def evaluation(head: Head, metrics: ReadingCollection) -> Evaluation:
     states = {name: tally.compute().double().cpu() for name, tally in metrics.tallies.items()}
     stacked = torch.stack(list(metrics.compute().values())).tolist()
     values = dict(zip(metrics.readings, stacked, strict=True))
-    found = []
-    for leaf, call, readings in own:
-        bound = metrics.readings[next(iter(readings))]
-        suffix = f"/{leaf.name}" if leaf.name else ""
-        named = {key.removesuffix(suffix): values[key] for key in readings}
+    found, taken = [], set()
+    for target, path, own in zip(computation.targets, computation.paths, keys, strict=True):
+        place = metrics.places[target.name or ""]
+        named = {key: values[name] for name, key in own.items()}
+        call = f"loss/{path[-1]}" if path else ""
         if call in values:
             named = {"loss": values[call], **named}
-        sums = Sums.of(states[bound.tally][bound.columns])
-        tally = metrics.tallies[bound.tally]
-        counts, confusion = tally.counts(bound.columns), None
-        residuals = None if counts is None else Residuals(counts.cpu())
-        if isinstance(tally, ClassTally) and tally.keeps(bound.columns.start):
-            confusion = tally.matrix(bound.columns.start).double().cpu().numpy()
-        found.append(Task(leaf, named, sums, bound, confusion, residuals))
-    whole = [key for key, _ in head.call_keys()] + [head._suffixed("regularization_loss")]
-    taken = {call for _, call, _ in own}
+            taken.add(call)
+        tally = metrics.tallies[place.tally]
+        counts = tally.residual_counts(place.columns)
+        matrix = tally.confusion_of(place.columns.start)
+        found.append(
+            Task(
+                target,
+                named,
+                Sums.of(states[place.tally][place.columns]),
+                place,
+                None if matrix is None else matrix.double().cpu().numpy(),
+                None if counts is None else Residuals(counts.cpu()),
+            )
+        )
+    whole = [key for key, _ in computation.batch_mean_keys()]
+    whole.append(suffixed("regularization_loss", computation.metric_name))
     others = {key: values[key] for key in whole if key in values and key not in taken}
     return Evaluation(found, others)
 
@@ -182,17 +189,3 @@ def by_kind(tasks: Sequence[Task]) -> tuple[list[Task], dict[str, list[Task]]]:
 def metric_keys(tasks: Sequence[Task]) -> list[str]:
     """Return the keys of all metrics that any of the tasks has."""
     return list(dict.fromkeys(key for task in tasks for key in task.metrics))
-
-
-def leaves(head: Head, call: str = "") -> Iterator[tuple[TensorHead, str]]:
-    """Yield the single heads inside of a head, each with the key of its loss per call."""
-    if isinstance(head, MultiHead):
-        for name in head:
-            yield from leaves(head[name], f"loss/{name}")
-    elif isinstance(head, SequentialHeadWrapper):
-        yield from leaves(head.static_head, call)
-    elif isinstance(head, TensorHead):
-        yield head, call
-    else:
-        expected = "to be made of the heads of this package"
-        raise TypeError(unexpected(head.title, "head", expected, type(head).__name__))

@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from torch import distributions as d
 
-from torch_heads.functional.families import Bernoulli, Categorical, Family, Normal, Poisson
-from torch_heads.functional.groups import Groups
+from torch_heads.families.bernoulli import Bernoulli
+from torch_heads.families.categorical import Categorical
+from torch_heads.families.family import Family
+from torch_heads.families.normal import Normal
+from torch_heads.families.poisson import Poisson
 
 LOGITS = [-60.0, -3.0, -0.5, 0.0, 1e-6, 0.25, 2.0, 17.0, 60.0]
 
@@ -41,14 +42,14 @@ def test_bernoulli_is_the_sigmoid_cross_entropy(device: torch.device) -> None:
 
 
 def test_categorical_is_the_softmax_cross_entropy(device: torch.device) -> None:
-    z = torch.tensor(LOGITS, dtype=torch.float64, device=device).view(3, 3)
+    z = torch.tensor(LOGITS, dtype=torch.float64, device=device).view(3, 1, 3)
+    family = Categorical(3)
     for label in range(3):
         y = torch.full((3, 1), label, device=device)
-        expected = torch.logsumexp(z, -1, keepdim=True) - z[:, label, None]
-        assert_close(Categorical().loss(z, y), expected)
-        log_prob = d.Categorical(logits=z).log_prob(y.squeeze(-1))
-        assert_close(Categorical().loss(z, y), -log_prob[:, None])
-    assert_close(Categorical().mean(z).sum(-1), torch.ones_like(z[:, 0]))
+        expected = torch.logsumexp(z, -1) - z[..., label]
+        assert_close(family.loss(z, y), expected)
+        assert_close(family.loss(z, y), -d.Categorical(logits=z).log_prob(y))
+    assert_close(family.mean(z).sum(-1), torch.ones_like(z[..., 0]))
 
 
 def test_normal_is_the_squared_error(device: torch.device) -> None:
@@ -111,8 +112,8 @@ def test_a_loss_comes_out_per_label_in_the_dtype_of_the_logits(
 def test_huge_logits_have_a_finite_loss_and_gradient(sign: int, device: torch.device) -> None:
     z = torch.full((2, 3), sign * 1e4, device=device).requires_grad_()
     binary = Bernoulli().loss(z, torch.tensor([[0.0, 0.5, 1.0]], device=device).expand(2, 3))
-    classes = Categorical().loss(
-        z * torch.tensor([1.0, 0, -1], device=device), z.new_ones(2, 1).long()
+    classes = Categorical(3).loss(
+        (z * torch.tensor([1.0, 0, -1], device=device)).unsqueeze(1), z.new_ones(2, 1).long()
     )
     total = binary.sum() + classes.sum()
     gradient = torch.autograd.grad(total, z)[0]
@@ -128,18 +129,21 @@ def test_families_of_equal_parameters_are_equal() -> None:
     }
 
 
-@given(widths=st.lists(st.integers(2, 9), min_size=1, max_size=6), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=40)
-def test_groups_of_classes_are_computed_each_by_itself(
-    widths: list[int], seed: int, device: torch.device
-) -> None:
-    random = torch.Generator().manual_seed(seed)
-    z = torch.randn(5, sum(widths), generator=random, dtype=torch.float64).to(device)
-    ids = [torch.randint(width, (5, 1), generator=random).to(device) for width in widths]
-    groups = Groups(widths).to(device)
-    labels = torch.cat(ids, dim=-1)
-    losses = [
-        Categorical().loss(part, own) for part, own in zip(z.split(widths, -1), ids, strict=True)
-    ]
-    padded = groups.pad(z, -torch.inf)
-    assert_close(Categorical().loss(padded, labels, groups), torch.cat(losses, dim=-1))
+@pytest.mark.parametrize("family", [Bernoulli(), Normal(), Poisson(), Categorical(4)], ids=repr)
+def test_the_link_undoes_the_mean(family: Family, device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    z = torch.randn(5, 2, *family.logits_shape, generator=random, dtype=torch.float64).to(device)
+    mean = family.mean(z)
+    assert_close(family.mean(family.link(mean)), mean)
+
+
+@pytest.mark.parametrize("memory", ["rows", "channels"])
+@pytest.mark.parametrize("classes", [3, 21])
+def test_classes_may_lie_apart_in_memory(classes: int, memory: str, device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(2, classes, 4, 5, generator=random, dtype=torch.float64).to(device)
+    z = images.movedim(1, -1).unsqueeze(-2)
+    z = z.contiguous() if memory == "rows" else z
+    y = torch.randint(classes, (2, 4, 5, 1), generator=random).to(device)
+    expected = -d.Categorical(logits=z).log_prob(y)
+    assert_close(Categorical(classes).loss(z, y), expected)

@@ -1,0 +1,273 @@
+"""How a head computes: which groups its targets stand in, and how a batch reaches them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_heads.computation.group import Group
+from torch_heads.computation.inputs import EncodedBatch, Inputs, Stacked
+from torch_heads.computation.predictor import Predicted
+from torch_heads.computation.target import Target
+from torch_heads.functional.constants import Constants
+from torch_heads.functional.errors import unexpected
+from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.values import check_logits
+from torch_heads.metrics.collection import ReadingCollection
+from torch_heads.metrics.tallies import TallyInput
+
+
+class Measured(NamedTuple):
+    """What was measured of a batch, in the order of the targets.
+
+    Attributes:
+        losses: each target's reduced loss, ``[T]``.
+        tally_inputs: what the tally of each group takes; None where it was not asked for.
+        has_labels: which targets have any label, or never miss one, ``[T]``; None for all.
+        divisors: what the losses were divided by, ``[T]``; None where not asked for.
+    """
+
+    losses: Tensor
+    tally_inputs: Sequence[TallyInput | None]
+    has_labels: Tensor | None = None
+    divisors: Tensor | None = None
+
+
+class Computation(ABC):
+    """The computation of a head: its targets, in groups that are computed as one.
+
+    Attributes:
+        title: the head's class and name, as errors say it.
+        targets: all targets, in the order of the heads.
+        paths: the names that lead to each target, from the head's children on.
+        groups: the groups that the targets stand in.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        targets: Sequence[Target],
+        paths: Sequence[tuple[str, ...]],
+        groups: Sequence[Group],
+    ) -> None:
+        self.title = title
+        self.targets = tuple(targets)
+        self.paths = tuple(paths)
+        self.groups = tuple(groups)
+        places = {id(target): i for i, target in enumerate(self.targets)}
+        #: Where each target of the groups, one after the other, stands among the targets.
+        self.places = [places[id(target)] for group in self.groups for target in group.targets]
+        self._sizes = [len(group.targets) for group in self.groups]
+        place = torch.tensor(self.places, device="cpu")
+        self._in_order = self.places == sorted(self.places)
+        self._orders = Constants(place=place, order=place.argsort())
+
+    @property
+    def logits_dimension(self) -> int:
+        """How many logits all targets have."""
+        return sum(target.logits for target in self.targets)
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether a batch may lack labels altogether."""
+        return all(target.may_miss for target in self.targets)
+
+    @property
+    def metric_name(self) -> str | None:
+        """The name of the head in the keys of its metrics."""
+        return self.targets[0].name
+
+    @property
+    def regularized_after(self) -> str | None:
+        """The metric key after which the regularization loss stands; None for the beginning."""
+        return self.targets[0].regularized_after
+
+    @property
+    def fusable_target(self) -> Target | None:
+        """The target of a single head, which others can be computed with; else None."""
+        return None
+
+    @abstractmethod
+    def encode(self, inputs: Inputs) -> list[EncodedBatch]:
+        """Return one checked batch per group.
+
+        Raises:
+            ValueError: if the batch is not what the head takes.
+        """
+
+    @abstractmethod
+    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
+        """Return the predictions of each target, by key; ``keys`` says which of each target."""
+
+    def total_loss(self, losses: Tensor) -> Tensor:
+        """Return the scalar loss from those of all targets, ``[T]``."""
+        return losses.reshape(())
+
+    def batch_mean_keys(self) -> list[tuple[str, bool]]:
+        """Return the keys of what is averaged over batches, and whether some may not count."""
+        return []
+
+    def batch_means(
+        self, losses: Tensor, has_labels: Tensor | None
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Return what `batch_mean_keys` names, ``[K]``, and which count; in one or more parts."""
+        return []
+
+    def measure(
+        self,
+        inputs: Inputs,
+        *,
+        observe: bool = False,
+        divisors: Tensor | None = None,
+        divide: bool = False,
+    ) -> Measured:
+        """Encode a batch, and return the loss of each target and what was asked for.
+
+        Args:
+            inputs: the batch.
+            observe: whether to return what the tallies take.
+            divisors: what to divide by instead of what `divisors` returns, ``[T]``.
+            divide: whether to return the divisors of this batch.
+
+        Raises:
+            ValueError: if the batch, or the shape of the divisors, is not what the head takes.
+        """
+        given = [None] * len(self.groups) if divisors is None else self._by_group(divisors)
+        outputs = [
+            group.measure(batch, observe, own, divide)
+            for group, batch, own in zip(self.groups, self.encode(inputs), given, strict=True)
+        ]
+        has_labels = None
+        if any(one.has_labels is not None for one in outputs):
+            has_labels = self._join(
+                [
+                    torch.ones_like(one.losses, dtype=torch.bool)
+                    if one.has_labels is None
+                    else one.has_labels
+                    for one in outputs
+                ]
+            )
+        return Measured(
+            self._join([one.losses for one in outputs]),
+            [one.tally_input for one in outputs],
+            has_labels,
+            self._join([one.divisors for one in outputs if one.divisors is not None])
+            if divide
+            else None,
+        )
+
+    def record(
+        self,
+        metrics: ReadingCollection,
+        measured: Measured,
+        regularization: Tensor | float | None = None,
+    ) -> None:
+        """Add a batch that was measured with ``observe`` to a collection of the head."""
+        means = self.batch_means(measured.losses, measured.has_labels)
+        metrics.add(measured.tally_inputs, means, regularization)
+
+    def divisors(self, inputs: Inputs) -> Tensor:
+        """Return what each target's loss is divided by, ``[T]``; 1 where losses are summed."""
+        batches = zip(self.groups, self.encode(inputs), strict=True)
+        return self._join([group.divisors(batch) for group, batch in batches])
+
+    def _by_group(self, given: Any) -> Sequence[Tensor]:
+        """Return divisors ``[T]`` split by group."""
+        values = to_tensor(self.title, "divisors", given)
+        if values.shape != (len(self.targets),):
+            expected = f"of shape {[len(self.targets)]}"
+            raise ValueError(unexpected(self.title, "divisors", expected, list(values.shape)))
+        if not self._in_order:
+            values = values.index_select(0, self._orders.on(values.device)["place"])
+        return torch.split(values, self._sizes)
+
+    def _join(self, values: Sequence[Tensor]) -> Tensor:
+        """Return values ``[H]`` of each group as ``[T]``."""
+        joined = torch.cat(list(values)) if len(values) > 1 else values[0]
+        if self._in_order:
+            return joined
+        return joined.index_select(0, self._orders.on(joined.device)["order"])
+
+
+class Single(Computation):
+    """The computation of a head of a single target: a group of one."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target.title, [target], [()], [Group([target])])
+
+    @property
+    def fusable_target(self) -> Target | None:
+        """The target."""
+        return self.targets[0]
+
+    def encode(self, inputs: Inputs) -> list[EncodedBatch]:
+        """Return the one batch."""
+        labels, weights = inputs.labels, inputs.weights
+        own = inputs._replace(
+            labels=labels.columns if isinstance(labels, Stacked) else [labels],
+            logits=[inputs.logits],
+            weights=None if weights is None else [weights],
+        )
+        return [self.groups[0].encode(own)]
+
+    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
+        """Return the predictions of the one target."""
+        checked = check_logits(self.title, logits, self.logits_dimension)
+        return self.groups[0].predictor.predict(checked, keys)
+
+
+class Masked(Computation):
+    """The computation of another head at every step of padded sequences.
+
+    Args:
+        title: the wrapper's title.
+        inner: the computation of the wrapped head.
+        mask: returns the inputs of the wrapped head from those of the wrapper.
+        steps: returns the logits ``[B, T, ...]``, checked.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        inner: Computation,
+        mask: Callable[[Inputs], Inputs],
+        steps: Callable[[Any], Any],
+    ) -> None:
+        super().__init__(title, inner.targets, inner.paths, inner.groups)
+        self._inner, self._mask, self._steps = inner, mask, steps
+
+    def encode(self, inputs: Inputs) -> list[EncodedBatch]:
+        """Return the batches of the wrapped head."""
+        return self._inner.encode(self._mask(inputs))
+
+    @property
+    def metric_name(self) -> str | None:
+        """The wrapped head's."""
+        return self._inner.metric_name
+
+    @property
+    def regularized_after(self) -> str | None:
+        """The wrapped head's."""
+        return self._inner.regularized_after
+
+    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
+        """Return the predictions of every step, padded ones included."""
+        return self._inner.predict(self._steps(logits), keys)
+
+    def total_loss(self, losses: Tensor) -> Tensor:
+        """Return the wrapped head's loss."""
+        return self._inner.total_loss(losses)
+
+    def batch_mean_keys(self) -> list[tuple[str, bool]]:
+        """Return the wrapped head's keys."""
+        return self._inner.batch_mean_keys()
+
+    def batch_means(
+        self, losses: Tensor, has_labels: Tensor | None
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Return the wrapped head's means."""
+        return self._inner.batch_means(losses, has_labels)

@@ -1,0 +1,189 @@
+"""The labels of a group, from every form into numbers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_heads.computation.inputs import ABSENT, EncodedBatch, Inputs
+from torch_heads.computation.places import Places
+from torch_heads.computation.target import Target
+from torch_heads.computation.weighing import Weighing
+from torch_heads.functional.constants import Constants
+from torch_heads.functional.missing import MissingColumns
+from torch_heads.functional.values import (
+    active_labels,
+    both,
+    check_values,
+    stack_alike,
+    whole_numbers,
+    zero_where_false,
+)
+
+
+class Labels(NamedTuple):
+    """Labels of some columns, ``[D*, K]``, and where they are present and valid; None: everywhere.
+
+    Where a label is not present, its value is 0.
+    """
+
+    values: Tensor
+    present: Tensor | None
+    valid: Tensor | None
+
+
+class Encoder:
+    """Turns what users give for the targets of a group into one `EncodedBatch`.
+
+    Labels come stacked, or for each target apart: those that are dense tensors alike are joined
+    in one pass, the others are first encoded by their heads.
+    """
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self.targets = targets
+        self.family = targets[0].family
+        self.sizes = [target.columns for target in targets]
+        owner = [i for i, size in enumerate(self.sizes) for _ in range(size)]
+        self._missing = MissingColumns([targets[i].missing for i in owner])
+        highs = [targets[i].family.highest for i in owner]
+        self._highest = highs[0] if len(set(highs)) == 1 else None
+        self._weighing = Weighing(targets)
+        self._names = any(target.takes_class_names for target in targets)
+        self._owner = owner
+        self._places = Places(self.sizes)
+        self._constants = Constants(
+            highest=torch.tensor(highs, device="cpu"),
+            may_miss=[targets[i].may_miss for i in owner],
+        )
+
+    def encode(self, inputs: Inputs, logits: Tensor) -> EncodedBatch:
+        """Return the batch, with its logits as they are; checked but for these.
+
+        Raises:
+            ValueError: if labels or weights are not what a target takes.
+        """
+        labels = self._labels(inputs, logits)
+        weights = None
+        if inputs.weights is not None or self._weighing.looks_up:
+            weights = self._weighing.encode(inputs, logits)
+        present = both(labels.present, labels.valid)
+        values = labels.values
+        high: float | Tensor | None = self._highest
+        if high is None:
+            high = self._constants.on(values.device)["highest"]
+        check_values(self._blame, "labels", values, self.family.lowest, high)
+        if weights is not None:
+            weights = zero_where_false(weights, present)
+            active = active_labels(weights, present)
+            if active is not None and active is not present:
+                values = zero_where_false(values, active)
+        return EncodedBatch(logits, values, weights, present, labels.valid, inputs.features)
+
+    # Labels.
+
+    def _labels(self, inputs: Inputs, logits: Tensor) -> Labels:
+        leading, device, mask = logits.shape[:-1], logits.device, inputs.mask
+        given = inputs.labels
+        if isinstance(given, Tensor):
+            return self._numbers(given, logits, mask)
+        if not self._names:
+            joined = stack_alike(given, self.sizes, leading, device)
+            if joined is not None and self._takes(joined):
+                return self._numbers(joined, logits, mask)
+        if len(given) == 1 and given[0] is not ABSENT:
+            (target,) = self.targets
+            return self._numbers(
+                target.encode_labels(given[0], leading, device, mask), logits, mask
+            )
+        return self._in_pieces(given, logits, mask)
+
+    def _takes(self, columns: Tensor) -> bool:
+        """Return whether dense labels need no closer look by their head."""
+        ids = not columns.is_floating_point() and columns.dtype != torch.bool
+        return not columns.is_complex() and (ids or not self.family.takes_ids)
+
+    def _numbers(
+        self, columns: Tensor, logits: Tensor, mask: Tensor | None, places: Tensor | None = None
+    ) -> Labels:
+        """Return labels ``[D*, K]`` of any dtype as numbers; ``places`` says which columns."""
+        present = self._missing.present(columns, places) if self._missing.any else None
+        ids = self.family.takes_ids
+        if ids and present is not None and columns.is_floating_point():
+            # among floats, a missing class id may be NaN, too
+            may_miss = self._constants.on(columns.device)["may_miss"]
+            may_miss = may_miss if places is None else may_miss[places]
+            present = present & ~(columns.isnan() & may_miss)
+        valid = None if mask is None else mask.unsqueeze(-1)
+        columns = zero_where_false(columns, both(present, valid))
+        if ids:
+            columns = whole_numbers(self._blame, "labels", columns)
+        return Labels(columns.to(torch.int64 if ids else logits.dtype), present, valid)
+
+    def _in_pieces(self, given: Sequence[Any], logits: Tensor, mask: Tensor | None) -> Labels:
+        """Encode targets whose labels are alike together, and join them in the targets' order."""
+        leading, device = logits.shape[:-1], logits.device
+        alike: dict[Any, list[int]] = {}
+        for i, labels in enumerate(given):
+            key: Any = i
+            if labels is ABSENT:
+                key = "absent"
+            elif isinstance(labels, Tensor) and not self.targets[i].takes_class_names:
+                key = (labels.shape, labels.dtype, labels.layout, self.sizes[i])
+            alike.setdefault(key, []).append(i)
+        pieces: list[Labels] = []
+        for key, members in alike.items():
+            if key == "absent":
+                count = sum(self.sizes[i] for i in members)
+                dtype = torch.int64 if self.family.takes_ids else logits.dtype
+                zeros = torch.zeros((*leading, count), dtype=dtype, device=device)
+                nowhere = torch.zeros_like(zeros, dtype=torch.bool)
+                pieces.append(Labels(zeros, nowhere, nowhere))
+                continue
+            sizes = [self.sizes[i] for i in members]
+            columns = None
+            if isinstance(key, tuple):
+                columns = stack_alike([given[i] for i in members], sizes, leading, device)
+            if columns is None or not self._takes(columns):
+                each = [
+                    self.targets[i].encode_labels(given[i], leading, device, mask) for i in members
+                ]
+                columns = torch.cat(each, dim=-1) if len(each) > 1 else each[0]
+            places = self._places.of(members, device) if self._missing.any else None
+            pieces.append(self._numbers(columns, logits, mask, places))
+        order = [i for members in alike.values() for i in members]
+        shapes = [piece.values.shape for piece in pieces]
+        present = [piece.present for piece in pieces]
+        valid = [piece.valid for piece in pieces]
+        return Labels(
+            self._join([piece.values for piece in pieces], order),
+            self._join(filled(present, shapes, device), order) if any_mask(present) else None,
+            self._join(filled(valid, shapes, device), order) if any_mask(valid) else None,
+        )
+
+    def _join(self, parts: Sequence[Tensor], order: Sequence[int]) -> Tensor:
+        """Return the columns ``[D*, U]`` of all targets, out of parts in another order of them."""
+        joined = torch.cat(list(parts), dim=-1) if len(parts) > 1 else parts[0]
+        return joined if [*order] == sorted(order) else self._places.reorder(joined, order)
+
+    def _blame(self, bad: Tensor) -> str:
+        """Return whose the first bad label is."""
+        column = int(bad.flatten(0, -2).any(0).nonzero()[0])
+        return self.targets[self._owner[column]].title
+
+
+def any_mask(masks: Sequence[Tensor | None]) -> bool:
+    """Return whether any of the masks says more than True everywhere."""
+    return any(mask is not None for mask in masks)
+
+
+def filled(
+    masks: Sequence[Tensor | None], shapes: Sequence[torch.Size], device: torch.device
+) -> list[Tensor]:
+    """Return masks of these shapes, of which None is True everywhere."""
+    return [
+        torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask.expand(shape)
+        for mask, shape in zip(masks, shapes, strict=True)
+    ]

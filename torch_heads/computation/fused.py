@@ -1,0 +1,310 @@
+"""The computation of several heads: those of one family as one group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_heads.computation.computation import Computation
+from torch_heads.computation.group import Group
+from torch_heads.computation.inputs import ABSENT, EncodedBatch, Inputs, Stacked
+from torch_heads.computation.layout import in_buckets
+from torch_heads.computation.predictor import Predicted
+from torch_heads.functional.constants import Constants
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.values import SWAPPED, check_columns, check_logits
+
+LACKING = "Only a head with a missing_label may lack its labels."
+
+HeadWeights = Callable[[torch.device], Tensor]
+
+Given = Mapping[str, Any] | Tensor  # by name, or of all heads side by side
+
+
+class Fused(Computation):
+    """The computation of several named heads.
+
+    Those of a single target that have a family in common are merged into one group; a head of
+    several, or of sequences, contributes its own groups.
+
+    Args:
+        title: the title of the head of these heads.
+        names: their names.
+        children: their computations.
+        head_weights: returns the present factors of their losses on a device, ``[H]``; None for 1.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        names: Sequence[str],
+        children: Sequence[Computation],
+        head_weights: HeadWeights | None,
+    ) -> None:
+        self.names = list(names)
+        self._children = tuple(children)
+        self.head_weights = head_weights
+        merged: dict[Hashable, list[int]] = {}
+        self._own: list[tuple[Group, list[int]]] = []  # with the places of its heads
+        self._others = [i for i, child in enumerate(children) if child.fusable_target is None]
+        for i, child in enumerate(children):
+            target = child.fusable_target
+            if target is not None:
+                merged.setdefault(target.family.kernel if target.fuses else i, []).append(i)
+        for members in merged.values():
+            targets = [target for i in members if (target := children[i].fusable_target)]
+            order = in_buckets(targets)
+            self._own.append((Group([targets[i] for i in order]), [members[i] for i in order]))
+        groups = [group for group, _ in self._own]
+        groups += [group for i in self._others for group in children[i].groups]
+        super().__init__(
+            title,
+            [target for child in children for target in child.targets],
+            [
+                (name, *path)
+                for name, child in zip(names, children, strict=True)
+                for path in child.paths
+            ],
+            groups,
+        )
+        widths = [child.logits_dimension for child in children]
+        columns = [sum(target.columns for target in child.targets) for child in children]
+        #: The logits of each head among those of all.
+        self.logits = _slices(widths)
+        self.columns = _slices(columns)
+        self._widths, self._width = widths, sum(widths)
+        self._leaves = [len(child.targets) for child in children]
+        self._known = set(self.names)
+        self._lacking = {
+            name for name, child in zip(names, children, strict=True) if child.may_miss
+        }
+        self._with_class_names = [
+            name
+            for name, child in zip(names, children, strict=True)
+            if any(target.takes_class_names for target in child.targets)
+        ]
+        own_logits = [_flat([self.logits[i] for i in members]) for _, members in self._own]
+        padded = [
+            [own[place] for place in group.layout.index]
+            for (group, _), own in zip(self._own, own_logits, strict=True)
+        ]
+        own_columns = [_flat([self.columns[i] for i in members]) for _, members in self._own]
+        self._padded_logits = _Arrangement(padded + [_flat([self.logits[i]]) for i in self._others])
+        self._plain_logits = _Arrangement(
+            own_logits + [_flat([self.logits[i]]) for i in self._others]
+        )
+        self._label_columns = _Arrangement(
+            own_columns + [_flat([self.columns[i]]) for i in self._others]
+        )
+
+    # Encoding.
+
+    def encode(self, inputs: Inputs) -> list[EncodedBatch]:
+        """Return one checked batch per group: the merged ones first, then those of the others."""
+        labels = inputs.labels.columns if isinstance(inputs.labels, Stacked) else inputs.labels
+        given_logits = self._check_logits(inputs.logits)
+        given = {} if labels is ABSENT else self._check_labels(labels, given_logits)
+        weights = self._check_weights(inputs.weights)
+        count = len(self._own) + len(self._others)
+        logits: Sequence[Any] = [None] * count
+        if isinstance(given_logits, Tensor):
+            logits = self._padded_logits.split(given_logits)
+        columns: Sequence[Any] = [None] * count
+        if isinstance(given, Tensor):
+            columns = self._label_columns.split(given)
+        batches = []
+        for k, (group, members) in enumerate(self._own):
+            names = [self.names[i] for i in members]
+            own = Inputs(
+                columns[k] if isinstance(given, Tensor) else [given.get(n, ABSENT) for n in names],
+                logits[k] if isinstance(given_logits, Tensor) else [given_logits[n] for n in names],
+                inputs.features,
+                [weights.get(n) for n in names] if weights else None,
+                inputs.mask,
+            )
+            batches.append(group.encode(own))
+        for k, i in enumerate(self._others, len(self._own)):
+            name = self.names[i]
+            own = Inputs(
+                Stacked(columns[k]) if isinstance(given, Tensor) else given.get(name, ABSENT),
+                logits[k] if isinstance(given_logits, Tensor) else given_logits[name],
+                inputs.features,
+                weights.get(name),
+                inputs.mask,
+            )
+            batches += self._children[i].encode(own)
+        return batches
+
+    def _check_logits(self, logits: Any) -> Given:
+        """Return a dict with the logits of every head, or one tensor as wide as all of them."""
+        if not isinstance(logits, Mapping):
+            return check_logits(self.title, logits, self._width)
+        self._check_names("logits", logits, [])
+        return logits
+
+    def _check_labels(self, labels: Any, logits: Given) -> Given:
+        """Return a dict with the labels of every head that may not miss any, or one tensor."""
+        if isinstance(labels, Mapping):
+            self._check_names("labels", labels, self._lacking)
+            if labels and self._known.isdisjoint(labels):
+                expected = f"by head names {preview(self.names)}"
+                raise ValueError(unexpected(self.title, "labels", expected, preview(labels)))
+            return labels
+        if labels is None:
+            expected = "as a dict by head name, or one numeric tensor"
+            raise ValueError(unexpected(self.title, "labels", expected, None))
+        if self._with_class_names:
+            given = type(labels).__name__
+            hint = f"The heads {preview(self._with_class_names)} take class names. {SWAPPED}"
+            expected = "as a dict by head name"
+            raise ValueError(unexpected(self.title, "labels", expected, given, hint))
+        first: Any = logits
+        while isinstance(first, Mapping):  # of one head, or of one inside of it
+            first = next(iter(first.values()), None)
+        if not isinstance(first, Tensor):
+            first = to_tensor(self.title, "logits", first)
+        if not first.is_floating_point():
+            raise ValueError(
+                unexpected(self.title, "logits", "to be floating", first.dtype, SWAPPED)
+            )
+        plain = isinstance(labels, Tensor) and labels.layout == torch.strided
+        plain = plain and labels.device == first.device and not labels.is_complex()
+        stacked = labels if plain else to_tensor(self.title, "labels", labels, first.device)
+        width = self.columns[-1].stop
+        return check_columns(self.title, "labels", stacked, first.shape[:-1], width)
+
+    def _check_weights(self, weights: Any) -> Mapping[str, Any]:
+        """Return a dict of weights for some heads, empty for None."""
+        if weights is None:
+            return {}
+        if not isinstance(weights, Mapping):
+            given = type(weights).__name__
+            raise TypeError(unexpected(self.title, "weights", "as a dict by head name", given))
+        unknown = [name for name in weights if name not in self._known]
+        if unknown:
+            expected = f"by head names {preview(self.names)}"
+            raise ValueError(unexpected(self.title, "weights", expected, preview(unknown)))
+        return weights
+
+    def _check_names(
+        self, argument: str, given: Mapping[str, Any], may_lack: Iterable[str]
+    ) -> None:
+        absent = self._known.difference(given).difference(may_lack)
+        if absent:
+            missing = preview(name for name in self.names if name in absent)
+            hint = LACKING if argument == "labels" else ""
+            expected = f"for the heads {missing}"
+            raise ValueError(unexpected(self.title, argument, expected, preview(given), hint))
+
+    @property
+    def metric_name(self) -> str:
+        """The heads' names, joined by underscores."""
+        return "_".join(self.names)
+
+    @property
+    def regularized_after(self) -> None:
+        """Nothing: the regularization loss of several heads comes first."""
+        return None
+
+    # Losses.
+
+    def head_losses(self, losses: Tensor) -> Tensor:
+        """Return the loss of each head, ``[H]``, from those of all targets, ``[T]``."""
+        if not self._others:
+            return losses
+        parts = torch.split(losses, self._leaves)
+        each = zip(self._children, parts, strict=True)
+        return torch.stack([child.total_loss(own) for child, own in each])
+
+    def total_loss(self, losses: Tensor) -> Tensor:
+        """Return the sum of the heads' losses, times their weights."""
+        each = self.head_losses(losses)
+        weights = self.head_weights and self.head_weights(each.device)
+        return each.sum() if weights is None else (each * weights.to(each)).sum()
+
+    def batch_mean_keys(self) -> list[tuple[str, bool]]:
+        """Return ``loss/<head>`` of each head, and then the keys of the heads."""
+        named = zip(self.names, self._children, strict=True)
+        own = [(f"loss/{name}", child.may_miss) for name, child in named]
+        return own + [key for child in self._children for key in child.batch_mean_keys()]
+
+    def batch_means(
+        self, losses: Tensor, has_labels: Tensor | None
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Return the heads' losses and which count, and then the means of the heads."""
+        if not self._others:
+            return [(losses, has_labels)]
+        parts = torch.split(losses, self._leaves)
+        counted: Sequence[Tensor | None] = [None] * len(parts)
+        any_label = None
+        if has_labels is not None:
+            counted = list(torch.split(has_labels, self._leaves))
+            any_label = torch.stack([own.any() for own in counted if own is not None])
+        means = [(self.head_losses(losses), any_label)]
+        for child, own, counts in zip(self._children, parts, counted, strict=True):
+            means += child.batch_means(own, counts)
+        return means
+
+    # Predictions.
+
+    def split_logits(self, logits: Any) -> dict[str, Any]:
+        """Return each head's logits by name: a dict's own, or the split of one tensor."""
+        checked = self._check_logits(logits)
+        if isinstance(checked, Mapping):
+            return {name: checked[name] for name in self.names}
+        return dict(zip(self.names, torch.split(checked, self._widths, dim=-1), strict=True))
+
+    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
+        """Return the predictions of each target, in order; of one family they are computed once."""
+        given = self._check_logits(logits)
+        parts: Sequence[Any] = []
+        if isinstance(given, Tensor):
+            parts = self._plain_logits.split(given)
+        starts = list(accumulate(self._leaves, initial=0))
+        found: dict[int, list[Predicted]] = {}
+        for k, (group, members) in enumerate(self._own):
+            wanted = [keys[starts[i]] for i in members]
+            if isinstance(given, Tensor):
+                predicted = group.predictor.predict(parts[k], wanted)
+            else:
+                predicted = [
+                    self._children[i].predict(given[self.names[i]], [own])[0]
+                    for i, own in zip(members, wanted, strict=True)
+                ]
+            found |= {i: [own] for i, own in zip(members, predicted, strict=True)}
+        for k, i in enumerate(self._others, len(self._own)):
+            own = parts[k] if isinstance(given, Tensor) else given[self.names[i]]
+            found[i] = self._children[i].predict(own, keys[starts[i] : starts[i + 1]])
+        return [own for i in range(len(self._children)) for own in found[i]]
+
+
+class _Arrangement:
+    """Columns of a tensor in another order, in parts: views where possible, else one copy."""
+
+    def __init__(self, parts: Sequence[Sequence[int]]) -> None:
+        index = [place for part in parts for place in part]
+        self._sizes = [len(part) for part in parts]
+        self._in_order = index == list(range(len(index)))
+        self._index = Constants(index=torch.tensor(index, dtype=torch.int64, device="cpu"))
+
+    def split(self, columns: Tensor) -> Sequence[Tensor]:
+        """Return the parts of columns ``[..., C]``."""
+        if not self._in_order:
+            columns = columns.index_select(-1, self._index.on(columns.device)["index"])
+        if len(self._sizes) == 1:
+            return [columns]
+        # one split, whose gradient is one copy; of slices, each would fill all columns
+        return torch.split(columns, self._sizes, dim=-1)
+
+
+def _slices(sizes: Sequence[int]) -> list[slice]:
+    return [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
+
+
+def _flat(runs: Sequence[slice]) -> list[int]:
+    return [place for run in runs for place in range(run.start, run.stop)]

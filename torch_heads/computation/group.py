@@ -1,0 +1,261 @@
+"""A group: targets of one family side by side, with one kernel for their losses and one tally."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from math import inf
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_heads.computation.balance import GroupBalance
+from torch_heads.computation.encoder import Encoder
+from torch_heads.computation.inputs import EncodedBatch, Inputs
+from torch_heads.computation.layout import LogitLayout
+from torch_heads.computation.predictor import Predictor
+from torch_heads.computation.ragged import join_ragged
+from torch_heads.computation.reducer import ElementWeights, Reducer
+from torch_heads.computation.target import Target
+from torch_heads.families.family import NO_BALANCE, ClassBalance, Counts
+from torch_heads.functional.constants import Constants
+from torch_heads.functional.values import (
+    active_labels,
+    are_finite,
+    check_logits,
+    rows_of,
+    sum_rows,
+    zero_where_false,
+)
+from torch_heads.metrics.tallies import ClassTally, NumberTally, ScoreTally, TallyInput
+from torch_heads.metrics.tally import Tally
+
+
+class GroupOutput(NamedTuple):
+    """What a group makes of a batch.
+
+    Attributes:
+        losses: the reduced loss of each target, ``[H]``.
+        tally_input: what its tally takes; None where it was not asked for.
+        has_labels: which targets have any label, or never miss one, ``[H]``; None for all.
+        divisors: what the losses were divided by, ``[H]``, 1 for sums; None where not asked for.
+    """
+
+    losses: Tensor
+    tally_input: TallyInput | None = None
+    has_labels: Tensor | None = None
+    divisors: Tensor | None = None
+
+
+class Group:
+    """The losses and the tally of one target, or of many of one family.
+
+    Args:
+        targets: at least one, in the order of `layout.in_buckets`. Of several, each `fuses`.
+    """
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self.targets = tuple(targets)
+        self.family = targets[0].family
+        self.layout = LogitLayout(self.targets)
+        self.predictor = Predictor(self.targets, self.layout)
+        sizes = [target.columns for target in targets]
+        #: The label columns of each target.
+        self.columns = [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
+        self._encoder = Encoder(self.targets)
+        self._balance = GroupBalance(self.targets, self.layout)
+        self._reducer = Reducer(self.targets)
+        self._loss_fn = targets[0].loss_fn
+        self._inverse_link = targets[0].inverse_link
+        self._may_miss = any(target.may_miss for target in targets)
+        self._constants = Constants(
+            column=self.layout.column_of_logit,
+            never_miss=[not target.may_miss for target in targets],
+        )
+
+    def encode(self, inputs: Inputs) -> EncodedBatch:
+        """Return a batch, checked.
+
+        Args:
+            inputs: of all targets. Logits that are one tensor have been checked and padded before.
+
+        Raises:
+            ValueError: by the title of the target whose input is not what it takes.
+        """
+        logits = inputs.logits
+        if not isinstance(logits, Tensor):
+            each = [
+                check_logits(target.title, own, target.logits)
+                for target, own in zip(self.targets, logits, strict=True)
+            ]
+            if any(own.shape[:-1] != each[0].shape[:-1] for own in each[1:]):
+                return self._encode_ragged(inputs, each)
+            logits = each[0] if len(each) == 1 else torch.cat(each, dim=-1)
+            if self.layout.padded:
+                logits = self.layout.pad(logits)
+        batch = self._encoder.encode(inputs, logits)
+        # before anything is computed, so that no NaN spreads from what does not count
+        active = active_labels(batch.weights, batch.present)
+        if active is not None and not (self.family.finite and are_finite(logits)):
+            if active.shape[-1] > 1 and not self.layout.flat:
+                active = active.index_select(-1, self._constants.on(active.device)["column"])
+            logits = zero_where_false(logits, active)
+        if self.layout.padded:
+            logits = self.layout.fill(logits, -inf)
+        return batch._replace(logits=logits)
+
+    def _encode_ragged(self, inputs: Inputs, logits: Sequence[Tensor]) -> EncodedBatch:
+        each = []
+        for i, target in enumerate(self.targets):
+            labels = inputs.labels if isinstance(inputs.labels, Tensor) else [inputs.labels[i]]
+            weights = None if inputs.weights is None else [inputs.weights[i]]
+            own = inputs._replace(labels=labels, logits=[logits[i]], weights=weights)
+            each.append(Group([target]).encode(own))
+        batch = join_ragged(each)
+        return batch._replace(logits=self.layout.fill(self.layout.pad(batch.logits), -inf))
+
+    def measure(
+        self,
+        batch: EncodedBatch,
+        observe: bool = False,
+        divisors: Tensor | None = None,
+        divide: bool = False,
+    ) -> GroupOutput:
+        """Return each target's reduced loss and, if asked, what the tally takes from the batch.
+
+        Args:
+            batch: the batch.
+            observe: whether to return what the tally takes, too.
+            divisors: ``[H]``, what to divide by instead of what `divisors` returns of this batch.
+            divide: whether to return the divisors of this batch, too.
+        """
+        balance = self._balance.buckets(batch.logits.device) if self._balance.any else None
+        rows = batch.labels[..., 0].numel()
+        weights = self._element_weights(batch, balance)
+        plain = balance is None and weights.loss is None and self._loss_fn is None
+        if plain and not observe and len(self.targets) == 1 and rows > 0:
+            (logits,) = self._blocks(batch.logits)
+            means = self.family.mean_loss(logits, batch.labels).reshape(1)
+        else:
+            sums = weighted_sums(self._losses(batch, balance), weights.loss)
+            means = self._reducer.target_means(sums / max(rows, 1))
+        losses = self._reducer.reduce(means, rows, weights, divisors)
+        own = self._divisors(rows, weights, means) if divide else None
+        if not observe:
+            return GroupOutput(losses, divisors=own)
+        if balance is not None:  # metrics are not balanced
+            sums = weighted_sums(self._losses(batch, None), weights.loss)
+        seen = self._tally_input(batch, sums, weights.loss)
+        has_labels = None
+        if self._may_miss and seen.present is not None:
+            counts = self._reducer.means_over_rows(seen.present.to(sums.dtype))
+            has_labels = (counts > 0) | self._constants.on(counts.device)["never_miss"]
+        return GroupOutput(losses, seen, has_labels, own)
+
+    def divisors(self, batch: EncodedBatch) -> Tensor:
+        """Return what each target's loss is divided by, ``[H]``; 1 under the reduction ``sum``."""
+        balance = self._balance.buckets(batch.logits.device) if self._balance.any else None
+        weights = self._element_weights(batch, balance)
+        return self._divisors(batch.labels[..., 0].numel(), weights, batch.logits)
+
+    def _divisors(self, rows: int, weights: ElementWeights, like: Tensor) -> Tensor:
+        return self._reducer.divisors(rows, weights, like.new_ones(len(self.targets)))
+
+    def tally(self) -> Tally:
+        """Return a new tally of this group's columns."""
+        counts = {target.counts for target in self.targets}
+        columns = [target for target in self.targets for _ in range(target.columns)]
+        if Counts.CLASSES in counts:
+            return ClassTally([int(target.family.highest) + 1 for target in columns])
+        if Counts.SCORES in counts:
+            return ScoreTally([target.bins for target in columns])
+        return NumberTally(len(columns))
+
+    def _losses(self, batch: EncodedBatch, balance: Sequence[ClassBalance] | None) -> Tensor:
+        """Return the loss of each label, ``[N, U]``."""
+        logits, labels = batch.logits, batch.labels
+        if self._loss_fn is not None:
+            losses = self._loss_fn(batch)
+            losses = zero_where_false(losses, active_labels(batch.weights, batch.present))
+            return rows_of(losses).expand(-1, labels.shape[-1])
+        buckets = self.layout.buckets
+        if len(buckets) == 1:
+            (block,) = self._blocks(logits)
+            return rows_of(self.family.loss(block, labels, balance[0] if balance else NO_BALANCE))
+        parts = [
+            self.family.loss(block, labels[..., bucket.columns], own)
+            for block, bucket, own in zip(
+                self.layout.blocks(logits),
+                buckets,
+                balance or [NO_BALANCE] * len(buckets),
+                strict=True,
+            )
+        ]
+        return rows_of(torch.cat(parts, dim=-1))
+
+    def _blocks(self, logits: Tensor) -> Sequence[Tensor]:
+        """Return logits as ``[..., U, *logits_shape]`` of each bucket; here for one, the usual."""
+        if self.layout.flat:
+            return [logits]
+        if len(self.layout.buckets) == 1:
+            shape = self.layout.buckets[0].shape
+            return [logits.unflatten(-1, shape)]  # type: ignore[no-untyped-call]
+        return self.layout.blocks(logits)
+
+    def _element_weights(
+        self, batch: EncodedBatch, balance: Sequence[ClassBalance] | None
+    ) -> ElementWeights:
+        """Return what each label of the batch counts."""
+        share = weights = None
+        if batch.present is not None:
+            share = self._reducer.shares(rows_of(batch.present).to(batch.logits.dtype))
+        if batch.weights is not None:
+            weights = rows_of(batch.weights)
+        loss = norm = product(share, weights)
+        if balance is not None:
+            own = [
+                self.family.label_weights(batch.labels[..., bucket.columns], one)
+                for bucket, one in zip(self.layout.buckets, balance, strict=True)
+            ]
+            given = [one for one in own if one is not None]
+            if given:
+                norm = product(loss, rows_of(torch.cat(given, dim=-1)))
+        return ElementWeights(share, loss, norm)
+
+    def _tally_input(
+        self, batch: EncodedBatch, loss_sums: Tensor, loss_weights: Tensor | None
+    ) -> TallyInput:
+        """Return what the tally takes of a batch, a row per example."""
+        masks = batch.weights, batch.present, batch.valid
+        weights, present, valid = (None if one is None else rows_of(one) for one in masks)
+        if self._inverse_link is not None:
+            # what does not count is 0, of which a link such as 1 / z makes an infinity
+            active = present if weights is None else weights != 0
+            predictions = zero_where_false(rows_of(self._inverse_link(batch.logits)), active)
+        else:
+            blocks = [self.family.observed(block) for block in self._blocks(batch.logits)]
+            predictions = rows_of(blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1))
+        seen = None if present is None else product(present.to(predictions.dtype), weights)
+        return TallyInput(
+            rows_of(batch.logits),
+            rows_of(batch.labels),
+            predictions,
+            loss_sums,
+            loss_weights,
+            weights if seen is None else seen,
+            present,
+            valid,
+        )
+
+
+def weighted_sums(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the sum over rows of ``[N, U]`` weighted values."""
+    return sum_rows(values if weights is None else values * weights)
+
+
+def product(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Return the product of two factors, of which None is 1."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first * second

@@ -1,0 +1,97 @@
+"""What one head of a single target declares, and all that its computation knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from torch_heads.computation.inputs import EncodedBatch
+from torch_heads.families.family import ClassBalance, Counts, Family, Statistic
+from torch_heads.functional.missing import Missing
+from torch_heads.functional.reductions import Reduction
+from torch_heads.functional.scores import ScoreBins
+from torch_heads.functional.weights import WeightColumn
+from torch_heads.metrics.readings import Reading
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Target:
+    """One target: a family, and how a head reads it.
+
+    Attributes:
+        title: the head's class and name, as errors say it.
+        name: the head's name, the suffix of its metric keys.
+        kind: the name of the head's class.
+        label_vocabulary: the names of the classes; None without.
+        family: the distribution of its labels.
+        columns: how many label columns it has.
+        averages: whether an example's loss is the mean over its columns; else each column is a
+            loss element of its own.
+        has_column_axis: whether statistics of several numbers per label keep an axis of columns.
+        reduction: how the losses of a batch become one.
+        missing: what stands for a missing label.
+        weight_column: where its weights are looked up.
+        takes_class_names: whether labels are class names, which cannot be stacked.
+        label_smoothing: how far labels move to uniform in the loss.
+        bins: where the scores of its metrics are cut; None unless they count scores.
+        counts: what its metrics count.
+        readings: its metrics, by key without the name.
+        regularized_after: the key after which a regularization loss stands; None for the beginning.
+        predicted: what it predicts, by key.
+        encode_labels: from labels in any form, the batch shape, the device and a mask of valid
+            rows to numbers ``[D*, columns]``, of any dtype, in which missing labels are one of
+            ``missing``; not checked for their range.
+        string_keys: which of its predictions are strings.
+        predict_strings: returns these by key, NumPy arrays, from the predictions that are tensors.
+        class_balance: returns the head's present corrections of class imbalance, per logit.
+        loss_fn: a loss of one's own, ``[D*, loss_columns]`` of a batch.
+        inverse_link: what metrics see of logits instead of the family's mean.
+    """
+
+    title: str
+    name: str | None
+    kind: str
+    label_vocabulary: tuple[str, ...] | None
+    family: Family
+    columns: int
+    averages: bool
+    has_column_axis: bool
+    reduction: Reduction
+    missing: Missing
+    weight_column: WeightColumn
+    takes_class_names: bool
+    label_smoothing: float
+    bins: ScoreBins | None
+    counts: Counts
+    readings: Mapping[str, Reading]
+    regularized_after: str | None
+    predicted: Mapping[str, Statistic]
+    encode_labels: Callable[..., Tensor]
+    string_keys: tuple[str, ...]
+    predict_strings: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
+    class_balance: Callable[[], ClassBalance]
+    loss_fn: Callable[[EncodedBatch], Tensor] | None
+    inverse_link: Callable[[Tensor], Tensor] | None
+
+    @property
+    def logits(self) -> int:
+        """How many logits it has."""
+        return self.columns * self.family.logits_per_label
+
+    @property
+    def loss_columns(self) -> int:
+        """How many elements an example's loss has."""
+        return 1 if self.averages else self.columns
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether labels may be missing."""
+        return bool(self.missing)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether it can be computed with others: it uses no function that looks at all logits."""
+        return self.loss_fn is None and self.inverse_link is None

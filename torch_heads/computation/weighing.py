@@ -1,0 +1,127 @@
+"""The weights of a group: given by head, or looked up in the features, for each label column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_heads.computation.inputs import ABSENT, Inputs
+from torch_heads.computation.places import Places
+from torch_heads.computation.target import Target
+from torch_heads.functional.errors import unexpected
+from torch_heads.functional.values import stack_alike
+from torch_heads.functional.weights import WeightColumn, check_weights, find_weights
+
+
+class Source(NamedTuple):
+    """Where targets take their weights from: a column of the features, or what they are given.
+
+    ``columns`` are how many label columns may have weights of their own; what is ``given`` is
+    told apart by ``alike``, its shape and dtype. All is empty for a weight of 1.
+    """
+
+    column: WeightColumn = None
+    columns: int = 1
+    given: bool = False
+    alike: Any = None
+
+
+ONE = Source()
+
+
+class Weighing:
+    """Finds the weights of all targets of a group, each source of them once."""
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self._targets = targets
+        self._places = Places([target.columns for target in targets])
+        #: Whether any target has a weight column.
+        self.looks_up = any(target.weight_column is not None for target in targets)
+
+    def encode(self, inputs: Inputs, logits: Tensor) -> Tensor | None:
+        """Return weights ``[D*, 1]`` or ``[D*, U]``; None where all are 1.
+
+        Targets without labels have a weight of 1: there may be no features to look into.
+
+        Raises:
+            ValueError: if a target's weights are not what it takes.
+        """
+        sources: dict[Source, list[int]] = {}
+        for i, target in enumerate(self._targets):
+            sources.setdefault(self._source(i, target, inputs), []).append(i)
+        if list(sources) == [ONE]:
+            return None
+        joined = self._joined(sources, inputs, logits)
+        if joined is not None:
+            return joined
+        found: list[Tensor] = []
+        places: dict[int, range] = {}  # of each target's weights among all that are found
+        count = 0
+        for source, members in sources.items():
+            for weights, users in self._find(source, members, inputs, logits):
+                places |= dict.fromkeys(users, range(count, count + weights.shape[-1]))
+                found.append(weights)
+                count += weights.shape[-1]
+        if count == 1:
+            return found[0]
+        columns: list[int] = []
+        for i, target in enumerate(self._targets):
+            columns += [*places[i]] * (1 if len(places[i]) == target.columns else target.columns)
+        return self._places.select(torch.cat(found, -1) if found[1:] else found[0], columns)
+
+    def _source(self, i: int, target: Target, inputs: Inputs) -> Source:
+        given = None if inputs.weights is None else inputs.weights[i]
+        if not isinstance(inputs.labels, Tensor) and inputs.labels[i] is ABSENT:
+            return ONE
+        if given is None:
+            # heads that average over their columns look up one weight per example
+            column = target.weight_column
+            return ONE if column is None else Source(column, target.loss_columns)
+        if target.weight_column is not None:
+            expected = f"or the weight_column {target.weight_column!r} alone"
+            raise ValueError(unexpected(target.title, "weights", expected, "both"))
+        tensor = isinstance(given, Tensor)
+        return Source(given=True, alike=(given.shape, given.dtype) if tensor else i)
+
+    def _joined(
+        self, sources: dict[Source, list[int]], inputs: Inputs, logits: Tensor
+    ) -> Tensor | None:
+        """Return weights that are given in dense tensors alike, or not at all, in one pass."""
+        given = [source for source in sources if source != ONE]
+        if len(given) > 1 or not given[0].given or len(self._targets) == 1:
+            return None
+        first = inputs.weights[sources[given[0]][0]]
+        if not isinstance(first, Tensor) or first.layout != torch.strided:
+            return None
+        ones = torch.ones_like(first) if ONE in sources else first
+        unweighted = set(sources.get(ONE, ()))
+        each = [ones if i in unweighted else own for i, own in enumerate(inputs.weights)]
+        joined = stack_alike(each, [1] * len(each), logits.shape[:-1], logits.device)
+        return None if joined is None else self._per_column(joined.to(logits.dtype))
+
+    def _per_column(self, weights: Tensor) -> Tensor:
+        """Return weights of each target, ``[D*, H]``, as those of its columns, ``[D*, U]``."""
+        counts = [target.columns for target in self._targets]
+        owner = [i for i, count in enumerate(counts) for _ in range(count)]
+        return self._places.select(weights, owner)
+
+    def _find(
+        self, source: Source, members: Sequence[int], inputs: Inputs, logits: Tensor
+    ) -> Iterator[tuple[Tensor, Sequence[int]]]:
+        """Yield weights ``[D*, k]`` of a source, with the targets that share them."""
+        first = self._targets[members[0]]
+        if source.given:
+            for i in members:
+                target, own = self._targets[i], inputs.weights[i]
+                yield check_weights(target.title, "weights", own, logits, target.columns), [i]
+        elif source == ONE:
+            yield logits.new_ones((*logits.shape[:-1], 1)), members
+        else:
+            columns = source.columns
+            yield (
+                find_weights(first.title, source.column, inputs.features, logits, columns),
+                members,
+            )

@@ -1,0 +1,1 @@
+"""Families: distributions of one label, each with its links, its loss and what metrics count."""

@@ -1,0 +1,34 @@
+"""The family of real numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from torch_heads.families.family import NO_BALANCE, ClassBalance, Family
+
+
+@dataclass(frozen=True)
+class Normal(Family):
+    """A real number, by the squared error (no factor of a half)."""
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """Return the logits themselves."""
+        return logits
+
+    def loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance = NO_BALANCE) -> Tensor:
+        """Return ``(y - z) ** 2``."""
+        return torch.square(labels - logits)
+
+    observed = mean
+
+    def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean of `loss`, by one kernel."""
+        return F.mse_loss(logits, labels)
+
+    def link(self, mean: Tensor) -> Tensor:
+        """Return the mean itself."""
+        return mean

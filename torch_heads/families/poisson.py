@@ -1,0 +1,42 @@
+"""The family of counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from torch_heads.families.family import NO_BALANCE, ClassBalance, Family
+
+
+@dataclass(frozen=True)
+class Poisson(Family):
+    """A count, by its log rate; ``full`` adds the label's own term, so that losses compare."""
+
+    lowest: ClassVar[float] = 0.0
+    full: bool = True
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """Return the rate, ``exp(z)``."""
+        return torch.exp(logits)
+
+    def loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance = NO_BALANCE) -> Tensor:
+        """Return ``exp(z) - z * y``, with Stirling's ``log(y!)`` for ``y > 1`` where ``full``.
+
+        >>> Poisson().loss(torch.tensor([0.5]), torch.tensor([5.0]))
+        tensor([3.9196])
+        """
+        return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full, reduction="none")
+
+    observed = mean
+
+    def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean of `loss`, by one kernel."""
+        return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full)
+
+    def link(self, mean: Tensor) -> Tensor:
+        """Return the log rate, finite at 0."""
+        return mean.clamp(min=torch.finfo(mean.dtype).tiny).log()

@@ -1,0 +1,214 @@
+"""The values of labels and logits: of which shape, which are allowed, which count, and their sums.
+
+Every check names who refuses, which argument, what came and what is allowed. Shapes are never
+broadcast.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_heads.functional.errors import shape, unexpected
+from torch_heads.functional.tensors import to_tensor
+
+PARALLEL = 2**15  # elements from which PyTorch takes several threads on a CPU
+PARTS = 16  # of the rows: no fewer than most machines have threads; 2 to 32 take the same time
+
+SAME_BATCH = "Labels and logits must come from the same batch."
+SWAPPED = "Labels come first in loss, logits in update_metrics: the two may be swapped."
+
+Blame = str | Callable[[Tensor], str]  # who refuses, or who does given the mask of bad values
+
+
+def zero_where_false(values: Tensor, keep: Tensor | None) -> Tensor:
+    """Return 0 where ``keep`` is False, whatever stands there; all values where it is None."""
+    return values if keep is None else torch.where(keep, values, torch.zeros_like(values))
+
+
+def active_labels(weights: Tensor | None, present: Tensor | None) -> Tensor | None:
+    """Return where a label counts, ``[D*, U]`` or ``[D*, 1]``; None for everywhere.
+
+    Weights must be 0 where no label is present.
+    """
+    # a weight that is learned needs the loss where it is 0
+    if weights is None or weights.requires_grad:
+        return present
+    return weights != 0
+
+
+def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Return where both masks are True, of which None is True everywhere."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
+
+
+def rows_of(values: Tensor) -> Tensor:
+    """Return values ``[D*, U]`` as ``[N, U]``."""
+    return values if values.dim() == 2 else values.flatten(0, -2)
+
+
+def sum_rows(values: Tensor) -> Tensor:
+    """Return the sum over the rows of ``[N, U]`` values.
+
+    >>> sum_rows(torch.ones(3, 2))
+    tensor([3., 3.])
+    """
+    rows, columns = values.shape
+    if values.is_cuda or torch.compiler.is_compiling() or rows % PARTS or values.numel() < PARALLEL:
+        return values.sum(0)
+    # threads share out the results: the parts let each sum rows that it has just made itself
+    return values.view(PARTS, rows // PARTS, columns).sum(1).sum(0)
+
+
+def stack_alike(
+    given: Sequence[Any], sizes: Sequence[int], leading: torch.Size, device: torch.device
+) -> Tensor | None:
+    """Return dense tensors of one shape and dtype side by side, ``[D*, K]``; None for others.
+
+    >>> stack_alike([torch.ones(3), torch.zeros(3)], [1, 1], torch.Size([3]), torch.device("cpu"))
+    tensor([[1., 0.],
+            [1., 0.],
+            [1., 0.]])
+    """
+    first, size = given[0], sizes[0]
+    if not isinstance(first, Tensor) or first.layout != torch.strided or first.device != device:
+        return None
+    if first.is_nested or first.is_complex():
+        return None
+    shape, dtype = first.shape, first.dtype
+    flat = size == 1 and shape == leading
+    if not flat and shape != (*leading, size):
+        return None
+    if len(given) == 1:
+        return first.unsqueeze(-1) if flat else first
+    for one, own in zip(given, sizes, strict=True):
+        if not isinstance(one, Tensor) or one.shape != shape or one.dtype != dtype or own != size:
+            return None
+        if one.device != device or one.layout != torch.strided:
+            return None
+    if size > 1:
+        return torch.cat(list(given), dim=-1)
+    joined = torch.stack(list(given)).view(len(given), *leading)
+    return joined.movedim(0, -1).contiguous()
+
+
+def are_finite(values: Tensor) -> bool:
+    """Return whether all values are known to be finite; False where to know would be to wait."""
+    if torch.compiler.is_compiling() or not values.is_cpu:
+        return False
+    return bool(unwrapped(values.detach()).sum().isfinite())
+
+
+def unwrapped(values: Tensor) -> Tensor:
+    """Return what a transform such as `torch.func.vmap` sees one slice of, the slices first."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(values):
+        batched = functorch.is_batchedtensor(values)
+        place = functorch.maybe_get_bdim(values) if batched else 0
+        values = functorch.get_unwrapped(values)
+        values = values.movedim(place, 0) if batched else values
+    return values
+
+
+def check_logits(who: str, given: Any, width: int) -> Tensor:
+    """Return logits ``[D*, width]`` in at least float32.
+
+    Raises:
+        ValueError: if they are not floating, of rank below 2, or of another last size.
+    """
+    plain = isinstance(given, Tensor) and given.layout == torch.strided
+    plain = plain and not (given.is_nested or given.is_complex())
+    logits = given if plain else to_tensor(who, "logits", given)
+    if not logits.is_floating_point():
+        raise ValueError(unexpected(who, "logits", "to be floating", logits.dtype, SWAPPED))
+    if logits.dim() < 2 or logits.shape[-1] != width:
+        raise ValueError(
+            unexpected(
+                who,
+                "logits",
+                f"of shape [D0, ..., DN, {width}]",
+                list(logits.shape),
+                f"logits_dimension is {width}.",
+            )
+        )
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def check_columns(
+    who: str, argument: str, values: Tensor, leading: Sequence[int], width: int
+) -> Tensor:
+    """Return values of shape ``[D*, width]``; ``[D*]`` is allowed where the width is 1.
+
+    Raises:
+        ValueError: if the shape is another one.
+    """
+    full = (*leading, width)
+    if values.shape == full:
+        return values
+    if width == 1 and values.shape == tuple(leading):
+        return values.unsqueeze(-1)
+    allowed = shape(leading, full) if width == 1 else shape(full)
+    raise ValueError(
+        unexpected(who, argument, f"of shape {allowed}", list(values.shape), SAME_BATCH)
+    )
+
+
+def check_values(
+    who: Blame, argument: str, values: Tensor, low: float, high: float | Tensor
+) -> None:
+    """Refuse values outside of ``[low, high]``, and NaN.
+
+    On a CPU this raises at once. On CUDA, and while compiling, an assertion on the device reports
+    it, so that nothing waits. ``high`` may be a tensor that broadcasts to the values; ``who`` may
+    be a function that tells from the mask of bad values whose they are.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+    if isinstance(high, float) and low == -high == -inf:
+        return
+    if not torch.compiler.is_compiling():
+        values = unwrapped(values)
+    if values.numel() == 0 or values.is_meta:
+        return
+    compiling = torch.compiler.is_compiling()
+    if compiling or values.is_cuda:
+        inside = ((values >= low) & (values <= high)).all()
+        most = "n_classes - 1" if isinstance(high, Tensor) else high
+        # compiled code may take numbers for symbols, which have no text
+        allowed = "their range" if compiling else f"[{low}, {most}]"
+        torch._assert_async(inside, f"{argument} must lie in {allowed}")
+        return
+    if not isinstance(high, Tensor):
+        least, greatest = (value.item() for value in values.aminmax())
+        if low <= least and greatest <= high:  # false for NaN
+            return
+    bad = ~((values >= low) & (values <= high))
+    if bad.any():
+        owner = who if isinstance(who, str) else who(bad)
+        limit = high.expand_as(values)[bad][0].item() if isinstance(high, Tensor) else high
+        allowed = f"in [{low:g}, {limit:g}]" if np.isfinite(limit) else f">= {low:g}"
+        raise ValueError(unexpected(owner, argument, allowed, values[bad][0].item()))
+
+
+def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
+    """Return floats that are whole numbers as int64; other dtypes as they are.
+
+    Raises:
+        ValueError: if a value has a fraction.
+    """
+    if not values.is_floating_point():
+        return values
+    seen = values if torch.compiler.is_compiling() else unwrapped(values)
+    whole = seen == seen.round()  # false for NaN
+    if torch.compiler.is_compiling() or values.is_cuda:
+        torch._assert_async(whole.all(), f"{argument} must be whole class ids")
+    elif not values.is_meta and not whole.all():
+        owner = who if isinstance(who, str) else who(~whole)
+        raise ValueError(unexpected(owner, argument, "as class ids", seen[~whole][0].item()))
+    return values.to(torch.int64)

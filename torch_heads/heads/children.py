@@ -1,0 +1,108 @@
+"""The heads of a `MultiHead`, and the factors of their losses: checked, and then fixed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.heads.base import Head
+
+FIXED = "The heads are computed as one; make a MultiHead of the others instead."
+
+
+class FixedHeads(nn.ModuleList):
+    """The heads of a `MultiHead`: a list of modules that refuses to be changed."""
+
+    def __init__(self, title: str, heads: Sequence[Head]) -> None:
+        super().__init__(heads)
+        self.title = title
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Refuse another head, however it comes."""
+        self._refuse_change()
+        super().add_module(name, module)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse another head; take what is none."""
+        if name in self.__dict__.get("_modules", ()):
+            self._refuse_change()
+        super().__setattr__(name, value)
+
+    def __setitem__(self, index: int, module: nn.Module) -> None:
+        """Refuse another head."""
+        self._refuse_change()
+        super().__setitem__(index, module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        """Refuse to lose a head."""
+        self._refuse_change()
+        super().__delitem__(index)
+
+    def insert(self, index: int, module: nn.Module) -> None:
+        """Refuse another head."""
+        self._refuse_change()
+        super().insert(index, module)
+
+    def _refuse_change(self) -> None:
+        if "title" in self.__dict__:  # and so made
+            expected, given = "as they were when it was made", "a change"
+            raise TypeError(unexpected(self.title, "heads", expected, given, FIXED))
+
+
+def check_heads(who: str, heads: Any) -> list[Head]:
+    """Return heads with names that differ.
+
+    Raises:
+        TypeError: if they are not heads.
+        ValueError: if there is none, or a name is missing or used twice.
+    """
+    if heads is None:
+        raise ValueError(unexpected(who, "heads", "with at least one head", heads))
+    if isinstance(heads, Head) or not isinstance(heads, Iterable):
+        raise TypeError(unexpected(who, "heads", "as a list of heads", type(heads).__name__))
+    children = list(heads)
+    if not children:
+        raise ValueError(unexpected(who, "heads", "with at least one head", children))
+    for head in children:
+        if not isinstance(head, Head):
+            given = type(head).__name__
+            raise TypeError(unexpected(who, "heads", "as a list of heads", f"a {given} in it"))
+        if not head.name:
+            given = f"a {type(head).__name__} without"
+            raise ValueError(unexpected(who, "heads", "with a name each", given))
+    for name, times in Counter(head.name for head in children).items():
+        if times > 1:
+            raise ValueError(unexpected(who, "heads", "with different names", f"{name!r} twice"))
+    return children
+
+
+def check_head_weights(who: str, head_weights: Any, count: int) -> Tensor | None:
+    """Return one factor per head, None where none is given.
+
+    Raises:
+        TypeError: if they are not numbers.
+        ValueError: if there are not as many as heads, or one is not finite.
+    """
+    if head_weights is None:
+        return None
+    expected = f"as one finite number per head, {count} in all"
+    if isinstance(head_weights, (str, Mapping)) or not isinstance(head_weights, Iterable):
+        raise TypeError(unexpected(who, "head_weights", expected, repr(head_weights)))
+    given = head_weights.tolist() if isinstance(head_weights, Tensor) else list(head_weights)
+    for weight in given:
+        if not isinstance(weight, Real) and not (isinstance(weight, Tensor) and weight.dim() == 0):
+            raise TypeError(unexpected(who, "head_weights", expected, repr(weight)))
+        if not isfinite(weight):
+            raise ValueError(unexpected(who, "head_weights", expected, repr(weight)))
+    factors = [float(weight) for weight in given]
+    if factors and len(factors) != count:
+        came = f"{len(factors)}: {preview(factors)}"
+        raise ValueError(unexpected(who, "head_weights", expected, came))
+    return torch.tensor(factors, dtype=torch.float64) if factors else None
