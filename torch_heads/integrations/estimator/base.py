@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
+from torch_heads.integrations.atomic import remove_unfinished
 from torch_heads.integrations.estimator.checkpoint import Checkpoint, checkpoints
 from torch_heads.integrations.estimator.config import (
     EvalSpec,
@@ -31,6 +32,7 @@ from torch_heads.integrations.estimator.inputs import Batch, Batches
 from torch_heads.integrations.estimator.prediction import by_example
 from torch_heads.integrations.estimator.step_module import OptimizerFn, StepModule
 from torch_heads.integrations.estimator.training import Saver, fit, quiet
+from torch_heads.integrations.lock import alone
 
 logger = logging.getLogger(__name__)
 
@@ -182,10 +184,26 @@ class AnyEstimator(ABC):
         check_positive(self.title, "max_steps", max_steps)
         if None not in (steps, max_steps):
             raise ValueError(unexpected(self.title, "steps", "or max_steps", "both"))
-        if self.latest_checkpoint() is None:
+        self.model_dir.mkdir(parents=True, exist_ok=True)
+        expected, given = "without another training", f"one in {self.model_dir}"
+        hint = "Wait for its end, or train in another folder."
+        refusal = unexpected(self.title, "model_dir", expected, given, hint)
+        with alone(self.model_dir / ".lock", refusal):
+            remove_unfinished(self.model_dir)
+            return self._go_on(input_fn, steps, max_steps, then)
+
+    def _go_on(
+        self,
+        input_fn: InputFn,
+        steps: int | None,
+        max_steps: int | None,
+        then: Callable[[], object] | None,
+    ) -> Self:
+        checkpoint = Checkpoint.latest(self.model_dir, to_train=True)
+        if checkpoint is None:
             self._module.restart()
         else:
-            self._restore(None, with_optimizer=True)
+            self._module.hold(checkpoint)
         start = self._module.steps
         if max_steps is not None:
             steps = max_steps - start
@@ -193,7 +211,6 @@ class AnyEstimator(ABC):
                 logger.info("Not training: step %d of max_steps %d is saved.", start, max_steps)
                 return self
         batches = Batches(self.title, input_fn, ModeKeys.TRAIN, steps)
-        self.model_dir.mkdir(parents=True, exist_ok=True)
         saver = Saver(self.model_dir, self.config, then)
         logger.info("Training from step %d in %s", start, self.model_dir)
         fit(self._module, batches, self.model_dir, self.config, saver)
@@ -214,15 +231,15 @@ class AnyEstimator(ABC):
         logger.info("Evaluated step %d: %s", self._module.steps, shown)
         return values
 
-    def _restore(self, path: str | Path | None, with_optimizer: bool = False) -> Checkpoint:
-        found = self.latest_checkpoint() if path is None else Path(path)
+    def _restore(self, path: str | Path | None) -> Checkpoint:
+        directory = self.model_dir
+        found = Checkpoint.latest(directory) if path is None else Checkpoint.read(Path(path))
         if found is None:
             hint = "Train first, or look where the model was trained."
-            given = f"none in {self.model_dir}"
+            given = f"none in {directory}"
             raise ValueError(unexpected(self.title, "model_dir", "with a checkpoint", given, hint))
-        checkpoint = Checkpoint.read(found, with_optimizer)
-        self._module.hold(checkpoint)
-        return checkpoint
+        self._module.hold(found)
+        return found
 
     def _runs(
         self, batches: Batches, checkpoint: Checkpoint | None
