@@ -143,8 +143,6 @@ def test_a_checkpoint_brings_states_and_no_configuration(whole: Path) -> None:
         "report": "elsewhere",
         "head": {"class_path": "torch_heads.RegressionHead"},
         "backbone": {"class_path": "wsgiref.Backbone"},
-        "_class_path": "wsgiref.Module",
-        "_instantiator": "wsgiref.instantiate",
     }
     torch.save(saved, whole / "foreign.ckpt")
     given, own = (

@@ -18,7 +18,6 @@ from torch.optim import Optimizer
 
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
-from torch_heads.integrations.atomic import remove_unfinished
 from torch_heads.integrations.estimator.checkpoint import Checkpoint, checkpoints
 from torch_heads.integrations.estimator.config import (
     EvalSpec,
@@ -31,8 +30,7 @@ from torch_heads.integrations.estimator.evaluation import Evaluation
 from torch_heads.integrations.estimator.inputs import Batch, Batches
 from torch_heads.integrations.estimator.prediction import by_example
 from torch_heads.integrations.estimator.step_module import OptimizerFn, StepModule
-from torch_heads.integrations.estimator.training import Saver, fit, quiet
-from torch_heads.integrations.lock import alone
+from torch_heads.integrations.estimator.training import Saver, fit, quiet, sole_training
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +38,10 @@ logger = logging.getLogger(__name__)
 class AnyEstimator(ABC):
     """Trains, evaluates and predicts by an ``input_fn``; keeps all that it learns in files.
 
-    Every method starts from the latest checkpoint in ``model_dir``; training leaves one there. So
-    a new estimator on the same ``model_dir`` goes on where the last one ended. Where there is none
-    yet, or none any more, training starts from the weights that the model came with.
+    Every method starts from the latest checkpoint in ``model_dir`` that can be read; training
+    leaves one there. So a new estimator on the same ``model_dir`` goes on where the last one ended.
+    Where there is none yet, or none any more, training starts from the weights that the model came
+    with.
 
     An ``input_fn`` takes nothing and returns an iterable of batches ``(features, labels)``: a
     generator, a list, a ``DataLoader``, or a ``Dataset`` whose items are batches. A tuple
@@ -94,8 +93,9 @@ class AnyEstimator(ABC):
             max_steps: instead of ``steps``, up to which step to train, earlier trainings included.
 
         Raises:
-            ValueError: if both numbers are given, one is not positive, there is no batch, or the
-                loss is NaN.
+            ValueError: if both numbers are given, one is not positive, there is no batch, the
+                loss is NaN, no checkpoint that is there can be read, or another training runs in
+                the same ``model_dir``.
         """
         return self._train(input_fn, steps, max_steps)
 
@@ -184,36 +184,22 @@ class AnyEstimator(ABC):
         check_positive(self.title, "max_steps", max_steps)
         if None not in (steps, max_steps):
             raise ValueError(unexpected(self.title, "steps", "or max_steps", "both"))
-        self.model_dir.mkdir(parents=True, exist_ok=True)
-        expected, given = "without another training", f"one in {self.model_dir}"
-        hint = "Wait for its end, or train in another folder."
-        refusal = unexpected(self.title, "model_dir", expected, given, hint)
-        with alone(self.model_dir / ".lock", refusal):
-            remove_unfinished(self.model_dir)
-            return self._go_on(input_fn, steps, max_steps, then)
-
-    def _go_on(
-        self,
-        input_fn: InputFn,
-        steps: int | None,
-        max_steps: int | None,
-        then: Callable[[], object] | None,
-    ) -> Self:
-        checkpoint = Checkpoint.latest(self.model_dir, to_train=True)
-        if checkpoint is None:
-            self._module.restart()
-        else:
-            self._module.hold(checkpoint)
-        start = self._module.steps
-        if max_steps is not None:
-            steps = max_steps - start
-            if steps <= 0:
-                logger.info("Not training: step %d of max_steps %d is saved.", start, max_steps)
-                return self
-        batches = Batches(self.title, input_fn, ModeKeys.TRAIN, steps)
-        saver = Saver(self.model_dir, self.config, then)
-        logger.info("Training from step %d in %s", start, self.model_dir)
-        fit(self._module, batches, self.model_dir, self.config, saver)
+        with sole_training(self.title, self.model_dir):
+            checkpoint = Checkpoint.latest(self.model_dir, to_train=True)
+            if checkpoint is None:
+                self._module.restart()
+            else:
+                self._module.hold(checkpoint)
+            start = self._module.steps
+            if max_steps is not None:
+                steps = max_steps - start
+                if steps <= 0:
+                    logger.info("Not training: step %d of max_steps %d is saved.", start, max_steps)
+                    return self
+            batches = Batches(self.title, input_fn, ModeKeys.TRAIN, steps)
+            saver = Saver(self.model_dir, self.config, then)
+            logger.info("Training from step %d in %s", start, self.model_dir)
+            fit(self._module, batches, self.model_dir, self.config, saver)
         done = self._module.steps - start
         if not done:
             raise ValueError(unexpected(self.title, "input_fn", "to give batches", "none"))

@@ -14,11 +14,14 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from torch_heads.functional.errors import unexpected
+from torch_heads.integrations.atomic import remove_unfinished
 from torch_heads.integrations.checkpoint_io import AtomicCheckpointIO
 from torch_heads.integrations.estimator.checkpoint import checkpoints
 from torch_heads.integrations.estimator.config import RunConfig
 from torch_heads.integrations.estimator.inputs import Batches
 from torch_heads.integrations.estimator.step_module import StepModule
+from torch_heads.integrations.lock import alone
 from torch_heads.integrations.sigterm import with_its_code
 
 logger = logging.getLogger(__name__)
@@ -108,6 +111,21 @@ def fit(
                     raise SIGTERMException
         finally:
             module.in_training = False
+
+
+@contextmanager
+def sole_training(who: str, directory: Path) -> Iterator[None]:
+    """Let nobody else train in a directory, which is made, and remove what a kill left in it.
+
+    Raises:
+        ValueError: if another training runs there.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    expected, given = "without another training", f"one in {directory}"
+    hint = "Wait for its end, or train in another folder."
+    with alone(directory / ".lock", unexpected(who, "model_dir", expected, given, hint)):
+        remove_unfinished(directory)
+        yield
 
 
 @contextmanager
