@@ -49,8 +49,9 @@ def test_a_full_disk_leaves_the_old(tmp_path: Path, kind: str) -> None:
             folder = stack.enter_context(small_disk(tmp_path / "disk", 3 * MEGABYTE))
         path = folder / "file"
         write(path, b"1" * MEGABYTE)
-        with pytest.raises(OSError, match=r"too large|No space"):
+        with pytest.raises(OSError, match=r"too large|No space") as failure:
             write(path, b"2" * 4 * MEGABYTE)
+        assert failure.value.__notes__ == [f"{path} is as it was before."]
         assert path.read_bytes() == b"1" * MEGABYTE
         assert [*folder.iterdir()] == [path]
         write(path, b"3" * MEGABYTE)

@@ -45,8 +45,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             if sys.platform == "win32":
                 file.close()  # where an open file cannot be moved
             os.replace(file.name, path)
-    except BaseException:
+    except BaseException as error:
         Path(file.name).unlink(missing_ok=True)
+        error.add_note(f"{path} is as it was before.")
         raise
 
 
