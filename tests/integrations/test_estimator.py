@@ -269,7 +269,7 @@ def test_only_the_latest_checkpoints_are_kept(tmp_path: Path) -> None:
     config = RunConfig(save_checkpoints_steps=2, keep_checkpoint_max=3)
     estimator = line(tmp_path, config=config).train(points(5)).train(points(4))
     kept = [tmp_path / f"model-{name}.ckpt" for name in (7, 9, "best", 5)]
-    assert {*tmp_path.iterdir()} == {*kept}
+    assert {*tmp_path.glob("*")} - {tmp_path / ".lock"} == {*kept}
     assert estimator.latest_checkpoint() == tmp_path / "model-9.ckpt"
     assert estimator.evaluate(points(1), checkpoint_path=kept[0])["global_step"] == 7
     assert estimator.evaluate(points(1))["global_step"] == 9
@@ -278,11 +278,11 @@ def test_only_the_latest_checkpoints_are_kept(tmp_path: Path) -> None:
 def test_checkpoints_are_saved_after_a_time(tmp_path: Path) -> None:
     config = RunConfig(save_checkpoints_secs=1e-9, keep_checkpoint_max=None)
     line(tmp_path, config=config).train(points(7))
-    assert len([*tmp_path.iterdir()]) == 7
+    assert len([*tmp_path.glob("*.ckpt")]) == 7
 
 
 @pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
-def test_what_was_trained_before_an_interruption_is_kept(tmp_path: Path, interrupt: int) -> None:
+def test_what_was_trained_before_an_interruption_is_kept(tmp_path: Path, interrupt: Any) -> None:
     def input_fn() -> Iterator[Any]:
         for i, batch in enumerate(points(20)()):
             if i == 7:
@@ -290,8 +290,9 @@ def test_what_was_trained_before_an_interruption_is_kept(tmp_path: Path, interru
             yield batch
 
     handler = signal.getsignal(interrupt)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stopped:
         line(tmp_path).train(input_fn)
+    assert stopped.value.code == {signal.SIGINT: 1, signal.SIGTERM: 143}[interrupt]
     assert signal.getsignal(interrupt) == handler
     # one batch is drawn ahead
     assert 6 <= line(tmp_path).evaluate(points(1))["global_step"] <= 8
@@ -330,7 +331,7 @@ Estimator(model_fn, model, optimizer, sys.argv[1], config=config).train(input_fn
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "", "")
     killed = line(tmp_path / "killed").train(points(20), max_steps=12)
     whole = line(tmp_path / "whole").train(points(12))
-    assert {path.name for path in killed.model_dir.iterdir()} == {
+    assert {path.name for path in killed.model_dir.glob("*.ckpt")} == {
         f"model-{step}.ckpt" for step in (3, 6, 12)
     }
     assert_close(killed.model.state_dict(), whole.model.state_dict())
@@ -343,7 +344,7 @@ def test_an_error_leaves_no_checkpoint_behind(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="the disk is gone"):
         line(tmp_path).train(input_fn)
-    assert not [*tmp_path.iterdir()]
+    assert not [*tmp_path.glob("*.ckpt")]
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
@@ -374,7 +375,8 @@ def test_training_leaves_nothing_behind_and_prints_nothing(
     estimator = line(tmp_path / "there" / "model").train(points(3))
     estimator.evaluate(points(1))
     assert not [*Path().iterdir()]
-    assert [path.name for path in (tmp_path / "there/model").iterdir()] == ["model-3.ckpt"]
+    left = {path.name for path in (tmp_path / "there/model").iterdir()}
+    assert left == {".lock", "model-3.ckpt"}
     assert capfd.readouterr() == ("", "")
     after = [logging.getLogger(f"lightning.{name}").level for name in ("pytorch", "fabric")]
     assert after == levels

@@ -128,6 +128,38 @@ def test_predictions_are_written_with_class_names(whole: Path) -> None:
     assert len(lines[0]["segments/probabilities"]) == 7
 
 
+def test_sigterm_ends_a_run_with_the_code_of_a_signal(tmp_path: Path) -> None:
+    last = tmp_path / "runs" / "digits" / "checkpoints" / "last.ckpt"
+    process = start(tmp_path)
+    interrupt(process, last, signal.SIGTERM)
+    assert process.returncode == 143
+    assert torch.load(last)["epoch"] < EPOCHS - 1
+
+
+def test_a_checkpoint_brings_states_and_no_configuration(whole: Path) -> None:
+    best = whole / "runs" / "digits" / "checkpoints" / "best.ckpt"
+    saved = torch.load(best)
+    saved["hyper_parameters"] = {
+        "report": "elsewhere",
+        "head": {"class_path": "torch_heads.RegressionHead"},
+        "backbone": {"class_path": "wsgiref.Backbone"},
+    }
+    torch.save(saved, whole / "foreign.ckpt")
+    given, own = (
+        run(whole, "test", f"--ckpt_path={path}").trainer for path in ("foreign.ckpt", best)
+    )
+    assert given.callback_metrics == own.callback_metrics
+    assert given.lightning_module.report is None
+    assert not (whole / "elsewhere").exists()
+    assert "wsgiref" not in sys.modules
+
+
+def test_a_broken_checkpoint_is_named(whole: Path) -> None:
+    (whole / "empty.ckpt").touch()
+    with pytest.raises(ValueError, match=r"expected empty\.ckpt as a file .* a broken or another"):
+        run(whole, "test", "--ckpt_path=empty.ckpt")
+
+
 def test_the_message_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_heads.__main__, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match=r"needs lightning and jsonargparse: pip install 'torch-h"):

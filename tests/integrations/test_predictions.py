@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import torch_heads as th
+from tests.integrations.disks import no_file_longer_than
 from tests.integrations.trainers import expected_warnings, quiet_trainer
 from torch_heads.integrations.lightning import HeadModule, PredictionWriter
 
@@ -80,6 +81,52 @@ def test_an_unknown_key_is_refused_before_the_file_is_touched(tmp_path: Path) ->
     with pytest.raises(ValueError, match=message):
         predicted(file, nested(), torch.randn(ROWS, 6), keys=keys)
     assert file.read_text() == "{}"
+
+
+class Failing(nn.Module):
+    """A backbone that sees what is in a file, and fails at the third batch."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+        self.seen: list[str] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(self.file.read_text())
+        if len(self.seen) == 3:
+            raise OSError("the data is gone")
+        return x
+
+
+def test_predictions_that_break_off_leave_the_earlier_ones(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text("earlier")
+    module = HeadModule(Failing(file), th.RegressionHead())
+    trainer = quiet_trainer(callbacks=[PredictionWriter(file)])
+    rows: Any = torch.zeros(4, 1)
+    with pytest.raises(OSError, match="the data is gone"):
+        trainer.predict(module, DataLoader(rows), return_predictions=False)
+    assert module.backbone.seen == ["earlier"] * 3
+    assert file.read_text() == "earlier"
+    assert [*tmp_path.iterdir()] == [file]
+
+
+def test_predictions_on_a_full_disk_leave_the_earlier_ones(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    predicted(file, th.RegressionHead(), torch.zeros(2, 1))
+    with no_file_longer_than(100), pytest.raises(OSError, match="too large"):
+        predicted(file, th.RegressionHead(), torch.zeros(100, 1))
+    assert len(read(file)) == 2
+    assert [*tmp_path.iterdir()] == [file]
+
+
+def test_a_link_goes_on_to_lead_to_the_predictions(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    link, file = tmp_path / "p.jsonl", tmp_path / "deep" / "q.jsonl"
+    link.symlink_to(file)
+    predicted(link, th.RegressionHead(), torch.zeros(2, 1))
+    assert link.is_symlink()
+    assert len(read(file)) == 2
 
 
 def test_a_second_prediction_replaces_the_first_in_each_process(tmp_path: Path) -> None:

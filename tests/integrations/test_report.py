@@ -25,6 +25,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 import torch_heads as th
 from tests import processes
 from tests.cases import CASES, Case
+from tests.integrations.disks import no_file_longer_than
 from tests.mixture import mixture, random_batch
 from torch_heads.integrations.report import print_report, report_figures, write_report
 from torch_heads.integrations.report.residuals import error_curve
@@ -553,6 +554,16 @@ def test_metrics_of_another_head_with_the_same_keys_are_refused(
     with pytest.raises(ValueError, match=f"'x': expected metrics of {wanted}, got [0-9]"):
         write_report(make(name="x"), metrics, tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_a_report_on_a_full_disk_leaves_the_earlier_page(binary: Seen, tmp_path: Path) -> None:
+    page = write_report(binary.head, binary.metrics, tmp_path)
+    before = page.read_bytes()
+    many, metrics = wide(9)
+    with no_file_longer_than(len(before) // 2), pytest.raises(OSError, match="too large"):
+        write_report(many, metrics, tmp_path)
+    assert page.read_bytes() == before
+    assert not [*tmp_path.glob(".*")]
 
 
 def test_a_report_removes_the_pictures_of_an_earlier_one_and_no_other_file(

@@ -35,7 +35,8 @@ class Finished(ABCMeta):
     @property
     def __signature__(cls) -> inspect.Signature:
         """The constructor's arguments, which ``__call__`` would hide."""
-        _, *others = inspect.signature(cls.__dict__["__init__"]).parameters.values()
+        constructor = inspect.signature(cls.__init__)  # type: ignore[misc]
+        _, *others = constructor.parameters.values()
         return inspect.Signature(others)
 
 

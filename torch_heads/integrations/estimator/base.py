@@ -30,7 +30,7 @@ from torch_heads.integrations.estimator.evaluation import Evaluation
 from torch_heads.integrations.estimator.inputs import Batch, Batches
 from torch_heads.integrations.estimator.prediction import by_example
 from torch_heads.integrations.estimator.step_module import OptimizerFn, StepModule
-from torch_heads.integrations.estimator.training import Saver, fit, quiet
+from torch_heads.integrations.estimator.training import Saver, fit, quiet, sole_training
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,10 @@ logger = logging.getLogger(__name__)
 class AnyEstimator(ABC):
     """Trains, evaluates and predicts by an ``input_fn``; keeps all that it learns in files.
 
-    Every method starts from the latest checkpoint in ``model_dir``; training leaves one there. So
-    a new estimator on the same ``model_dir`` goes on where the last one ended. Where there is none
-    yet, or none any more, training starts from the weights that the model came with.
+    Every method starts from the latest checkpoint in ``model_dir`` that can be read; training
+    leaves one there. So a new estimator on the same ``model_dir`` goes on where the last one ended.
+    Where there is none yet, or none any more, training starts from the weights that the model came
+    with.
 
     An ``input_fn`` takes nothing and returns an iterable of batches ``(features, labels)``: a
     generator, a list, a ``DataLoader``, or a ``Dataset`` whose items are batches. A tuple
@@ -92,8 +93,9 @@ class AnyEstimator(ABC):
             max_steps: instead of ``steps``, up to which step to train, earlier trainings included.
 
         Raises:
-            ValueError: if both numbers are given, one is not positive, there is no batch, or the
-                loss is NaN.
+            ValueError: if both numbers are given, one is not positive, there is no batch, the
+                loss is NaN, no checkpoint that is there can be read, or another training runs in
+                the same ``model_dir``.
         """
         return self._train(input_fn, steps, max_steps)
 
@@ -182,21 +184,22 @@ class AnyEstimator(ABC):
         check_positive(self.title, "max_steps", max_steps)
         if None not in (steps, max_steps):
             raise ValueError(unexpected(self.title, "steps", "or max_steps", "both"))
-        if self.latest_checkpoint() is None:
-            self._module.restart()
-        else:
-            self._restore(None, with_optimizer=True)
-        start = self._module.steps
-        if max_steps is not None:
-            steps = max_steps - start
-            if steps <= 0:
-                logger.info("Not training: step %d of max_steps %d is saved.", start, max_steps)
-                return self
-        batches = Batches(self.title, input_fn, ModeKeys.TRAIN, steps)
-        self.model_dir.mkdir(parents=True, exist_ok=True)
-        saver = Saver(self.model_dir, self.config, then)
-        logger.info("Training from step %d in %s", start, self.model_dir)
-        fit(self._module, batches, self.model_dir, self.config, saver)
+        with sole_training(self.title, self.model_dir):
+            checkpoint = Checkpoint.latest(self.model_dir, to_train=True)
+            if checkpoint is None:
+                self._module.restart()
+            else:
+                self._module.hold(checkpoint)
+            start = self._module.steps
+            if max_steps is not None:
+                steps = max_steps - start
+                if steps <= 0:
+                    logger.info("Not training: step %d of max_steps %d is saved.", start, max_steps)
+                    return self
+            batches = Batches(self.title, input_fn, ModeKeys.TRAIN, steps)
+            saver = Saver(self.model_dir, self.config, then)
+            logger.info("Training from step %d in %s", start, self.model_dir)
+            fit(self._module, batches, self.model_dir, self.config, saver)
         done = self._module.steps - start
         if not done:
             raise ValueError(unexpected(self.title, "input_fn", "to give batches", "none"))
@@ -214,15 +217,15 @@ class AnyEstimator(ABC):
         logger.info("Evaluated step %d: %s", self._module.steps, shown)
         return values
 
-    def _restore(self, path: str | Path | None, with_optimizer: bool = False) -> Checkpoint:
-        found = self.latest_checkpoint() if path is None else Path(path)
+    def _restore(self, path: str | Path | None) -> Checkpoint:
+        directory = self.model_dir
+        found = Checkpoint.latest(directory) if path is None else Checkpoint.read(Path(path))
         if found is None:
             hint = "Train first, or look where the model was trained."
-            given = f"none in {self.model_dir}"
+            given = f"none in {directory}"
             raise ValueError(unexpected(self.title, "model_dir", "with a checkpoint", given, hint))
-        checkpoint = Checkpoint.read(found, with_optimizer)
-        self._module.hold(checkpoint)
-        return checkpoint
+        self._module.hold(found)
+        return found
 
     def _runs(
         self, batches: Batches, checkpoint: Checkpoint | None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch_heads.functional.errors import unexpected
+from torch_heads.integrations.checkpoint_io import OTHER, AtomicCheckpointIO
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = re.compile(r"model-(\d+)\.ckpt")
 
@@ -26,13 +31,53 @@ class Checkpoint:
     path: Path | None = None
 
     @classmethod
-    def read(cls, path: Path, with_optimizer: bool) -> Checkpoint:
-        """Return the checkpoint in a file."""
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        kind, optimizer = saved["optimizer"], None
-        if with_optimizer and kind is not None:
-            optimizer = kind, saved["optimizer_states"][0]
-        return cls(saved["state_dict"], saved["global_step"], optimizer, path)
+    def read(cls, path: Path, to_train: bool = False) -> Checkpoint:
+        """Return the checkpoint in a file, with its optimizer where it is to be trained.
+
+        Raises:
+            ValueError: if the file is broken, or of something else.
+        """
+        saved = AtomicCheckpointIO().load_checkpoint(path)
+        try:
+            weights, steps, kind = saved["state_dict"], saved["global_step"], saved["optimizer"]
+            own = to_train and kind is not None
+            optimizer = (kind, saved["optimizer_states"][0]) if own else None
+        except (KeyError, IndexError):
+            expected, given = "as a file in which an estimator saved", "one of another training"
+            raise ValueError(unexpected("Checkpoint", str(path), expected, given, OTHER)) from None
+        return cls(weights, steps, optimizer, path)
+
+    @classmethod
+    def latest(cls, directory: Path, to_train: bool = False) -> Checkpoint | None:
+        """Return the latest checkpoint in a directory that can be read, None where there is none.
+
+        Those that cannot be are told, and where it is to be trained renamed: they are of later
+        steps, and would be taken for the latest again.
+
+        Raises:
+            ValueError: if none of those that are there can be read.
+        """
+        refused: dict[Path, ValueError] = {}
+        gone: set[Path] = set()
+        # looked for anew each time: a training in another process may save and remove some
+        while left := [path for path in checkpoints(directory) if path not in {*refused, *gone}]:
+            path = left[-1]
+            try:
+                found = cls.read(path, to_train)
+            except FileNotFoundError:
+                gone.add(path)
+            except ValueError as error:
+                refused[path] = error
+            else:
+                for other, refusal in refused.items():
+                    logger.warning("%s Going on from %s.", refusal, path)
+                    if to_train:
+                        with suppress(FileNotFoundError):
+                            other.replace(f"{other}.broken")
+                return found
+        for refusal in refused.values():
+            raise refusal
+        return None
 
 
 def checkpoints(directory: Path) -> list[Path]:

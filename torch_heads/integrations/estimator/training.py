@@ -12,11 +12,17 @@ from time import monotonic
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from torch_heads.functional.errors import unexpected
+from torch_heads.integrations.atomic import remove_unfinished
+from torch_heads.integrations.checkpoint_io import AtomicCheckpointIO
 from torch_heads.integrations.estimator.checkpoint import checkpoints
 from torch_heads.integrations.estimator.config import RunConfig
 from torch_heads.integrations.estimator.inputs import Batches
 from torch_heads.integrations.estimator.step_module import StepModule
+from torch_heads.integrations.lock import alone
+from torch_heads.integrations.sigterm import with_its_code
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +71,7 @@ class Saver(pl.Callback):
         trainer.save_checkpoint(self._directory / f"model-{module.steps}.ckpt")
         keep = self._config.keep_checkpoint_max or sys.maxsize
         for old in checkpoints(self._directory)[:-keep]:
-            old.unlink()
+            old.unlink(missing_ok=True)
         logger.info("Saved the checkpoint of step %d in %s", module.steps, self._directory)
         if self._then is not None:
             self._then()
@@ -75,7 +81,11 @@ class Saver(pl.Callback):
 def fit(
     module: StepModule, batches: Batches, directory: Path, config: RunConfig, saver: Saver
 ) -> None:
-    """Train a module on batches, to their end."""
+    """Train a module on batches, to their end.
+
+    Raises:
+        SIGTERMException: if the process was to end meanwhile; all is saved, and the code is 143.
+    """
     callbacks = [*config.callbacks, saver]
     with quiet():
         trainer = pl.Trainer(
@@ -84,6 +94,7 @@ def fit(
             max_epochs=1,
             logger=False,
             callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
             default_root_dir=directory,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -94,9 +105,27 @@ def fit(
         module.train()
         module.in_training = True
         try:
-            trainer.fit(module, batches)
+            with with_its_code():
+                trainer.fit(module, batches)
+                if trainer.received_sigterm:  # after the last batch, where Lightning does not look
+                    raise SIGTERMException
         finally:
             module.in_training = False
+
+
+@contextmanager
+def sole_training(who: str, directory: Path) -> Iterator[None]:
+    """Let nobody else train in a directory, which is made, and remove what a kill left in it.
+
+    Raises:
+        ValueError: if another training runs there.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    expected, given = "without another training", f"one in {directory}"
+    hint = "Wait for its end, or train in another folder."
+    with alone(directory / ".lock", unexpected(who, "model_dir", expected, given, hint)):
+        remove_unfinished(directory)
+        yield
 
 
 @contextmanager

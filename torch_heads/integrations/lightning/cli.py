@@ -7,6 +7,14 @@ from typing import Any
 from lightning.pytorch.cli import LightningCLI
 
 from torch_heads.integrations.lightning.module import HeadModule
+from torch_heads.integrations.sigterm import with_its_code
+
+
+class HeadCLI(LightningCLI):
+    """A command line whose configuration is the user's alone."""
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the ``hyper_parameters`` in a checkpoint alone: others may have written it."""
 
 
 def main(args: Any = None) -> LightningCLI:
@@ -14,12 +22,16 @@ def main(args: Any = None) -> LightningCLI:
 
     Args:
         args: the arguments as a list; by default those of the command line.
+
+    Raises:
+        SIGTERMException: if the process was to end meanwhile; its exit code is 143.
     """
-    return LightningCLI(
-        HeadModule,
-        args=args,
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        save_config_kwargs={"overwrite": True},
-        parser_kwargs={"prog": "python -m torch_heads"},
-    )
+    with with_its_code():
+        return HeadCLI(
+            HeadModule,
+            args=args,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": "python -m torch_heads"},
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
+from torch_heads.integrations.checkpoint_io import AtomicCheckpoints
 from torch_heads.integrations.lightning.batch import Batch
 from torch_heads.integrations.lightning.projection import make_projection, project
 from torch_heads.integrations.lightning.resume import PlateauValues, RandomState
@@ -129,9 +131,26 @@ class HeadModule(LightningModule):
         return LightningCLI.configure_optimizers(self, optimizer, scheduler)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return what makes a resumed run go on as the uninterrupted one, unless it is there."""
+        """Return what makes a resumed run go on as an uninterrupted one, unless it is there."""
         there = {type(one) for one in self.trainer.callbacks}  # type: ignore[attr-defined]
-        return [kind() for kind in (RandomState, PlateauValues) if kind not in there]
+        wanted = RandomState, PlateauValues, AtomicCheckpoints
+        return [kind() for kind in wanted if kind not in there]
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights, and name the checkpoint that a trainer has them from if they do not fit."""
+        trainer = self._trainer
+        path = None if trainer is None or trainer.state.stopped else trainer.ckpt_path
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            if path is None:
+                raise
+            who, expected = type(self).__name__, "with the weights of this backbone and head"
+            raise ValueError(
+                unexpected(who, f"ckpt_path {path}", expected, "others", str(error))
+            ) from None
 
     # Training.
 

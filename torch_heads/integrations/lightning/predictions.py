@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.integrations.atomic import replacing
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -25,7 +27,7 @@ class PredictionWriter(BasePredictionWriter):
     where there are several.
 
     Args:
-        path: the file; its folder is made, and what was in it is lost.
+        path: the file; its folder is made, and what was in it is replaced when all is predicted.
         keys: which keys to write; by default all.
 
     Raises:
@@ -38,15 +40,25 @@ class PredictionWriter(BasePredictionWriter):
         super().__init__("batch")
         self.path = Path(path)
         self.keys = keys
+        self._writing = ExitStack()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the first batch, or the end if there is none, replace what was in the file."""
-        self._mode = "w"
+        """Begin a file, which replaces the one before at the end."""
+        path = self._path(trainer).resolve()  # a link goes on to lead where it does
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writing = ExitStack()
+        self._file = self._writing.enter_context(replacing(path))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave an empty file if there was nothing to predict, and say where it is."""
-        self._write(trainer, "")
-        rank_zero_info(f"Predictions: {self._file(trainer)}")
+        """Put the file into its place, and say where it is."""
+        self._writing.close()
+        rank_zero_info(f"Predictions: {self._path(trainer)}")
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the file as it was before, in whatever the trainer was interrupted."""
+        self._writing.__exit__(type(exception), exception, exception.__traceback__)
 
     def write_on_batch_end(
         self,
@@ -67,18 +79,11 @@ class PredictionWriter(BasePredictionWriter):
             raise ValueError(unexpected("PredictionWriter", "keys", expected, preview(unknown)))
         rows = zip(*(_plain(named[key]) for key in keys), strict=True)
         lines = [json.dumps(dict(zip(keys, row, strict=True)), allow_nan=False) for row in rows]
-        self._write(trainer, "".join(f"{line}\n" for line in lines))
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
 
-    def _file(self, trainer: Trainer) -> Path:
+    def _path(self, trainer: Trainer) -> Path:
         own = f".{trainer.global_rank}{self.path.suffix}"
         return self.path.with_suffix(own) if trainer.world_size > 1 else self.path
-
-    def _write(self, trainer: Trainer, text: str) -> None:
-        path = self._file(trainer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open(self._mode, encoding="utf-8") as file:
-            file.write(text)
-        self._mode = "a"
 
 
 def _flat(key: Any) -> str:

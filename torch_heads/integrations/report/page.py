@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from torch_heads.heads.base import Head
+from torch_heads.integrations.atomic import replacing
 from torch_heads.integrations.report.canvas import number
 from torch_heads.integrations.report.sections import make_sections
 from torch_heads.integrations.report.tasks import (
@@ -70,7 +71,8 @@ def write_report(head: Head, metrics: ReadingCollection, folder: str | Path) -> 
     for section in sections:
         for picture in section.pictures:
             file = page.with_name(f"{picture.stem}.png")
-            picture.figure.savefig(file)
+            with replacing(file) as opened:
+                picture.figure.savefig(opened)
             images[picture.stem] = b64encode(file.read_bytes()).decode()
     loader = PackageLoader("torch_heads.integrations.report", "")
     environment = Environment(
@@ -87,7 +89,8 @@ def write_report(head: Head, metrics: ReadingCollection, folder: str | Path) -> 
         sections=sections,
         images=images,
     )
-    page.write_text(content, encoding="utf-8")
+    with replacing(page) as opened:
+        opened.write(content.encode())
     return page
 
 
