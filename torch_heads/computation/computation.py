@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -25,14 +26,14 @@ class Measured(NamedTuple):
     """What was measured of a batch, in the order of the targets.
 
     Attributes:
-        losses: each target's reduced loss, ``[T]``.
+        losses: each target's reduced loss, ``[T]``; that of one may have no axis.
         tally_inputs: what the tally of each group takes; None where it was not asked for.
         has_labels: which targets have any label, or never miss one, ``[T]``; None for all.
         divisors: what the losses were divided by, ``[T]``; None where not asked for.
     """
 
     losses: Tensor
-    tally_inputs: Sequence[TallyInput | None]
+    tally_inputs: Sequence[TallyInput | None] = ()
     has_labels: Tensor | None = None
     divisors: Tensor | None = None
 
@@ -105,7 +106,7 @@ class Computation(ABC):
 
     def total_loss(self, losses: Tensor) -> Tensor:
         """Return the scalar loss from those of all targets, ``[T]``."""
-        return losses.reshape(())
+        return losses.reshape(()) if losses.dim() else losses
 
     def batch_mean_keys(self) -> list[tuple[str, bool]]:
         """Return the keys of what is averaged over batches, and whether some may not count."""
@@ -136,11 +137,13 @@ class Computation(ABC):
         Raises:
             ValueError: if the batch, or the shape of the divisors, is not what the head takes.
         """
-        given = [None] * len(self.groups) if divisors is None else self._by_group(divisors)
+        given: Iterable[Tensor | None] = repeat(None) if divisors is None else self._by_group(divisors)
         outputs = [
             group.measure(batch, observe, own, divide)
-            for group, batch, own in zip(self.groups, self.encode(inputs), given, strict=True)
+            for group, batch, own in zip(self.groups, self.encode(inputs), given, strict=False)
         ]
+        if not (observe or divide):
+            return Measured(self._join([one.losses for one in outputs]))
         has_labels = None
         if any(one.has_labels is not None for one in outputs):
             has_labels = self._join(
@@ -152,7 +155,7 @@ class Computation(ABC):
                 ]
             )
         return Measured(
-            self._join([one.losses for one in outputs]),
+            self._join([one.losses for one in outputs]).reshape(-1),
             [one.tally_input for one in outputs],
             has_labels,
             self._join([one.divisors for one in outputs if one.divisors is not None])
@@ -187,7 +190,9 @@ class Computation(ABC):
 
     def _join(self, values: Sequence[Tensor]) -> Tensor:
         """Return values ``[H]`` of each group as ``[T]``."""
-        joined = torch.cat(list(values)) if len(values) > 1 else values[0]
+        joined = values[0]
+        if len(values) > 1:
+            joined = torch.cat([value if value.dim() else value.reshape(1) for value in values])
         if self._in_order:
             return joined
         return joined.index_select(0, self._orders.on(joined.device)["order"])
@@ -207,10 +212,12 @@ class Single(Computation):
     def encode(self, inputs: Inputs) -> list[EncodedBatch]:
         """Return the one batch."""
         labels, weights = inputs.labels, inputs.weights
-        own = inputs._replace(
-            labels=labels.columns if isinstance(labels, Stacked) else [labels],
-            logits=[inputs.logits],
-            weights=None if weights is None else [weights],
+        own = Inputs(
+            labels.columns if isinstance(labels, Stacked) else [labels],
+            [inputs.logits],
+            inputs.features,
+            None if weights is None else [weights],
+            inputs.mask,
         )
         return [self.groups[0].encode(own)]
 

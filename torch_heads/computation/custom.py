@@ -87,13 +87,16 @@ class CustomLoss:
         """
         if self._torch is not None:
             return self._like_torch(batch)
-        given = {"features": batch.features, "loss_reduction": self._reduction}
+        if batch.probabilities is not None:
+            expected, given = "to have PyTorch's arguments, to take class probabilities", "labels"
+            raise ValueError(unexpected(self._who, "loss_fn", expected, given))
+        values = {"features": batch.features, "loss_reduction": self._reduction}
         labels = batch.labels
         if batch.present is not None and self._loss_columns < self._columns:
             # one loss of several labels: only the function can tell what it is without some
             gap = ~batch.present & batch.present.any(-1, keepdim=True)
             labels = labels.masked_fill(gap, nan)
-        extra = {key: given[key] for key in self._extra}
+        extra = {key: values[key] for key in self._extra}
         losses = self._loss_fn(labels=labels, logits=batch.logits, **extra)
         shape = [*batch.labels.shape[:-1], self._loss_columns]
         return check_returned(self._who, "loss_fn", "losses", losses, shape)
@@ -102,7 +105,9 @@ class CustomLoss:
         """Call a loss as PyTorch's are: class ids without a last dimension, rows in one."""
         logits, labels = batch.logits, batch.labels
         if self._takes_ids:
-            logits, labels = logits.flatten(0, -2), labels.flatten()
+            logits = logits.flatten(0, -2)
+            soft = batch.probabilities
+            labels = labels.flatten() if soft is None else soft.flatten(0, -2)
         assert self._torch is not None
         extra = dict.fromkeys(self._extra, "none")
         losses = self._loss_fn(**dict(zip(self._torch, (logits, labels), strict=True)), **extra)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,12 +27,14 @@ from torch_heads.functional.values import (
 class Labels(NamedTuple):
     """Labels of some columns, ``[D*, K]``, and where they are present and valid; None: everywhere.
 
-    Where a label is not present, its value is 0.
+    Where a label is not present, its value is 0. Class ids may come with the ``probabilities`` of
+    the classes, ``[D*, n_classes]``, of which they are the likeliest.
     """
 
     values: Tensor
     present: Tensor | None
     valid: Tensor | None
+    probabilities: Tensor | None = None
 
 
 class Encoder:
@@ -80,7 +82,9 @@ class Encoder:
             active = active_labels(weights, present)
             if active is not None and active is not present:
                 values = zero_where_false(values, active)
-        return EncodedBatch(logits, values, weights, present, labels.valid, inputs.features)
+        return EncodedBatch(
+            logits, values, weights, present, labels.valid, labels.probabilities, inputs.features
+        )
 
     # Labels.
 
@@ -93,11 +97,6 @@ class Encoder:
             joined = stack_alike(given, self.sizes, leading, device)
             if joined is not None and self._takes(joined):
                 return self._numbers(joined, logits, mask)
-        if len(given) == 1 and given[0] is not ABSENT:
-            (target,) = self.targets
-            return self._numbers(
-                target.encode_labels(given[0], leading, device, mask), logits, mask
-            )
         return self._in_pieces(given, logits, mask)
 
     def _takes(self, columns: Tensor) -> bool:
@@ -130,7 +129,7 @@ class Encoder:
             key: Any = i
             if labels is ABSENT:
                 key = "absent"
-            elif isinstance(labels, Tensor) and not self.targets[i].takes_class_names:
+            elif isinstance(labels, Tensor) and self._takes(labels):
                 key = (labels.shape, labels.dtype, labels.layout, self.sizes[i])
             alike.setdefault(key, []).append(i)
         pieces: list[Labels] = []
@@ -151,17 +150,56 @@ class Encoder:
                     self.targets[i].encode_labels(given[i], leading, device, mask) for i in members
                 ]
                 columns = torch.cat(each, dim=-1) if len(each) > 1 else each[0]
+                if self.family.takes_ids and columns.is_floating_point():
+                    pieces.append(self._likeliest(self.targets[key], columns, logits, mask))
+                    continue
             places = self._places.of(members, device) if self._missing.any else None
             pieces.append(self._numbers(columns, logits, mask, places))
         order = [i for members in alike.values() for i in members]
         shapes = [piece.values.shape for piece in pieces]
         present = [piece.present for piece in pieces]
         valid = [piece.valid for piece in pieces]
+        probabilities = None
+        if any_mask([piece.probabilities for piece in pieces]):
+            each = self._all_probabilities(pieces, alike.values(), logits)
+            probabilities = torch.cat(each, dim=-1)
         return Labels(
             self._join([piece.values for piece in pieces], order),
             self._join(filled(present, shapes, device), order) if any_mask(present) else None,
             self._join(filled(valid, shapes, device), order) if any_mask(valid) else None,
+            probabilities,
         )
+
+    def _likeliest(
+        self, target: Target, columns: Tensor, logits: Tensor, mask: Tensor | None
+    ) -> Labels:
+        """Return probabilities of classes ``[D*, n_classes]`` with the class ids that metrics read.
+
+        NaN in a row means that its label is missing, where one may be.
+        """
+        present = ~columns.isnan().any(-1, keepdim=True) if target.may_miss else None
+        valid = None if mask is None else mask.unsqueeze(-1)
+        columns = zero_where_false(columns, both(present, valid)).to(logits.dtype)
+        check_values(target.title, "class probabilities", columns, 0.0, 1.0)
+        sums = columns.sum(-1, keepdim=True)
+        off = zero_where_false((sums - 1).abs(), both(present, valid))
+        check_values(
+            target.title, "the distance from 1 of the sums of class probabilities", off, 0.0, 1e-2
+        )
+        return Labels(columns.argmax(-1, keepdim=True), present, valid, columns)
+
+    def _all_probabilities(
+        self, pieces: Sequence[Labels], members: Iterable[Sequence[int]], logits: Tensor
+    ) -> list[Tensor]:
+        """Return the probabilities of each target's classes, 1 for a class id."""
+        found: dict[int, Tensor] = {}
+        for piece, own in zip(pieces, members, strict=True):
+            for k, i in enumerate(own):
+                n_classes = self.targets[i].family.logits_per_label
+                ids = piece.values[..., k]
+                hot = torch.nn.functional.one_hot(ids, n_classes).to(logits.dtype)
+                found[i] = hot if piece.probabilities is None else piece.probabilities
+        return [found[i] for i in range(len(self.targets))]
 
     def _join(self, parts: Sequence[Tensor], order: Sequence[int]) -> Tensor:
         """Return the columns ``[D*, U]`` of all targets, out of parts in another order of them."""

@@ -216,14 +216,14 @@ class Fused(Computation):
     def head_losses(self, losses: Tensor) -> Tensor:
         """Return the loss of each head, ``[H]``, from those of all targets, ``[T]``."""
         if not self._others:
-            return losses
+            return losses.reshape(-1)
         parts = torch.split(losses, self._leaves)
         each = zip(self._children, parts, strict=True)
         return torch.stack([child.total_loss(own) for child, own in each])
 
     def total_loss(self, losses: Tensor) -> Tensor:
         """Return the sum of the heads' losses, times their weights."""
-        each = self.head_losses(losses)
+        each = losses if not self._others else self.head_losses(losses)
         weights = self.head_weights and self.head_weights(each.device)
         return each.sum() if weights is None else (each * weights.to(each)).sum()
 

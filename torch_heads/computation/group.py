@@ -16,7 +16,7 @@ from torch_heads.computation.inputs import EncodedBatch, Inputs
 from torch_heads.computation.layout import LogitLayout
 from torch_heads.computation.predictor import Predictor
 from torch_heads.computation.ragged import join_ragged
-from torch_heads.computation.reducer import ElementWeights, Reducer
+from torch_heads.computation.reducer import UNWEIGHTED, ElementWeights, Reducer
 from torch_heads.computation.target import Target
 from torch_heads.families.family import NO_BALANCE, ClassBalance, Counts
 from torch_heads.functional.constants import Constants
@@ -36,7 +36,7 @@ class GroupOutput(NamedTuple):
     """What a group makes of a batch.
 
     Attributes:
-        losses: the reduced loss of each target, ``[H]``.
+        losses: the reduced loss of each target, ``[H]``; a scalar of one may have no axis.
         tally_input: what its tally takes; None where it was not asked for.
         has_labels: which targets have any label, or never miss one, ``[H]``; None for all.
         divisors: what the losses were divided by, ``[H]``, 1 for sums; None where not asked for.
@@ -101,8 +101,12 @@ class Group:
             if active.shape[-1] > 1 and not self.layout.flat:
                 active = active.index_select(-1, self._constants.on(active.device)["column"])
             logits = zero_where_false(logits, active)
-        if self.layout.padded:
-            logits = self.layout.fill(logits, -inf)
+        if not self.layout.padded:
+            return batch if logits is batch.logits else batch._replace(logits=logits)
+        logits = self.layout.fill(logits, -inf)
+        if batch.probabilities is not None:
+            padded = self.layout.fill(self.layout.pad(batch.probabilities), 0.0)
+            batch = batch._replace(probabilities=padded)
         return batch._replace(logits=logits)
 
     def _encode_ragged(self, inputs: Inputs, logits: Sequence[Tensor]) -> EncodedBatch:
@@ -131,12 +135,15 @@ class Group:
             divide: whether to return the divisors of this batch, too.
         """
         balance = self._balance.buckets(batch.logits.device) if self._balance.any else None
-        rows = batch.labels[..., 0].numel()
-        weights = self._element_weights(batch, balance)
+        rows = batch.labels.shape[:-1].numel()
+        weights = UNWEIGHTED
+        if batch.present is not None or batch.weights is not None or balance is not None:
+            weights = self._element_weights(batch, balance)
         plain = balance is None and weights.loss is None and self._loss_fn is None
+        plain = plain and batch.probabilities is None
         if plain and not observe and len(self.targets) == 1 and rows > 0:
             (logits,) = self._blocks(batch.logits)
-            means = self.family.mean_loss(logits, batch.labels).reshape(1)
+            means = self.family.mean_loss(logits, batch.labels)
         else:
             sums = weighted_sums(self._losses(batch, balance), weights.loss)
             means = self._reducer.target_means(sums / max(rows, 1))
@@ -157,7 +164,7 @@ class Group:
         """Return what each target's loss is divided by, ``[H]``; 1 under the reduction ``sum``."""
         balance = self._balance.buckets(batch.logits.device) if self._balance.any else None
         weights = self._element_weights(batch, balance)
-        return self._divisors(batch.labels[..., 0].numel(), weights, batch.logits)
+        return self._divisors(batch.labels.shape[:-1].numel(), weights, batch.logits)
 
     def _divisors(self, rows: int, weights: ElementWeights, like: Tensor) -> Tensor:
         return self._reducer.divisors(rows, weights, like.new_ones(len(self.targets)))
@@ -180,19 +187,18 @@ class Group:
             losses = zero_where_false(losses, active_labels(batch.weights, batch.present))
             return rows_of(losses).expand(-1, labels.shape[-1])
         buckets = self.layout.buckets
-        if len(buckets) == 1:
-            (block,) = self._blocks(logits)
-            return rows_of(self.family.loss(block, labels, balance[0] if balance else NO_BALANCE))
-        parts = [
-            self.family.loss(block, labels[..., bucket.columns], own)
-            for block, bucket, own in zip(
-                self.layout.blocks(logits),
-                buckets,
-                balance or [NO_BALANCE] * len(buckets),
-                strict=True,
-            )
-        ]
-        return rows_of(torch.cat(parts, dim=-1))
+        blocks, balances = self._blocks(logits), balance or [NO_BALANCE] * len(buckets)
+        if batch.probabilities is not None:
+            soft = zip(blocks, self._blocks(batch.probabilities), balances, strict=True)
+            parts = [self.family.soft_loss(*each) for each in soft]
+        elif len(buckets) == 1:
+            parts = [self.family.loss(blocks[0], labels, balances[0])]
+        else:
+            parts = [
+                self.family.loss(block, labels[..., bucket.columns], own)
+                for block, bucket, own in zip(blocks, buckets, balances, strict=True)
+            ]
+        return rows_of(parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))
 
     def _blocks(self, logits: Tensor) -> Sequence[Tensor]:
         """Return logits as ``[..., U, *logits_shape]`` of each bucket; here for one, the usual."""
@@ -213,7 +219,7 @@ class Group:
         if batch.weights is not None:
             weights = rows_of(batch.weights)
         loss = norm = product(share, weights)
-        if balance is not None:
+        if balance is not None and batch.probabilities is None:
             own = [
                 self.family.label_weights(batch.labels[..., bucket.columns], one)
                 for bucket, one in zip(self.layout.buckets, balance, strict=True)

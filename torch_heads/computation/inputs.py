@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 Features = Mapping[str, Any]
@@ -49,6 +50,8 @@ class EncodedBatch(NamedTuple):
         weights: ``[D*, U]`` or ``[D*, 1]``; None where all are 1.
         present: where there is a label, of the same shapes; None for everywhere.
         valid: where there could be a label; None for everywhere.
+        probabilities: of class ids, those of the classes, of the shape of the logits; None where
+            all labels are ids.
         features: for a ``loss_fn``.
     """
 
@@ -57,4 +60,13 @@ class EncodedBatch(NamedTuple):
     weights: Tensor | None = None
     present: Tensor | None = None
     valid: Tensor | None = None
+    probabilities: Tensor | None = None
     features: Features | None = None
+
+
+def probabilities_of(batch: EncodedBatch) -> Tensor:
+    """Return the class probabilities of a single target, 1 for a class id."""
+    if batch.probabilities is not None:
+        return batch.probabilities
+    hot = torch.nn.functional.one_hot(batch.labels.squeeze(-1), batch.logits.shape[-1])
+    return hot.to(batch.logits.dtype)

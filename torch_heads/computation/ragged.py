@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from torch_heads.computation.inputs import EncodedBatch
+from torch_heads.computation.inputs import EncodedBatch, probabilities_of
 
 
 def join_ragged(batches: Sequence[EncodedBatch]) -> EncodedBatch:
@@ -24,10 +24,14 @@ def join_ragged(batches: Sequence[EncodedBatch]) -> EncodedBatch:
             return torch.ones_like(like, dtype=dtype)
         return values.expand(like.shape)
 
+    probabilities = None
+    if any(one.probabilities is not None for one in batches):
+        probabilities = join([probabilities_of(one) for one in batches])
     return EncodedBatch(
         join([one.logits for one in batches]),
         join([one.labels for one in batches]),
         join([filled(one.weights, one.labels, one.logits.dtype) for one in batches]),
         join([filled(one.present, one.labels, torch.bool) for one in batches]),
         join([filled(one.valid, one.labels, torch.bool) for one in batches]),
+        probabilities,
     )

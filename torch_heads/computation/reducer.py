@@ -30,6 +30,9 @@ class ElementWeights(NamedTuple):
         return self.norm if reduction is Reduction.WEIGHTED_MEAN else self.share
 
 
+UNWEIGHTED = ElementWeights()
+
+
 class Reducer:
     """The means over each target's columns, and its losses under its own reduction.
 
@@ -46,6 +49,7 @@ class Reducer:
         elements = [target.loss_columns for target in targets]
         self._elements = elements[0] if len(set(elements)) == 1 else None
         self._reductions = list(dict.fromkeys(target.reduction for target in targets))
+        self._sums = Reduction.SUM in self._reductions
         uses = {str(one): [t.reduction is one for t in targets] for one in self._reductions}
         averaged = [targets[i].averages for i in owner]
         self._constants = Constants(
@@ -91,6 +95,8 @@ class Reducer:
             weights: what the labels counted in these means.
             divisors: ``[H]``, what to divide by instead of what `divisors` returns.
         """
+        if weights is UNWEIGHTED and divisors is None and not self._sums:
+            return means
 
         def losses(reduction: Reduction) -> Tensor:
             if reduction is Reduction.SUM:

@@ -72,6 +72,26 @@ class Categorical(Family):
         uniform = terms.sum(-1) / (logits.shape[-1] if n_classes is None else n_classes)
         return losses * (1 - smoothing) + uniform * smoothing
 
+    def soft_loss(
+        self, logits: Tensor, probabilities: Tensor, balance: ClassBalance = NO_BALANCE
+    ) -> Tensor:
+        """Return ``-sum(p * log_softmax(z))`` of each label, as `torch.nn.functional` does.
+
+        >>> z, p = torch.zeros(1, 1, 4), torch.tensor([[[0.5, 0.5, 0.0, 0.0]]])
+        >>> Categorical(4).soft_loss(z, p)
+        tensor([[1.3863]])
+        """
+        class_weight, _, smoothing, n_classes = balance
+        if smoothing is not None:
+            count = logits.shape[-1] if n_classes is None else n_classes.unsqueeze(-1)
+            smoothing = smoothing.unsqueeze(-1) if isinstance(smoothing, Tensor) else smoothing
+            probabilities = probabilities * (1 - smoothing) + smoothing / count
+        if class_weight is not None:
+            probabilities = probabilities * class_weight
+        # padding has no probability, and a loss that is infinite: 0 * inf would be NaN
+        terms = torch.where(probabilities > 0, torch.log_softmax(logits, -1), 0.0)
+        return -(probabilities * terms).sum(-1)
+
     def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean of `loss`."""
         if logits.shape[-1] <= FEW_CLASSES or logits.stride(-1) != 1:

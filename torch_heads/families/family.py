@@ -105,6 +105,16 @@ class Family(ABC):
         """Return the mean of `loss` over all labels, a scalar."""
         return self.loss(logits, labels).mean()
 
+    def soft_loss(
+        self, logits: Tensor, probabilities: Tensor, balance: ClassBalance = NO_BALANCE
+    ) -> Tensor:
+        """Return the loss ``[..., U]`` where labels are class probabilities ``[..., U, K]``.
+
+        Raises:
+            TypeError: if the family has no classes.
+        """
+        raise TypeError(f"{type(self).__name__}: labels are no classes, and have no probabilities.")
+
     def label_weights(self, labels: Tensor, balance: ClassBalance) -> Tensor | None:
         """Return what else each label counts in a mean over weights, ``[..., U]``; None for 1."""
         return None

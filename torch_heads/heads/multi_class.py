@@ -12,6 +12,7 @@ from torch_heads.families.categorical import Categorical
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.errors import unexpected
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import SWAPPED, check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
@@ -22,7 +23,9 @@ class MultiClassHead(ClassHead):
     """Exclusive classes, one logit each, by the softmax cross entropy.
 
     Shapes: logits ``[D0, ..., DN, n_classes]``; labels ``[D0, ..., DN]`` or ``[D0, ..., DN, 1]``:
-    integer class ids, or class names with a ``label_vocabulary``.
+    integer class ids, or class names with a ``label_vocabulary``; or class probabilities
+    ``[D0, ..., DN, n_classes]``, floating, as in distillation or mixup. Metrics read the likeliest
+    of these, the first of equals.
 
     Predictions: ``logits``, ``probabilities`` and ``all_class_ids`` ``[D*, n_classes]``,
     ``class_ids`` ``[D*, 1]`` (the first of equals), and the strings ``classes`` and
@@ -97,13 +100,22 @@ class MultiClassHead(ClassHead):
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
-        """Return class ids ``[D*, 1]``."""
-        labels = self.numbers(labels, device, mask)
-        if labels.numel() == 0:
-            labels = labels.to(torch.int64)  # an empty list has no type
-        if labels.is_floating_point() or labels.dtype == torch.bool:
-            hint = SWAPPED if labels.is_floating_point() else ""
+        """Return class ids ``[D*, 1]``, or probabilities ``[D*, n_classes]``."""
+        wide = (*leading, self.n_classes)
+        if isinstance(labels, Tensor) and labels.shape == wide and labels.is_floating_point():
+            return to_tensor(self.title, "labels", labels, device)
+        ids = self.numbers(labels, device, mask)
+        if ids.numel() == 0:
+            ids = ids.to(torch.int64)  # an empty list has no type
+        if ids.shape == wide:
+            if ids.is_floating_point():
+                return ids
+            hint = "One-hot labels are class ids by labels.argmax(-1), probabilities by .float()."
+            expected, given = "as class ids", f"{ids.dtype} of shape {list(ids.shape)}"
+            raise ValueError(unexpected(self.title, "labels", expected, given, hint))
+        if ids.is_floating_point() or ids.dtype == torch.bool:
+            hint = SWAPPED if ids.is_floating_point() else ""
             raise ValueError(
-                unexpected(self.title, "labels", "to be integer class ids", labels.dtype, hint)
+                unexpected(self.title, "labels", "to be integer class ids", ids.dtype, hint)
             )
-        return check_columns(self.title, "labels", labels, leading, 1)
+        return check_columns(self.title, "labels", ids, leading, 1)
