@@ -128,7 +128,8 @@ def test_widths_of_classes_fall_into_few_buckets(device: torch.device) -> None:
         return operations(head, labels, device).total()
 
     # up to 4 and 8; and so on up to 128
-    two, six = count([3, 4, 5]), count([3, 4, 5, 16, 17, 33, 65])
+    two = count([3, 4, 5, 6])
+    six = count([3, 4, 5, 6, 9, 10, 17, 18, 33, 34, 65, 66])
     assert count([3, 4] * 40 + [5, 6, 7, 8] * 20) == two
     assert count(range(3, 129)) == six
     assert six < 4 * two

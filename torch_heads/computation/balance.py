@@ -39,14 +39,14 @@ class GroupBalance:
         each = [target.class_balance() for target in self._targets]
         class_weight = self._join([one.class_weight for one in each], device)
         pos_weight = self._join([one.pos_weight for one in each], device)
-        if self._layout.flat:
+        if not self._layout.buckets[0].shape[1:]:
             return [ClassBalance(class_weight, pos_weight, smoothing)]
         if class_weight is None and self._layout.padded:  # of which padding has none
             sizes = [target.logits for target in self._targets]
             class_weight = torch.ones(sum(sizes), device=device)
         blocks: Sequence[Tensor | None] = [None] * len(self._layout.buckets)
         if class_weight is not None:
-            blocks = self._layout.blocks(self._layout.fill(self._layout.pad(class_weight), 0.0))
+            blocks = self._layout.fill(self._layout.blocks(class_weight), 0.0)
         return [
             ClassBalance(
                 block,

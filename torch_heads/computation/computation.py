@@ -137,7 +137,9 @@ class Computation(ABC):
         Raises:
             ValueError: if the batch, or the shape of the divisors, is not what the head takes.
         """
-        given: Iterable[Tensor | None] = repeat(None) if divisors is None else self._by_group(divisors)
+        given: Iterable[Tensor | None] = (
+            repeat(None) if divisors is None else self._by_group(divisors)
+        )
         outputs = [
             group.measure(batch, observe, own, divide)
             for group, batch, own in zip(self.groups, self.encode(inputs), given, strict=False)
@@ -224,7 +226,7 @@ class Single(Computation):
     def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
         """Return the predictions of the one target."""
         checked = check_logits(self.title, logits, self.logits_dimension)
-        return self.groups[0].predictor.predict(checked, keys)
+        return self.groups[0].predictor.predict(checked, [checked], keys)
 
 
 class Masked(Computation):

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torch_heads.computation.inputs import EncodedBatch
+from torch_heads.computation.inputs import EncodedBatch, flat_logits
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
 
@@ -97,17 +97,17 @@ class CustomLoss:
             gap = ~batch.present & batch.present.any(-1, keepdim=True)
             labels = labels.masked_fill(gap, nan)
         extra = {key: values[key] for key in self._extra}
-        losses = self._loss_fn(labels=labels, logits=batch.logits, **extra)
+        losses = self._loss_fn(labels=labels, logits=flat_logits(batch), **extra)
         shape = [*batch.labels.shape[:-1], self._loss_columns]
         return check_returned(self._who, "loss_fn", "losses", losses, shape)
 
     def _like_torch(self, batch: EncodedBatch) -> Tensor:
         """Call a loss as PyTorch's are: class ids without a last dimension, rows in one."""
-        logits, labels = batch.logits, batch.labels
+        logits, labels = flat_logits(batch), batch.labels
         if self._takes_ids:
             logits = logits.flatten(0, -2)
             soft = batch.probabilities
-            labels = labels.flatten() if soft is None else soft.flatten(0, -2)
+            labels = labels.flatten() if soft is None else soft[0].flatten(0, -2)
         assert self._torch is not None
         extra = dict.fromkeys(self._extra, "none")
         losses = self._loss_fn(**dict(zip(self._torch, (logits, labels), strict=True)), **extra)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_heads.computation.inputs import ABSENT, EncodedBatch, Inputs
+from torch_heads.computation.inputs import ABSENT, Inputs
 from torch_heads.computation.places import Places
 from torch_heads.computation.target import Target
 from torch_heads.computation.weighing import Weighing
@@ -38,7 +38,7 @@ class Labels(NamedTuple):
 
 
 class Encoder:
-    """Turns what users give for the targets of a group into one `EncodedBatch`.
+    """Turns labels and weights that users give for the targets of a group into tensors.
 
     Labels come stacked, or for each target apart: those that are dense tensors alike are joined
     in one pass, the others are first encoded by their heads.
@@ -61,30 +61,31 @@ class Encoder:
             may_miss=[targets[i].may_miss for i in owner],
         )
 
-    def encode(self, inputs: Inputs, logits: Tensor) -> EncodedBatch:
-        """Return the batch, with its logits as they are; checked but for these.
+    def encode(self, inputs: Inputs, logits: Tensor) -> tuple[Labels, Tensor | None]:
+        """Return the labels and the weights of a batch, checked.
+
+        Args:
+            inputs: of all targets.
+            logits: ``[D*, ...]``, for the batch shape, the dtype and the device.
 
         Raises:
             ValueError: if labels or weights are not what a target takes.
         """
         labels = self._labels(inputs, logits)
-        weights = None
-        if inputs.weights is not None or self._weighing.looks_up:
-            weights = self._weighing.encode(inputs, logits)
-        present = both(labels.present, labels.valid)
-        values = labels.values
         high: float | Tensor | None = self._highest
         if high is None:
-            high = self._constants.on(values.device)["highest"]
-        check_values(self._blame, "labels", values, self.family.lowest, high)
+            high = self._constants.on(labels.values.device)["highest"]
+        check_values(self._blame, "labels", labels.values, self.family.lowest, high)
+        if inputs.weights is None and not self._weighing.looks_up:
+            return labels, None
+        weights = self._weighing.encode(inputs, logits)
         if weights is not None:
+            present = both(labels.present, labels.valid)
             weights = zero_where_false(weights, present)
             active = active_labels(weights, present)
-            if active is not None and active is not present:
-                values = zero_where_false(values, active)
-        return EncodedBatch(
-            logits, values, weights, present, labels.valid, labels.probabilities, inputs.features
-        )
+            if active is not present:
+                labels = labels._replace(values=zero_where_false(labels.values, active))
+        return labels, weights
 
     # Labels.
 
@@ -99,10 +100,12 @@ class Encoder:
                 return self._numbers(joined, logits, mask)
         return self._in_pieces(given, logits, mask)
 
-    def _takes(self, columns: Tensor) -> bool:
-        """Return whether dense labels need no closer look by their head."""
-        ids = not columns.is_floating_point() and columns.dtype != torch.bool
-        return not columns.is_complex() and (ids or not self.family.takes_ids)
+    def _takes(self, labels: Any) -> bool:
+        """Return whether labels are a tensor that needs no closer look by its head."""
+        if not isinstance(labels, Tensor) or labels.is_complex():
+            return False
+        ids = not labels.is_floating_point() and labels.dtype != torch.bool
+        return ids or not self.family.takes_ids
 
     def _numbers(
         self, columns: Tensor, logits: Tensor, mask: Tensor | None, places: Tensor | None = None
@@ -129,7 +132,7 @@ class Encoder:
             key: Any = i
             if labels is ABSENT:
                 key = "absent"
-            elif isinstance(labels, Tensor) and self._takes(labels):
+            elif self._takes(labels) and not self.targets[i].takes_class_names:
                 key = (labels.shape, labels.dtype, labels.layout, self.sizes[i])
             alike.setdefault(key, []).append(i)
         pieces: list[Labels] = []
@@ -145,7 +148,7 @@ class Encoder:
             columns = None
             if isinstance(key, tuple):
                 columns = stack_alike([given[i] for i in members], sizes, leading, device)
-            if columns is None or not self._takes(columns):
+            if columns is None:
                 each = [
                     self.targets[i].encode_labels(given[i], leading, device, mask) for i in members
                 ]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torch_heads.computation.arrangement import Arrangement
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.group import Group
-from torch_heads.computation.inputs import ABSENT, EncodedBatch, Inputs, Stacked
+from torch_heads.computation.inputs import ABSENT, Arranged, EncodedBatch, Inputs, Stacked
 from torch_heads.computation.layout import in_buckets
 from torch_heads.computation.predictor import Predicted
-from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import SWAPPED, check_columns, check_logits
@@ -88,19 +88,15 @@ class Fused(Computation):
             for name, child in zip(names, children, strict=True)
             if any(target.takes_class_names for target in child.targets)
         ]
-        own_logits = [_flat([self.logits[i] for i in members]) for _, members in self._own]
-        padded = [
-            [own[place] for place in group.layout.index]
-            for (group, _), own in zip(self._own, own_logits, strict=True)
-        ]
-        own_columns = [_flat([self.columns[i] for i in members]) for _, members in self._own]
-        self._padded_logits = _Arrangement(padded + [_flat([self.logits[i]]) for i in self._others])
-        self._plain_logits = _Arrangement(
-            own_logits + [_flat([self.logits[i]]) for i in self._others]
-        )
-        self._label_columns = _Arrangement(
-            own_columns + [_flat([self.columns[i]]) for i in self._others]
-        )
+        logits: list[list[int]] = []
+        labels: list[list[int]] = []
+        for group, members in self._own:
+            places = _flat([self.logits[i] for i in members])
+            logits += [[places[i] for i in bucket.places] for bucket in group.layout.buckets]
+            labels.append(_flat([self.columns[i] for i in members]))
+        logits += [_flat([self.logits[i]]) for i in self._others]
+        labels += [_flat([self.columns[i]]) for i in self._others]
+        self._logit_parts, self._label_parts = Arrangement(logits), Arrangement(labels)
 
     # Encoding.
 
@@ -110,35 +106,50 @@ class Fused(Computation):
         given_logits = self._check_logits(inputs.logits)
         given = {} if labels is ABSENT else self._check_labels(labels, given_logits)
         weights = self._check_weights(inputs.weights)
-        count = len(self._own) + len(self._others)
-        logits: Sequence[Any] = [None] * count
-        if isinstance(given_logits, Tensor):
-            logits = self._padded_logits.split(given_logits)
-        columns: Sequence[Any] = [None] * count
-        if isinstance(given, Tensor):
-            columns = self._label_columns.split(given)
-        batches = []
-        for k, (group, members) in enumerate(self._own):
-            names = [self.names[i] for i in members]
-            own = Inputs(
-                columns[k] if isinstance(given, Tensor) else [given.get(n, ABSENT) for n in names],
-                logits[k] if isinstance(given_logits, Tensor) else [given_logits[n] for n in names],
-                inputs.features,
-                [weights.get(n) for n in names] if weights else None,
-                inputs.mask,
-            )
-            batches.append(group.encode(own))
-        for k, i in enumerate(self._others, len(self._own)):
-            name = self.names[i]
-            own = Inputs(
-                Stacked(columns[k]) if isinstance(given, Tensor) else given.get(name, ABSENT),
-                logits[k] if isinstance(given_logits, Tensor) else given_logits[name],
-                inputs.features,
-                weights.get(name),
-                inputs.mask,
-            )
-            batches += self._children[i].encode(own)
+        each = zip(
+            self._each_logits(given_logits),
+            self._each_labels(given),
+            self._each_weights(weights),
+            strict=True,
+        )
+        own = [
+            Inputs(labels, logits, inputs.features, weights, inputs.mask)
+            for logits, labels, weights in each
+        ]
+        count = len(self._own)
+        batches = [
+            group.encode(one) for (group, _), one in zip(self._own, own[:count], strict=True)
+        ]
+        for i, one in zip(self._others, own[count:], strict=True):
+            batches += self._children[i].encode(one)
         return batches
+
+    def _each_logits(self, given: Given) -> list[Any]:
+        """Return the logits of each merged group, and then of each other head."""
+        if not isinstance(given, Tensor):
+            own = [[given[self.names[i]] for i in members] for _, members in self._own]
+            return [*own, *(given[self.names[i]] for i in self._others)]
+        parts = iter(self._logit_parts.split(given))
+        arranged = [
+            Arranged(list(islice(parts, len(group.layout.buckets)))) for group, _ in self._own
+        ]
+        return [*arranged, *parts]
+
+    def _each_labels(self, given: Given) -> list[Any]:
+        """Return the labels of each merged group, and then of each other head."""
+        if not isinstance(given, Tensor):
+            own = [[given.get(self.names[i], ABSENT) for i in members] for _, members in self._own]
+            return [*own, *(given.get(self.names[i], ABSENT) for i in self._others)]
+        parts = self._label_parts.split(given)
+        count = len(self._own)
+        return [*parts[:count], *map(Stacked, parts[count:])]
+
+    def _each_weights(self, given: Mapping[str, Any]) -> list[Any]:
+        """Return the weights of each merged group, and then of each other head."""
+        if not given:
+            return [None] * (len(self._own) + len(self._others))
+        own = [[given.get(self.names[i]) for i in members] for _, members in self._own]
+        return [*own, *(given.get(self.names[i]) for i in self._others)]
 
     def _check_logits(self, logits: Any) -> Given:
         """Return a dict with the logits of every head, or one tensor as wide as all of them."""
@@ -262,44 +273,24 @@ class Fused(Computation):
     def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
         """Return the predictions of each target, in order; of one family they are computed once."""
         given = self._check_logits(logits)
-        parts: Sequence[Any] = []
-        if isinstance(given, Tensor):
-            parts = self._plain_logits.split(given)
         starts = list(accumulate(self._leaves, initial=0))
         found: dict[int, list[Predicted]] = {}
-        for k, (group, members) in enumerate(self._own):
+        own = list(self.split_logits(given).values())
+        each = self._each_logits(given)
+        for (group, members), parts in zip(self._own, each, strict=False):
             wanted = [keys[starts[i]] for i in members]
-            if isinstance(given, Tensor):
-                predicted = group.predictor.predict(parts[k], wanted)
+            if isinstance(parts, Arranged):
+                mine = [own[i] for i in members]
+                predicted = group.predictor.predict(parts.parts, mine, wanted)
+                found |= {i: [one] for i, one in zip(members, predicted, strict=True)}
             else:
-                predicted = [
-                    self._children[i].predict(given[self.names[i]], [own])[0]
-                    for i, own in zip(members, wanted, strict=True)
-                ]
-            found |= {i: [own] for i, own in zip(members, predicted, strict=True)}
-        for k, i in enumerate(self._others, len(self._own)):
-            own = parts[k] if isinstance(given, Tensor) else given[self.names[i]]
-            found[i] = self._children[i].predict(own, keys[starts[i] : starts[i + 1]])
-        return [own for i in range(len(self._children)) for own in found[i]]
-
-
-class _Arrangement:
-    """Columns of a tensor in another order, in parts: views where possible, else one copy."""
-
-    def __init__(self, parts: Sequence[Sequence[int]]) -> None:
-        index = [place for part in parts for place in part]
-        self._sizes = [len(part) for part in parts]
-        self._in_order = index == list(range(len(index)))
-        self._index = Constants(index=torch.tensor(index, dtype=torch.int64, device="cpu"))
-
-    def split(self, columns: Tensor) -> Sequence[Tensor]:
-        """Return the parts of columns ``[..., C]``."""
-        if not self._in_order:
-            columns = columns.index_select(-1, self._index.on(columns.device)["index"])
-        if len(self._sizes) == 1:
-            return [columns]
-        # one split, whose gradient is one copy; of slices, each would fill all columns
-        return torch.split(columns, self._sizes, dim=-1)
+                found |= {
+                    i: self._children[i].predict(one, [asked])
+                    for i, one, asked in zip(members, parts, wanted, strict=True)
+                }
+        for i, one in zip(self._others, each[len(self._own) :], strict=True):
+            found[i] = self._children[i].predict(one, keys[starts[i] : starts[i + 1]])
+        return [one for i in range(len(self._children)) for one in found[i]]
 
 
 def _slices(sizes: Sequence[int]) -> list[slice]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from math import inf
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from torch_heads.computation.balance import GroupBalance
-from torch_heads.computation.encoder import Encoder
-from torch_heads.computation.inputs import EncodedBatch, Inputs
-from torch_heads.computation.layout import LogitLayout
+from torch_heads.computation.encoder import Encoder, Labels
+from torch_heads.computation.inputs import Arranged, EncodedBatch, Features, Inputs, flat_logits
+from torch_heads.computation.layout import Bucket, LogitLayout
 from torch_heads.computation.predictor import Predictor
 from torch_heads.computation.ragged import join_ragged
 from torch_heads.computation.reducer import UNWEIGHTED, ElementWeights, Reducer
@@ -23,6 +22,7 @@ from torch_heads.functional.constants import Constants
 from torch_heads.functional.values import (
     active_labels,
     are_finite,
+    both,
     check_logits,
     rows_of,
     sum_rows,
@@ -69,55 +69,78 @@ class Group:
         self._loss_fn = targets[0].loss_fn
         self._inverse_link = targets[0].inverse_link
         self._may_miss = any(target.may_miss for target in targets)
-        self._constants = Constants(
-            column=self.layout.column_of_logit,
-            never_miss=[not target.may_miss for target in targets],
-        )
+        self._shape = self.layout.buckets[0].shape
+        self._constants = Constants(never_miss=[not target.may_miss for target in targets])
 
     def encode(self, inputs: Inputs) -> EncodedBatch:
         """Return a batch, checked.
 
         Args:
-            inputs: of all targets. Logits that are one tensor have been checked and padded before.
+            inputs: of all targets.
 
         Raises:
             ValueError: by the title of the target whose input is not what it takes.
         """
-        logits = inputs.logits
-        if not isinstance(logits, Tensor):
+        given = inputs.logits
+        parts: Tensor | Sequence[Tensor]
+        if isinstance(given, Arranged):
+            parts, like = given.parts, given.parts[0]
+        else:
             each = [
                 check_logits(target.title, own, target.logits)
-                for target, own in zip(self.targets, logits, strict=True)
+                for target, own in zip(self.targets, given, strict=True)
             ]
             if any(own.shape[:-1] != each[0].shape[:-1] for own in each[1:]):
                 return self._encode_ragged(inputs, each)
-            logits = each[0] if len(each) == 1 else torch.cat(each, dim=-1)
-            if self.layout.padded:
-                logits = self.layout.pad(logits)
-        batch = self._encoder.encode(inputs, logits)
-        # before anything is computed, so that no NaN spreads from what does not count
-        active = active_labels(batch.weights, batch.present)
-        if active is not None and not (self.family.finite and are_finite(logits)):
-            if active.shape[-1] > 1 and not self.layout.flat:
-                active = active.index_select(-1, self._constants.on(active.device)["column"])
-            logits = zero_where_false(logits, active)
-        if not self.layout.padded:
-            return batch if logits is batch.logits else batch._replace(logits=logits)
-        logits = self.layout.fill(logits, -inf)
-        if batch.probabilities is not None:
-            padded = self.layout.fill(self.layout.pad(batch.probabilities), 0.0)
-            batch = batch._replace(probabilities=padded)
-        return batch._replace(logits=logits)
+            parts = like = each[0] if len(each) == 1 else torch.cat(each, dim=-1)
+        labels, weights = self._encoder.encode(inputs, like)
+        return self._batch(parts, labels, weights, inputs.features)
+
+    def _batch(
+        self,
+        parts: Tensor | Sequence[Tensor],
+        labels: Labels,
+        weights: Tensor | None,
+        features: Features | None = None,
+    ) -> EncodedBatch:
+        """Return a batch, with zeros in place of logits that could do harm where none counts."""
+        logits = self._blocks(parts)
+        present = both(labels.present, labels.valid)
+        active = active_labels(weights, present)
+        if active is not None and not (self.family.finite and all(map(are_finite, logits))):
+            logits = [
+                zero_where_false(block, self._of_block(active, bucket))
+                for block, bucket in zip(logits, self.layout.buckets, strict=True)
+            ]
+        probabilities = None
+        if labels.probabilities is not None:
+            probabilities = self.layout.fill(self.layout.blocks(labels.probabilities), 0.0)
+        if self.layout.padded:
+            logits = self.layout.fill(logits)
+        return EncodedBatch(
+            logits, labels.values, weights, present, labels.valid, probabilities, features
+        )
+
+    def _blocks(self, parts: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return logits ``[D*, C]``, or those of each bucket, as `LogitLayout.blocks` does."""
+        if not self._shape[1:]:  # the usual: nothing to do
+            return [parts] if isinstance(parts, Tensor) else parts
+        return self.layout.blocks(parts)
+
+    def _of_block(self, mask: Tensor, bucket: Bucket) -> Tensor:
+        """Return a mask ``[D*, U]`` or ``[D*, 1]`` for the logits of a bucket."""
+        own = mask if mask.shape[-1] == 1 else mask[..., bucket.columns]
+        return own.unsqueeze(-1) if bucket.shape[1:] else own
 
     def _encode_ragged(self, inputs: Inputs, logits: Sequence[Tensor]) -> EncodedBatch:
+        """Encode targets of different batch shapes one by one; short ones are padded by rows."""
         each = []
         for i, target in enumerate(self.targets):
             labels = inputs.labels if isinstance(inputs.labels, Tensor) else [inputs.labels[i]]
             weights = None if inputs.weights is None else [inputs.weights[i]]
-            own = inputs._replace(labels=labels, logits=[logits[i]], weights=weights)
-            each.append(Group([target]).encode(own))
-        batch = join_ragged(each)
-        return batch._replace(logits=self.layout.fill(self.layout.pad(batch.logits), -inf))
+            own = inputs._replace(labels=labels, weights=weights)
+            each.append(Encoder([target]).encode(own, logits[i]))
+        return self._batch(*join_ragged(logits, each))
 
     def measure(
         self,
@@ -134,7 +157,7 @@ class Group:
             divisors: ``[H]``, what to divide by instead of what `divisors` returns of this batch.
             divide: whether to return the divisors of this batch, too.
         """
-        balance = self._balance.buckets(batch.logits.device) if self._balance.any else None
+        balance = self._balance.buckets(batch.labels.device) if self._balance.any else None
         rows = batch.labels.shape[:-1].numel()
         weights = UNWEIGHTED
         if batch.present is not None or batch.weights is not None or balance is not None:
@@ -142,8 +165,7 @@ class Group:
         plain = balance is None and weights.loss is None and self._loss_fn is None
         plain = plain and batch.probabilities is None
         if plain and not observe and len(self.targets) == 1 and rows > 0:
-            (logits,) = self._blocks(batch.logits)
-            means = self.family.mean_loss(logits, batch.labels)
+            means = self.family.mean_loss(batch.logits[0], batch.labels)
         else:
             sums = weighted_sums(self._losses(batch, balance), weights.loss)
             means = self._reducer.target_means(sums / max(rows, 1))
@@ -162,9 +184,9 @@ class Group:
 
     def divisors(self, batch: EncodedBatch) -> Tensor:
         """Return what each target's loss is divided by, ``[H]``; 1 under the reduction ``sum``."""
-        balance = self._balance.buckets(batch.logits.device) if self._balance.any else None
+        balance = self._balance.buckets(batch.labels.device) if self._balance.any else None
         weights = self._element_weights(batch, balance)
-        return self._divisors(batch.labels.shape[:-1].numel(), weights, batch.logits)
+        return self._divisors(batch.labels.shape[:-1].numel(), weights, batch.logits[0])
 
     def _divisors(self, rows: int, weights: ElementWeights, like: Tensor) -> Tensor:
         return self._reducer.divisors(rows, weights, like.new_ones(len(self.targets)))
@@ -181,33 +203,23 @@ class Group:
 
     def _losses(self, batch: EncodedBatch, balance: Sequence[ClassBalance] | None) -> Tensor:
         """Return the loss of each label, ``[N, U]``."""
-        logits, labels = batch.logits, batch.labels
+        labels, buckets = batch.labels, self.layout.buckets
         if self._loss_fn is not None:
             losses = self._loss_fn(batch)
             losses = zero_where_false(losses, active_labels(batch.weights, batch.present))
             return rows_of(losses).expand(-1, labels.shape[-1])
-        buckets = self.layout.buckets
-        blocks, balances = self._blocks(logits), balance or [NO_BALANCE] * len(buckets)
+        balances = balance or [NO_BALANCE] * len(buckets)
         if batch.probabilities is not None:
-            soft = zip(blocks, self._blocks(batch.probabilities), balances, strict=True)
+            soft = zip(batch.logits, batch.probabilities, balances, strict=True)
             parts = [self.family.soft_loss(*each) for each in soft]
         elif len(buckets) == 1:
-            parts = [self.family.loss(blocks[0], labels, balances[0])]
+            parts = [self.family.loss(batch.logits[0], labels, balances[0])]
         else:
             parts = [
                 self.family.loss(block, labels[..., bucket.columns], own)
-                for block, bucket, own in zip(blocks, buckets, balances, strict=True)
+                for block, bucket, own in zip(batch.logits, buckets, balances, strict=True)
             ]
         return rows_of(parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))
-
-    def _blocks(self, logits: Tensor) -> Sequence[Tensor]:
-        """Return logits as ``[..., U, *logits_shape]`` of each bucket; here for one, the usual."""
-        if self.layout.flat:
-            return [logits]
-        if len(self.layout.buckets) == 1:
-            shape = self.layout.buckets[0].shape
-            return [logits.unflatten(-1, shape)]  # type: ignore[no-untyped-call]
-        return self.layout.blocks(logits)
 
     def _element_weights(
         self, batch: EncodedBatch, balance: Sequence[ClassBalance] | None
@@ -215,7 +227,7 @@ class Group:
         """Return what each label of the batch counts."""
         share = weights = None
         if batch.present is not None:
-            share = self._reducer.shares(rows_of(batch.present).to(batch.logits.dtype))
+            share = self._reducer.shares(rows_of(batch.present).to(batch.logits[0].dtype))
         if batch.weights is not None:
             weights = rows_of(batch.weights)
         loss = norm = product(share, weights)
@@ -238,13 +250,13 @@ class Group:
         if self._inverse_link is not None:
             # what does not count is 0, of which a link such as 1 / z makes an infinity
             active = present if weights is None else weights != 0
-            predictions = zero_where_false(rows_of(self._inverse_link(batch.logits)), active)
+            linked = self._inverse_link(flat_logits(batch))
+            predictions = zero_where_false(rows_of(linked), active)
         else:
-            blocks = [self.family.observed(block) for block in self._blocks(batch.logits)]
+            blocks = [self.family.observed(block) for block in batch.logits]
             predictions = rows_of(blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1))
         seen = None if present is None else product(present.to(predictions.dtype), weights)
         return TallyInput(
-            rows_of(batch.logits),
             rows_of(batch.labels),
             predictions,
             loss_sums,
@@ -252,6 +264,7 @@ class Group:
             weights if seen is None else seen,
             present,
             valid,
+            None if self._shape[1:] else rows_of(batch.logits[0]),
         )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 Features = Mapping[str, Any]
@@ -20,13 +19,20 @@ class Stacked(NamedTuple):
     columns: Tensor
 
 
+class Arranged(NamedTuple):
+    """Logits that have been checked, of each bucket of a group's layout, ``[D*, C]``."""
+
+    parts: Sequence[Tensor]
+
+
 class Inputs(NamedTuple):
     """One batch, as a head or a group is given it.
 
     Attributes:
         labels: of a head, in any of its forms; of a group, a sequence with those of each target,
             or one tensor ``[D*, U]``.
-        logits: the same, ``[D*, C]``.
+        logits: of a head, in any of its forms; of a group, a sequence with those of each target,
+            or `Arranged`.
         features: where weights and masks are looked up.
         weights: of a head, per example; of a group, a sequence with those of each target.
         mask: ``[D*]``, False where a row is padding; None for nowhere.
@@ -45,28 +51,26 @@ class EncodedBatch(NamedTuple):
     What is not active is 0 in the labels, and in the logits wherever it could do harm.
 
     Attributes:
-        logits: ``[D*, C]``, padded as the group's layout wants them.
+        logits: ``[D*, U, *logits_shape]`` of each bucket of the group's layout.
         labels: ``[D*, U]``, of the dtype that the family takes.
         weights: ``[D*, U]`` or ``[D*, 1]``; None where all are 1.
         present: where there is a label, of the same shapes; None for everywhere.
         valid: where there could be a label; None for everywhere.
-        probabilities: of class ids, those of the classes, of the shape of the logits; None where
+        probabilities: of class ids, those of the classes, of the shapes of the logits; None where
             all labels are ids.
         features: for a ``loss_fn``.
     """
 
-    logits: Tensor
+    logits: Sequence[Tensor]
     labels: Tensor
     weights: Tensor | None = None
     present: Tensor | None = None
     valid: Tensor | None = None
-    probabilities: Tensor | None = None
+    probabilities: Sequence[Tensor] | None = None
     features: Features | None = None
 
 
-def probabilities_of(batch: EncodedBatch) -> Tensor:
-    """Return the class probabilities of a single target, 1 for a class id."""
-    if batch.probabilities is not None:
-        return batch.probabilities
-    hot = torch.nn.functional.one_hot(batch.labels.squeeze(-1), batch.logits.shape[-1])
-    return hot.to(batch.logits.dtype)
+def flat_logits(batch: EncodedBatch) -> Tensor:
+    """Return the logits ``[D*, C]`` of a single target."""
+    (block,) = batch.logits
+    return block.flatten(batch.labels.dim() - 1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import inf
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from torch_heads.computation.arrangement import Arrangement
 from torch_heads.computation.target import Target
 from torch_heads.functional.constants import Constants
 
@@ -19,14 +20,17 @@ class Bucket(NamedTuple):
     Attributes:
         targets: their places among those of the group.
         columns: their label columns among those of the group.
-        logits: their logits among those of the group, padded.
-        shape: ``(U, *logits_shape)`` of these logits.
+        shape: ``(U, *logits_shape)`` of their logits, padded.
+        places: where these stand among the logits of the targets, one after the other; padding
+            stands where the last one does.
+        padding: the mask of the padding, of that shape; None without any.
     """
 
     targets: slice
     columns: slice
-    logits: slice
     shape: tuple[int, ...]
+    places: list[int]
+    padding: Constants | None
 
 
 class LogitLayout:
@@ -41,78 +45,66 @@ class LogitLayout:
     """
 
     def __init__(self, targets: Sequence[Target]) -> None:
-        shapes = [target.family.logits_shape for target in targets]
+        sizes = [bucket_size(target) for target in targets]
         self.buckets: list[Bucket] = []
-        index: list[int] = []
-        padding: list[bool] = []
         first = column = start = 0
         while first < len(targets):
-            size = bucket_size(shapes[first])
-            last = first
-            while last < len(targets) and bucket_size(shapes[last]) == size:
-                last += 1
+            last = first + sizes[first:].count(sizes[first])
             members = targets[first:last]
-            columns = sum(target.columns for target in members)
-            widest = max(shapes[first:last])
+            shape = max(target.family.logits_shape for target in members)
             width = max(target.family.logits_per_label for target in members)
-            place = len(index)
-            for target in members:
-                own = target.family.logits_per_label
-                for _ in range(target.columns):
-                    index += [start + min(i, own - 1) for i in range(width)]
-                    padding += [i >= own for i in range(width)]
-                    start += own
-            span = slice(column, column + columns)
-            logits = slice(place, len(index))
-            self.buckets.append(Bucket(slice(first, last), span, logits, (columns, *widest)))
+            index: list[int] = []
+            padding: list[bool] = []
+            for own in (t.family.logits_per_label for t in members for _ in range(t.columns)):
+                index += [start + min(i, own - 1) for i in range(width)]
+                padding += [i >= own for i in range(width)]
+                start += own
+            columns = sum(target.columns for target in members)
+            mask = torch.tensor(padding, device="cpu").view(columns, *shape)
+            self.buckets.append(
+                Bucket(
+                    slice(first, last),
+                    slice(column, column + columns),
+                    (columns, *shape),
+                    index,
+                    Constants(mask=mask) if any(padding) else None,
+                )
+            )
             first, column = last, column + columns
-        #: Which label column each of the padded logits belongs to.
-        self.column_of_logit = [
-            column
-            for bucket in self.buckets
-            for column in range(bucket.columns.start, bucket.columns.stop)
-            for _ in range(prod(bucket.shape[1:]))
-        ]
-        #: Where the padded logits stand among those of the targets, one after the other.
-        self.index = index
-        self.padded = any(padding)
-        #: Whether the logits need no view, no copy and no split.
-        self.flat = len(self.buckets) == 1 and shapes[0] == ()
-        self._constants = Constants(index=index, padding=padding) if self.padded else Constants()
+        self.padded = any(bucket.padding is not None for bucket in self.buckets)
+        self._arrangement = Arrangement([bucket.places for bucket in self.buckets])
 
-    def pad(self, logits: Tensor) -> Tensor:
-        """Return logits ``[..., C]`` of the targets with others beside them, as padding."""
-        if not self.padded:
-            return logits
-        return logits.index_select(-1, self._constants.on(logits.device)["index"])
+    def blocks(self, parts: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """Return logits as ``[D*, U, *logits_shape]`` of each bucket; padding holds other logits.
 
-    def fill(self, padded: Tensor, value: float) -> Tensor:
-        """Return padded logits with a value in place of the padding."""
-        if not self.padded:
-            return padded
-        return padded.masked_fill(self._constants.on(padded.device)["padding"], value)
-
-    def blocks(self, padded: Tensor) -> list[Tensor]:
-        """Return padded logits as ``[..., U, *logits_shape]`` of each bucket."""
-        if self.flat:
-            return [padded]
-        parts: Sequence[Tensor] = [padded]
-        if len(self.buckets) > 1:
-            sizes = [bucket.logits.stop - bucket.logits.start for bucket in self.buckets]
-            parts = torch.split(padded, sizes, dim=-1)
+        Args:
+            parts: ``[D*, C]``, the logits of the targets one after the other, or those of each
+                bucket by its ``places``.
+        """
+        if isinstance(parts, Tensor):
+            parts = self._arrangement.split(parts)
         return [
-            part.unflatten(-1, bucket.shape)  # type: ignore[no-untyped-call]
+            part.unflatten(-1, bucket.shape) if bucket.shape[1:] else part  # type: ignore
             for part, bucket in zip(parts, self.buckets, strict=True)
+        ]
+
+    def fill(self, blocks: Sequence[Tensor], value: float = -inf) -> list[Tensor]:
+        """Return blocks with a value in place of the padding."""
+        return [
+            block
+            if bucket.padding is None
+            else block.masked_fill(bucket.padding.on(block.device)["mask"], value)
+            for block, bucket in zip(blocks, self.buckets, strict=True)
         ]
 
 
 def in_buckets(targets: Sequence[Target]) -> list[int]:
     """Return an order of the targets in which those of a bucket stand side by side."""
-    sizes = [bucket_size(target.family.logits_shape) for target in targets]
-    first = {size: i for i, size in reversed(list(enumerate(sizes)))}
-    return sorted(range(len(targets)), key=lambda i: (first[sizes[i]], i))
+    sizes = [bucket_size(target) for target in targets]
+    return sorted(range(len(targets)), key=lambda i: (sizes.index(sizes[i]), i))
 
 
-def bucket_size(shape: tuple[int, ...]) -> int:
+def bucket_size(target: Target) -> int:
     """Return what the logits of labels in one bucket have in common: the next power of two."""
+    shape = target.family.logits_shape
     return 1 << (shape[0] - 1).bit_length() if shape else 0

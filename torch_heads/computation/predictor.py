@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 
 import torch
 from torch import Tensor
@@ -22,19 +21,23 @@ class Predictor:
         self._targets = targets
         self._layout = layout
         self._family = targets[0].family
-        self._widths = [target.logits for target in targets]
 
-    def predict(self, logits: Tensor, keys: Sequence[Sequence[str]]) -> list[Predicted]:
+    def predict(
+        self,
+        parts: Tensor | Sequence[Tensor],
+        own: Sequence[Tensor],
+        keys: Sequence[Sequence[str]],
+    ) -> list[Predicted]:
         """Return the predictions of each target, by key.
 
         Args:
-            logits: ``[D*, C]`` of all targets, without padding.
-            keys: which of each target.
+            parts: the logits of all targets, as `LogitLayout.blocks` takes them.
+            own: those of each target, ``[D*, C]``.
+            keys: which predictions of each target.
         """
-        own: Sequence[Tensor] = torch.split(logits, self._widths, dim=-1)
-        padded = self._layout.fill(self._layout.pad(logits), -inf)
+        blocks = self._layout.fill(self._layout.blocks(parts))
         predicted: list[Predicted] = []
-        for bucket, block in zip(self._layout.buckets, self._layout.blocks(padded), strict=True):
+        for bucket, block in zip(self._layout.buckets, blocks, strict=True):
             found: dict[Statistic, Sequence[Tensor]] = {}
             for i in range(bucket.targets.start, bucket.targets.stop):
                 statistics = self._targets[i].predicted
@@ -46,7 +49,7 @@ class Predictor:
                         continue
                     if statistic not in found:
                         values_of_all = statistic(self._family, block)
-                        found[statistic] = self._split(values_of_all, bucket, logits.dim())
+                        found[statistic] = self._split(values_of_all, bucket, own[0].dim())
                     values[key] = found[statistic][i - bucket.targets.start]
                 predicted.append(values)
         return predicted

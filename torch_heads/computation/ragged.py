@@ -6,32 +6,58 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import one_hot, pad
 
-from torch_heads.computation.inputs import EncodedBatch, probabilities_of
+from torch_heads.computation.encoder import Labels
+from torch_heads.functional.values import both, zero_where_false
 
 
-def join_ragged(batches: Sequence[EncodedBatch]) -> EncodedBatch:
-    """Return batches of single targets as one; short ones are padded by rows that do not count."""
-    length = max(batch.labels[..., 0].numel() for batch in batches)
+def join_ragged(
+    logits: Sequence[Tensor], encoded: Sequence[tuple[Labels, Tensor | None]]
+) -> tuple[Tensor, Labels, Tensor]:
+    """Return logits, labels and weights of targets side by side, as of one batch.
+
+    Short ones are padded by rows that do not count.
+    """
+    rows = [own.shape[:-1].numel() for own in logits]
 
     def join(parts: Sequence[Tensor]) -> Tensor:
         flat = [part.flatten(0, -2) for part in parts]
-        return torch.cat([pad(part, (0, 0, 0, length - len(part))) for part in flat], dim=-1)
+        return torch.cat([pad(part, (0, 0, 0, max(rows) - len(part))) for part in flat], dim=-1)
 
-    def filled(values: Tensor | None, like: Tensor, dtype: torch.dtype) -> Tensor:
-        if values is None:
-            return torch.ones_like(like, dtype=dtype)
-        return values.expand(like.shape)
+    def masks(given: Sequence[Tensor | None]) -> Tensor:
+        return join(
+            [
+                torch.ones_like(labels.values, dtype=torch.bool)
+                if mask is None
+                else mask.expand(labels.values.shape)
+                for mask, (labels, _) in zip(given, encoded, strict=True)
+            ]
+        )
 
     probabilities = None
-    if any(one.probabilities is not None for one in batches):
-        probabilities = join([probabilities_of(one) for one in batches])
-    return EncodedBatch(
-        join([one.logits for one in batches]),
-        join([one.labels for one in batches]),
-        join([filled(one.weights, one.labels, one.logits.dtype) for one in batches]),
-        join([filled(one.present, one.labels, torch.bool) for one in batches]),
-        join([filled(one.valid, one.labels, torch.bool) for one in batches]),
+    if any(labels.probabilities is not None for labels, _ in encoded):
+        probabilities = join(
+            [
+                one_hot(labels.values.squeeze(-1), own.shape[-1]).to(own.dtype)
+                if labels.probabilities is None
+                else labels.probabilities
+                for own, (labels, _) in zip(logits, encoded, strict=True)
+            ]
+        )
+    weights = [
+        labels.values.new_ones((), dtype=own.dtype) if given is None else given
+        for own, (labels, given) in zip(logits, encoded, strict=True)
+    ]
+    expanded = [
+        given.expand(labels.values.shape)
+        for given, (labels, _) in zip(weights, encoded, strict=True)
+    ]
+    present = masks([both(labels.present, labels.valid) for labels, _ in encoded])
+    labels = Labels(
+        join([labels.values for labels, _ in encoded]),
+        present,
+        masks([labels.valid for labels, _ in encoded]),
         probabilities,
     )
+    return join(logits), labels, zero_where_false(join(expanded), present)

@@ -204,11 +204,13 @@ def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
     """
     if not values.is_floating_point():
         return values
-    seen = values if torch.compiler.is_compiling() else unwrapped(values)
-    whole = seen == seen.round()  # false for NaN
-    if torch.compiler.is_compiling() or values.is_cuda:
+    ids = values.to(torch.int64)
+    compiling = torch.compiler.is_compiling()
+    seen = (ids, values) if compiling else (unwrapped(ids), unwrapped(values))
+    whole = torch.eq(*seen)  # false for NaN
+    if compiling or values.is_cuda:
         torch._assert_async(whole.all(), f"{argument} must be whole class ids")
     elif not values.is_meta and not whole.all():
         owner = who if isinstance(who, str) else who(~whole)
-        raise ValueError(unexpected(owner, argument, "as class ids", seen[~whole][0].item()))
-    return values.to(torch.int64)
+        raise ValueError(unexpected(owner, argument, "as class ids", seen[1][~whole][0].item()))
+    return ids

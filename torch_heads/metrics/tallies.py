@@ -24,13 +24,12 @@ MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
 class TallyInput(NamedTuple):
     """One batch as a tally sees it: a row per example, a column per label column.
 
-    The first three are ``[N, U]``; ``loss_sums`` ``[U]`` are the weighted sums of the losses. The
-    others broadcast to ``[N, U]``; None stands for ones. Where a label is missing, its
-    ``loss_weights``, ``weights`` and ``present`` are 0; where there is no row at all, ``valid`` is
-    0, too.
+    ``labels``, ``predictions`` and, where they are scores, their ``logits`` are ``[N, U]``;
+    ``loss_sums`` ``[U]`` are the weighted sums of the losses. The others broadcast to ``[N, U]``;
+    None stands for ones. Where a label is missing, its ``loss_weights``, ``weights`` and
+    ``present`` are 0; where there is no row at all, ``valid`` is 0, too.
     """
 
-    logits: Tensor
     labels: Tensor
     predictions: Tensor
     loss_sums: Tensor
@@ -38,16 +37,17 @@ class TallyInput(NamedTuple):
     weights: Tensor | None = None
     present: Tensor | None = None
     valid: Tensor | None = None
+    logits: Tensor | None = None
 
     def columns(self, index: Tensor) -> TallyInput:
         """Return what there is of some columns, without the losses."""
-        logits, labels, predictions = (
-            one.index_select(1, index) for one in (self.logits, self.labels, self.predictions)
+        labels, predictions = (
+            one.index_select(1, index) for one in (self.labels, self.predictions)
         )
         weights = self.weights
         if weights is not None:
             weights = weights.expand(self.labels.shape).index_select(1, index)
-        return TallyInput(logits, labels, predictions, self.loss_sums, weights=weights)
+        return TallyInput(labels, predictions, self.loss_sums, weights=weights)
 
 
 class NumberTally(Tally):
@@ -175,7 +175,10 @@ class ClassTally(Tally):
 def add_scores(sums: Tensor, observed: TallyInput, thresholds: Tensor, size: int) -> None:
     """Add one batch to the state of a `ScoreTally`, in place."""
     add_totals(sums, observed)
-    bins = bin_scores(observed.logits, observed.predictions.float(), thresholds)
+    scores = observed.predictions.float()
+    # a tiny logit is positive, its score a half
+    decisions = scores - 0.5 if observed.logits is None else observed.logits
+    bins = bin_scores(decisions, scores, thresholds)
     place = bins.add_(label_kinds(observed.labels), alpha=size)
     place = place.to(torch.int32).to(torch.int64)  # two casts are twice as fast as one
     _count(sums[:, Total.ALL - 1 :], place, observed.weights)  # places are counted from 1
@@ -204,10 +207,11 @@ def add_totals(sums: Tensor, observed: TallyInput) -> None:
     weighed = [observed.loss_sums, *means]
     sums[:, : len(weighed)].add_(torch.stack(weighed, dim=-1))
     counts = sums[:, len(weighed) : Total.ALL]
-    if all(by is None for by in observed[4:]):
+    given = observed.loss_weights, by, observed.present, observed.valid
+    if all(one is None for one in given):
         counts.add_(rows)
         return
-    for i, by in enumerate(observed[4:]):
+    for i, by in enumerate(given):
         counts[:, i].add_(rows if by is None else total(by, True).expand(columns))
 
 
