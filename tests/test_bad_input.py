@@ -532,7 +532,7 @@ REFUSED = [
         "labels as class ids, got torch.int64 of shape [2, 3]. One-hot … labels.argmax(-1), …",
         labels=T([[1, 0, 0], [0, 0, 1]])),
     digit.refuses("class probabilities that add up to two",
-        "how far from 1 the class probabilities of a row add up in [0, 0.01], got 1.0",
+        "the distance from 1 of the sums of class probabilities in [0, 0.01], got 1.0",
         labels=T([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), only_on_cpu=True),
     digit.refuses("a negative class probability", "class probabilities in [0, 1], got 1.5",
         labels=T([[1.5, -0.5, 0.0], [0.0, 0.0, 1.0]]), only_on_cpu=True),

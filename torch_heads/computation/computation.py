@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.group import Group
-from torch_heads.computation.inputs import EncodedBatch, Inputs, Stacked
+from torch_heads.computation.inputs import EncodedBatch, Inputs
 from torch_heads.computation.predictor import Predicted
 from torch_heads.computation.target import Target
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.tensors import to_tensor
-from torch_heads.functional.values import check_logits
-from torch_heads.metrics.collection import ReadingCollection
+from torch_heads.metrics.collection import BATCHES, REGULARIZATION, ReadingCollection
 from torch_heads.metrics.tallies import TallyInput
 
 
@@ -172,8 +171,24 @@ class Computation(ABC):
         regularization: Tensor | float | None = None,
     ) -> None:
         """Add a batch that was measured with ``observe`` to a collection of the head."""
+        tallies, device = metrics.tallies, measured.losses.device
+        for tally, one in zip(tallies.values(), measured.tally_inputs, strict=False):
+            tally.prepare(device)
+            tally.add(one)
         means = self.batch_means(measured.losses, measured.has_labels)
-        metrics.add(measured.tally_inputs, means, regularization)
+        if means:
+            counted = None
+            if any(counts is not None for _, counts in means):
+                each = [torch.ones_like(own) if counts is None else counts for own, counts in means]
+                counted = torch.cat(each)
+            values = means[0][0] if len(means) == 1 else torch.cat([own for own, _ in means])
+            tallies[BATCHES].prepare(device)
+            tallies[BATCHES].add((values, counted))
+        if regularization is not None:
+            # a sum, since to copy a Python number to a device would wait for it
+            total = torch.zeros(1, dtype=torch.float64, device=device) + regularization
+            tallies[REGULARIZATION].prepare(device)
+            tallies[REGULARIZATION].add((total, None))
 
     def divisors(self, inputs: Inputs) -> Tensor:
         """Return what each target's loss is divided by, ``[T]``; 1 where losses are summed."""
@@ -198,85 +213,3 @@ class Computation(ABC):
         if self._in_order:
             return joined
         return joined.index_select(0, self._orders.on(joined.device)["order"])
-
-
-class Single(Computation):
-    """The computation of a head of a single target: a group of one."""
-
-    def __init__(self, target: Target) -> None:
-        super().__init__(target.title, [target], [()], [Group([target])])
-
-    @property
-    def fusable_target(self) -> Target | None:
-        """The target."""
-        return self.targets[0]
-
-    def encode(self, inputs: Inputs) -> list[EncodedBatch]:
-        """Return the one batch."""
-        labels, weights = inputs.labels, inputs.weights
-        own = Inputs(
-            labels.columns if isinstance(labels, Stacked) else [labels],
-            [inputs.logits],
-            inputs.features,
-            None if weights is None else [weights],
-            inputs.mask,
-        )
-        return [self.groups[0].encode(own)]
-
-    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
-        """Return the predictions of the one target."""
-        checked = check_logits(self.title, logits, self.logits_dimension)
-        return self.groups[0].predictor.predict(checked, [checked], keys)
-
-
-class Masked(Computation):
-    """The computation of another head at every step of padded sequences.
-
-    Args:
-        title: the wrapper's title.
-        inner: the computation of the wrapped head.
-        mask: returns the inputs of the wrapped head from those of the wrapper.
-        steps: returns the logits ``[B, T, ...]``, checked.
-    """
-
-    def __init__(
-        self,
-        title: str,
-        inner: Computation,
-        mask: Callable[[Inputs], Inputs],
-        steps: Callable[[Any], Any],
-    ) -> None:
-        super().__init__(title, inner.targets, inner.paths, inner.groups)
-        self._inner, self._mask, self._steps = inner, mask, steps
-
-    def encode(self, inputs: Inputs) -> list[EncodedBatch]:
-        """Return the batches of the wrapped head."""
-        return self._inner.encode(self._mask(inputs))
-
-    @property
-    def metric_name(self) -> str | None:
-        """The wrapped head's."""
-        return self._inner.metric_name
-
-    @property
-    def regularized_after(self) -> str | None:
-        """The wrapped head's."""
-        return self._inner.regularized_after
-
-    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
-        """Return the predictions of every step, padded ones included."""
-        return self._inner.predict(self._steps(logits), keys)
-
-    def total_loss(self, losses: Tensor) -> Tensor:
-        """Return the wrapped head's loss."""
-        return self._inner.total_loss(losses)
-
-    def batch_mean_keys(self) -> list[tuple[str, bool]]:
-        """Return the wrapped head's keys."""
-        return self._inner.batch_mean_keys()
-
-    def batch_means(
-        self, losses: Tensor, has_labels: Tensor | None
-    ) -> list[tuple[Tensor, Tensor | None]]:
-        """Return the wrapped head's means."""
-        return self._inner.batch_means(losses, has_labels)

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_heads.computation.arrangement import Arrangement
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.group import Group
 from torch_heads.computation.inputs import ABSENT, Arranged, EncodedBatch, Inputs, Stacked
-from torch_heads.computation.layout import in_buckets
+from torch_heads.computation.layout import Arrangement, in_buckets
 from torch_heads.computation.predictor import Predicted
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor

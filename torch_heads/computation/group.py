@@ -123,9 +123,12 @@ class Group:
 
     def _blocks(self, parts: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
         """Return logits ``[D*, C]``, or those of each bucket, as `LogitLayout.blocks` does."""
-        if not self._shape[1:]:  # the usual: nothing to do
-            return [parts] if isinstance(parts, Tensor) else parts
-        return self.layout.blocks(parts)
+        if len(self.layout.buckets) > 1:
+            return self.layout.blocks(parts)
+        (part,) = [parts] if isinstance(parts, Tensor) else parts
+        if not self._shape[1:]:
+            return [part]
+        return [part.unflatten(-1, self._shape)]  # type: ignore[no-untyped-call]
 
     def _of_block(self, mask: Tensor, bucket: Bucket) -> Tensor:
         """Return a mask ``[D*, U]`` or ``[D*, 1]`` for the logits of a bucket."""

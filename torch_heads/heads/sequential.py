@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from torch_heads.computation.computation import Computation, Masked
+from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import ABSENT, Features, Inputs
+from torch_heads.computation.single import Masked
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_logits

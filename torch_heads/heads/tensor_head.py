@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_heads.computation.computation import Computation, Single
+from torch_heads.computation.computation import Computation
 from torch_heads.computation.custom import CustomLoss, LossFn, check_returned
+from torch_heads.computation.single import Single
 from torch_heads.computation.target import Target
 from torch_heads.families.family import (
     NO_BALANCE,

@@ -50,6 +50,8 @@ class ReadingCollection(MetricCollection):
     ) -> None:
         super().__init__({}, compute_groups=False)
         self.layout = layout
+        #: The tallies by name.
+        self.tallies = dict(tallies)
         for name, tally in tallies.items():
             self.add_module(name, tally)
         #: Whether these are some readings of another collection, with which they share tallies.
@@ -60,11 +62,6 @@ class ReadingCollection(MetricCollection):
         self._views: dict[str, ReadingMetric] = {}
 
     @property
-    def tallies(self) -> dict[str, Tally]:
-        """The tallies by name."""
-        return dict(self._modules)  # type: ignore[arg-type]
-
-    @property
     def readings(self) -> dict[str, BoundReading]:
         """The readings by key, without prefix and postfix."""
         return self._readings
@@ -73,43 +70,6 @@ class ReadingCollection(MetricCollection):
     def places(self) -> dict[str, Place]:
         """Where each head of a single target is counted, by name."""
         return self._places
-
-    def add(
-        self,
-        inputs: Sequence[Any],
-        means: Sequence[tuple[Tensor, Tensor | None]] = (),
-        regularization: Tensor | float | None = None,
-    ) -> None:
-        """Add one batch, as a head has measured it.
-
-        Args:
-            inputs: what each tally of labels takes, in order.
-            means: what is averaged over batches, ``[K]``, and which count; in parts.
-            regularization: the regularization loss, where it is kept.
-        """
-        tallies = self._modules
-        for tally, one in zip(tallies.values(), inputs, strict=False):
-            tally.prepare(one.labels.device)  # type: ignore[operator]
-            tally.add(one)  # type: ignore[operator]
-        device = inputs[0].labels.device
-        if means:
-            values = [own for own, _ in means]
-            counted = None
-            if any(counts is not None for _, counts in means):
-                counted = torch.cat(
-                    [
-                        torch.ones_like(own, dtype=torch.bool) if counts is None else counts
-                        for own, counts in means
-                    ]
-                )
-            self.tallies[BATCHES].prepare(device)
-            joined = torch.cat(values) if values[1:] else values[0]
-            self.tallies[BATCHES].add((joined, counted))
-        if regularization is not None:
-            # a sum, since to copy a Python number to a device would wait for it
-            total = torch.zeros(1, dtype=torch.float64, device=device) + regularization
-            self.tallies[REGULARIZATION].prepare(device)
-            self.tallies[REGULARIZATION].add((total, None))
 
     def part(self, keys: Iterable[str]) -> ReadingCollection:
         """Return the metrics of some keys alone; they share their tallies with these.
