@@ -11,7 +11,7 @@ import pytest
 
 import torch_heads as th
 
-LAYERS = ["functional", "families", "metrics", "computation", "heads", "integrations"]
+LAYERS = ["functional", "families", "metrics", "computation", "heads", "testing", "integrations"]
 ROOT = Path(th.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = [".".join(file.relative_to(ROOT.parent).with_suffix("").parts) for file in FILES]

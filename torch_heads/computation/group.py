@@ -123,7 +123,7 @@ class Group:
 
     def _blocks(self, parts: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
         """Return logits ``[D*, C]``, or those of each bucket, as `LogitLayout.blocks` does."""
-        if len(self.layout.buckets) > 1:
+        if len(self.layout.buckets) > 1 or (self.layout.padded and isinstance(parts, Tensor)):
             return self.layout.blocks(parts)
         (part,) = [parts] if isinstance(parts, Tensor) else parts
         if not self._shape[1:]:
@@ -211,17 +211,20 @@ class Group:
             losses = self._loss_fn(batch)
             losses = zero_where_false(losses, active_labels(batch.weights, batch.present))
             return rows_of(losses).expand(-1, labels.shape[-1])
-        balances = balance or [NO_BALANCE] * len(buckets)
         if batch.probabilities is not None:
+            balances = balance or [NO_BALANCE] * len(buckets)
             soft = zip(batch.logits, batch.probabilities, balances, strict=True)
-            parts = [self.family.soft_loss(*each) for each in soft]
-        elif len(buckets) == 1:
-            parts = [self.family.loss(batch.logits[0], labels, balances[0])]
+            parts = [self.family.soft_loss(*own) for own in soft]
         else:
-            parts = [
-                self.family.loss(block, labels[..., bucket.columns], own)
-                for block, bucket, own in zip(batch.logits, buckets, balances, strict=True)
-            ]
+            of_bucket = [labels] if len(buckets) == 1 else [labels[..., b.columns] for b in buckets]
+            pairs = zip(batch.logits, of_bucket, strict=True)
+            if balance is None:
+                parts = [self.family.loss(*own) for own in pairs]
+            else:
+                parts = [
+                    self.family.balanced_loss(*own, corrections)
+                    for own, corrections in zip(pairs, balance, strict=True)
+                ]
         return rows_of(parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))
 
     def _element_weights(
