@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from torch_heads.computation.custom import LossFn
+from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.family import Statistic
 from torch_heads.families.normal import Normal
 from torch_heads.functional.arguments import MissingLabel

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
-from torch_heads.computation.custom import CustomLoss, LossFn, check_returned
+from torch_heads.computation.loss_fn import CustomLoss, LossFn, check_returned
 from torch_heads.computation.single import Single
 from torch_heads.computation.target import Target
 from torch_heads.families.family import (
@@ -65,7 +65,7 @@ class TensorHead(Head):
             ``labels`` and ``logits``, or with PyTorch's arguments ``input`` and ``target``.
         inverse_link_fn: from logits to predictions of the same shape, in place of the family's.
         name: the suffix of the metric keys; required under a `MultiHead`.
-        missing_label: the label that means "not labelled", or several of them.
+        missing_label: the label that means "not labelled".
         thresholds: of scores, at which to keep metrics.
 
     Raises:
