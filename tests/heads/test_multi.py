@@ -360,7 +360,7 @@ def test_an_average_of_probabilities_becomes_logits(device: torch.device) -> Non
     with pytest.raises(ValueError, match=r"'b'.*expected predictions with 'probabilities'"):
         head["b"].to_logits({"logits": models[0][:, 1:4]})
     linked = th.RegressionHead(inverse_link_fn=torch.exp)
-    with pytest.raises(TypeError, match="inverse_link_fn, whose inverse is not known"):
+    with pytest.raises(TypeError, match="an inverse_link_fn has no inverse that is known"):
         linked.to_logits({"predictions": models[0][:, :1]})
 
 

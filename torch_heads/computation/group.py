@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torch_heads.computation.balance import GroupBalance
 from torch_heads.computation.encoder import Encoder, Labels
-from torch_heads.computation.inputs import Arranged, EncodedBatch, Features, Inputs, flat_logits
+from torch_heads.computation.inputs import Arranged, EncodedBatch, Features, Inputs
 from torch_heads.computation.layout import Bucket, LogitLayout
 from torch_heads.computation.predictor import Predictor
 from torch_heads.computation.ragged import join_ragged
@@ -67,7 +67,6 @@ class Group:
         self._balance = GroupBalance(self.targets, self.layout)
         self._reducer = Reducer(self.targets)
         self._loss_fn = targets[0].loss_fn
-        self._inverse_link = targets[0].inverse_link
         self._may_miss = any(target.may_miss for target in targets)
         self._shape = self.layout.buckets[0].shape
         self._constants = Constants(never_miss=[not target.may_miss for target in targets])
@@ -253,14 +252,11 @@ class Group:
         """Return what the tally takes of a batch, a row per example."""
         masks = batch.weights, batch.present, batch.valid
         weights, present, valid = (None if one is None else rows_of(one) for one in masks)
-        if self._inverse_link is not None:
+        blocks = [self.family.observed(block) for block in batch.logits]
+        predictions = rows_of(blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1))
+        if not self.family.finite:
             # what does not count is 0, of which a link such as 1 / z makes an infinity
-            active = present if weights is None else weights != 0
-            linked = self._inverse_link(flat_logits(batch))
-            predictions = zero_where_false(rows_of(linked), active)
-        else:
-            blocks = [self.family.observed(block) for block in batch.logits]
-            predictions = rows_of(blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1))
+            predictions = zero_where_false(predictions, active_labels(weights, present))
         seen = None if present is None else product(present.to(predictions.dtype), weights)
         return TallyInput(
             rows_of(batch.labels),
