@@ -81,9 +81,8 @@ class ScoreTally(Tally):
         columns: the bins of each column, or None.
     """
 
+    fixed = ("thresholds", "numbers")
     residuals: Tensor
-    thresholds: Tensor
-    numbers: Tensor
 
     def __init__(self, columns: Sequence[ScoreBins | None]) -> None:
         bins = [own or ScoreBins() for own in columns]
@@ -93,11 +92,11 @@ class ScoreTally(Tally):
         self.size = size
         most = max(len(column.thresholds) for column in bins)
         padded = [[*column.thresholds, *[inf] * (most - len(column.thresholds))] for column in bins]
-        thresholds = torch.tensor(padded, dtype=torch.float32).view(len(bins), most)
-        self.register_buffer("thresholds", thresholds.T.contiguous(), persistent=False)
+        self.thresholds = (
+            torch.tensor(padded, dtype=torch.float32).view(len(bins), most).T.contiguous()
+        )
         self._numbers = [i for i, own in enumerate(columns) if own is None]
-        numbers = torch.tensor(self._numbers, dtype=torch.int64)
-        self.register_buffer("numbers", numbers, persistent=False)
+        self.numbers = torch.tensor(self._numbers, dtype=torch.int64)
         if self._numbers:
             zeros = torch.zeros(len(self._numbers), BINS, dtype=torch.float64)
             self.add_state("residuals", zeros, "sum")
@@ -126,10 +125,8 @@ class ClassTally(Tally):
         widths: the number of classes of each column.
     """
 
+    fixed = ("starts", "widths", "kept")
     confusion: Tensor
-    starts: Tensor
-    widths: Tensor
-    kept: Tensor | None
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__(len(widths), Total.ALL)
@@ -141,11 +138,8 @@ class ClassTally(Tally):
         *starts, size = accumulate((widths[column] ** 2 for column in kept), initial=0)
         self._starts = dict(zip(kept, starts, strict=True))
         self.add_state("confusion", torch.zeros(size, dtype=torch.float64), "sum")
-        own = {"starts": starts, "widths": [widths[column] for column in kept], "kept": kept}
-        for name, values in own.items():
-            self.register_buffer(name, torch.tensor(values, dtype=torch.int64), persistent=False)
-        if len(kept) == len(widths):
-            self.kept = None
+        own = starts, [widths[column] for column in kept], kept
+        self.starts, self.widths, self.kept = (torch.tensor(one, dtype=torch.int64) for one in own)
 
     def confusion_of(self, column: int) -> Tensor | None:
         """Return the confusions of one column, ``[labels, predictions]``, over all processes.
@@ -166,7 +160,7 @@ class ClassTally(Tally):
             return
         ones = self.sums.new_ones(()) if weights is None else weights.double()
         ones = ones.expand(ids.shape)
-        if self.kept is not None:
+        if len(self._starts) < len(self.classes):
             ids, labels, ones = (one.index_select(1, self.kept) for one in (ids, labels, ones))
         place = torch.addcmul(ids + self.starts, labels, self.widths)
         self.confusion.scatter_add_(0, place.flatten(), ones.flatten())

@@ -6,7 +6,7 @@ update of it serves every reading.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ class Tally(Metric):
     """
 
     full_state_update = False
+    #: Tensors that move with the states. As buffers they would be exported with predictions.
+    fixed: ClassVar[tuple[str, ...]] = ()
     sums: Tensor
 
     def __init__(self, columns: int, width: int) -> None:
@@ -95,6 +97,10 @@ class Tally(Metric):
             same = probe.dtype == state.dtype or self._dtype_convert
             return fn(state) if same else state.to(probe.device)
 
+        for name in self.fixed:
+            value = getattr(self, name)
+            device = fn(value.new_empty(0)).device
+            setattr(self, name, fn(value) if value.is_meta else value.to(device))
         return super()._apply(keep_dtype, exclude_state)
 
     def _sync_dist(
