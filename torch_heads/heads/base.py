@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -36,6 +36,12 @@ class Head(Specified):
                 hint = "Make another head."
                 raise TypeError(unexpected(self.title, name, expected, given, hint))
         super().__setattr__(name, value)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if "computation" in self.__dict__ and not self._is_part:
+            self.computation.prepare(fn(torch.empty(0)).device)
+        return self
 
     @property
     def logits_dimension(self) -> int:
