@@ -1,5 +1,6 @@
 """The contestants of the benchmarks compute the same; nothing is timed here."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from torch import Tensor
 
 import torch_heads as th
+from benchmarks import limits
 from benchmarks.contestants import Bound, ByHand, Contestant, Loop, Ours
 from benchmarks.memory import peak_bytes
-from benchmarks.timing import Spread, ratio, take_turns
+from benchmarks.timing import Call, Spread, Turns, ratio, take_turns
 from benchmarks.workloads import Workload, binary, mixture, workload
 
 BATCH = 512
@@ -116,3 +118,16 @@ def test_contestants_take_turns(device: torch.device) -> None:
     assert order.index("b") < len(order) - 1 - order[::-1].index("a")
     turns = {"a": [2.0, 4.0], "b": [1.0, 1.0]}, {"a": [6.0, 9.0, 9.0], "b": [1.0]}
     assert ratio(turns, "a", "b") == Spread(3.0, 4.0, 5.0)
+
+
+def test_every_limit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def once(calls: Mapping[str, Call], *_: object) -> Turns:
+        for call in calls.values():
+            call()
+        return {name: [1.0] for name in calls}
+
+    monkeypatch.setattr(limits, "take_turns", once)
+    monkeypatch.setattr(limits, "HEADS", 3)
+    lines = list(limits.limits())
+    assert len(lines) == 17
+    assert all(line.startswith(("reached: ", "MISSED: ")) for line in lines)

@@ -922,3 +922,32 @@ def test_only_the_missing_label_is_missing(kind: Kind, device: torch.device) -> 
     for other in others:
         with pytest.raises(ValueError, match=r"expected labels (in|>=)"):
             head.loss(labels.index_fill(0, torch.tensor(1, device=device), other), logits)
+
+
+@pytest.mark.parametrize("channels_first", [True, False])
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "weighted_mean"])
+@pytest.mark.parametrize("n_classes", [4, 21])
+@pytest.mark.parametrize("bad", [0.0, nan])
+def test_pixels_that_are_not_labelled_are_those_that_cross_entropy_ignores(
+    channels_first: bool, reduction: str, n_classes: int, bad: float, device: torch.device
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    labels = torch.randint(n_classes, (2, 5, 6), generator=random).to(device)
+    labels[torch.rand(2, 5, 6, generator=random).to(device) < 0.4] = 255
+    image = torch.randn(2, n_classes, 5, 6, generator=random).to(device)
+    kind = "sum" if reduction == "sum" else "mean"
+
+    leaf = image.clone().requires_grad_()
+    expected = F.cross_entropy(leaf, labels, ignore_index=255, reduction=kind)
+    expected.backward()
+    own = image.masked_fill((labels == 255).unsqueeze(1), bad)
+    own = (own if channels_first else own.movedim(1, -1).contiguous()).requires_grad_()
+    head = th.MultiClassHead(n_classes, missing_label=255, loss_reduction=reduction)
+    loss = head.loss(labels, own.movedim(1, -1) if channels_first else own)
+    loss.backward()
+    torch.testing.assert_close(loss, expected)
+    assert own.grad is not None
+    assert leaf.grad is not None
+    gradient = own.grad.movedim(1, -1) if channels_first else own.grad
+    torch.testing.assert_close(gradient, leaf.grad.movedim(1, -1))
+    assert (gradient[labels == 255] == 0).all()

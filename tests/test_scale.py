@@ -101,6 +101,26 @@ def test_labels_by_name_are_joined_at_once(kind: str, device: torch.device) -> N
     assert_not_grown(KINDS[kind], by_name, device)
 
 
+def test_columns_of_both_shapes_are_joined_at_once(device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (ROWS, 200), generator=random).float().to(device)
+    weights = torch.rand(ROWS, 200, generator=random).to(device)
+    counts = []
+    for heads in [10, 200]:
+        head = joined(KINDS["binary"], heads)
+        shape = [(ROWS, 1) if i % 3 else (ROWS,) for i in range(heads)]
+        given = [
+            {name: values[:, i].view(shape[i]) for i, name in enumerate(head.names)}
+            for values in (labels, weights)
+        ]
+        counts.append(operations(head, given[0], device, given[1]).total())
+    assert counts[0] == counts[1]
+    logits = torch.randn(ROWS, 200, generator=random).to(device)
+    stacked = dict(zip(head.names, weights.unbind(-1), strict=True))
+    expected = head.loss(labels, logits, weights=stacked)
+    torch.testing.assert_close(head.loss(given[0], logits, weights=given[1]), expected)
+
+
 @pytest.mark.parametrize("kind", ["binary", "multi-label", "multi-class, widths"])
 def test_weights_by_name_are_joined_at_once(kind: str, device: torch.device) -> None:
     def count(heads: int, every: int) -> int:

@@ -133,7 +133,7 @@ class Encoder:
             if labels is ABSENT:
                 key = "absent"
             elif self._takes(labels) and not self.targets[i].takes_class_names:
-                key = (labels.shape, labels.dtype, labels.layout, self.sizes[i])
+                key = (labels.dtype, labels.layout, self.sizes[i])
             alike.setdefault(key, []).append(i)
         pieces: list[Labels] = []
         for key, members in alike.items():

@@ -80,6 +80,7 @@ class Fused(Computation):
         self.columns = _slices(columns)
         self._widths, self._width = widths, sum(widths)
         self._leaves = [len(child.targets) for child in children]
+        self._starts = [run.start for run in _slices(self._leaves)]
         self._known = set(self.names)
         self._lacking = {
             name for name, child in zip(names, children, strict=True) if child.may_miss
@@ -281,8 +282,7 @@ class Fused(Computation):
     def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
         """Return the predictions of each target, in order; of one family they are computed once."""
         given = self._check_logits(logits)
-        starts = list(accumulate(self._leaves, initial=0))
-        found: dict[int, list[Predicted]] = {}
+        found: list[Predicted] = [{}] * len(self.targets)
         each = self._each_logits(given)
         own: list[Tensor] = []
 
@@ -291,7 +291,8 @@ class Fused(Computation):
             return [own[i] for i in members]
 
         for (group, members), parts in zip(self._own, each, strict=False):
-            wanted = [keys[starts[i]] for i in members]
+            places = [self._starts[i] for i in members]
+            wanted = [keys[place] for place in places]
             if isinstance(parts, Arranged):
                 mine = partial(logits_of, members)
                 predicted = group.predictor.predict(parts.parts, mine, wanted)
@@ -300,10 +301,12 @@ class Fused(Computation):
                     self._children[i].predict(one, [asked])[0]
                     for i, one, asked in zip(members, parts, wanted, strict=True)
                 ]
-            found |= zip(members, ([one] for one in predicted), strict=True)
+            for place, values in zip(places, predicted, strict=True):
+                found[place] = values
         for i, one in zip(self._others, each[len(self._own) :], strict=True):
-            found[i] = self._children[i].predict(one, keys[starts[i] : starts[i + 1]])
-        return [one for i in range(len(self._children)) for one in found[i]]
+            run = slice(self._starts[i], self._starts[i] + self._leaves[i])
+            found[run] = self._children[i].predict(one, keys[run])
+        return found
 
 
 def _slices(sizes: Sequence[int]) -> list[slice]:

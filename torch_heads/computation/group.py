@@ -164,11 +164,16 @@ class Group:
         weights = UNWEIGHTED
         if batch.present is not None or batch.weights is not None or balance is not None:
             weights = self._element_weights(batch, balance)
-        plain = balance is None and weights.loss is None and self._loss_fn is None
-        plain = plain and batch.probabilities is None
-        if plain and not observe and len(self.targets) == 1 and rows > 0:
-            means = self.family.mean_loss(batch.logits[0], batch.labels)
-        else:
+        plain = balance is None and batch.weights is None and self._loss_fn is None
+        plain = plain and batch.probabilities is None and not observe and rows > 0
+        means = None
+        if plain and len(self.targets) == 1:
+            logits, labels, present = batch.logits[0], batch.labels, batch.present
+            if present is None:
+                means = self.family.mean_loss(logits, labels)
+            elif labels.shape[-1] == 1:
+                means = self.family.mean_where(logits, labels, present)
+        if means is None:
             sums = weighted_sums(self._losses(batch, balance), weights.loss)
             means = self._reducer.target_means(sums / max(rows, 1))
         losses = self._reducer.reduce(means, rows, weights, divisors)

@@ -22,6 +22,7 @@ class Predictor:
         self._targets = targets
         self._layout = layout
         self._family = targets[0].family
+        self._sizes = [target.columns for target in targets]
         kinds: dict[Hashable, int] = {}
         #: Targets of one kind predict the same.
         self._kinds = [
@@ -65,8 +66,7 @@ class Predictor:
 
     def _split(self, values: Tensor, bucket: Bucket, dims: int) -> Sequence[Tensor]:
         """Return ``[D*, U]`` or ``[D*, U, k]`` as views of each target."""
-        targets = self._targets[bucket.targets]
-        sizes = [target.columns for target in targets]
+        targets, sizes = self._targets[bucket.targets], self._sizes[bucket.targets]
         if values.dim() == dims:
             return torch.split(values, sizes, dim=-1)
         if all(

@@ -20,7 +20,7 @@ class Source(NamedTuple):
     """Where targets take their weights from: a column of the features, or what they are given.
 
     ``columns`` are how many label columns may have weights of their own; what is ``given`` is
-    told apart by ``alike``, its shape and dtype. All is empty for a weight of 1.
+    told apart by ``alike``, its dtype. All is empty for a weight of 1.
     """
 
     column: WeightColumn = None
@@ -83,8 +83,7 @@ class Weighing:
         if target.weight_column is not None:
             expected = f"or the weight_column {target.weight_column!r} alone"
             raise ValueError(unexpected(target.title, "weights", expected, "both"))
-        tensor = isinstance(given, Tensor)
-        return Source(given=True, alike=(given.shape, given.dtype) if tensor else i)
+        return Source(given=True, alike=given.dtype if isinstance(given, Tensor) else i)
 
     def _joined(
         self, sources: dict[Source, list[int]], inputs: Inputs, logits: Tensor

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from torch_heads.families.family import ClassBalance, Counts, Family
 
+IGNORED = -100  # no class id
+
 FEW_CLASSES = 15  # up to which PyTorch's kernel for CPUs is several times slower than the formula
 
 
@@ -100,6 +102,19 @@ class Categorical(Family):
         if logits.shape[-1] <= FEW_CLASSES or logits.stride(-1) != 1:
             return self.loss(logits, labels).mean()
         return F.cross_entropy(logits.flatten(0, -2), labels.flatten())
+
+    def mean_where(self, logits: Tensor, labels: Tensor, present: Tensor) -> Tensor | None:
+        """Return the mean of `loss`, by one kernel where there are many classes on a CPU."""
+        by_formula = logits.shape[-1] <= FEW_CLASSES and logits.stride(-1) == 1
+        if by_formula or not logits.is_cpu:  # on CUDA the kernel is not deterministic
+            return None
+        if logits.stride(-1) == 1:
+            logits, labels, present = logits.flatten(0, -2), labels.flatten(), present.flatten()
+        else:
+            logits = logits.movedim(-1, 1)
+        labels = torch.where(present, labels, IGNORED)
+        sums = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+        return sums / labels.numel()
 
     def label_weights(self, labels: Tensor, balance: ClassBalance) -> Tensor | None:
         """Return the weight of each label's class, by which cross entropy divides its mean."""

@@ -112,6 +112,13 @@ class Family(ABC):
         """
         raise TypeError(f"{type(self).__name__}: labels are no classes, and have no balance.")
 
+    def mean_where(self, logits: Tensor, labels: Tensor, present: Tensor) -> Tensor | None:
+        """Return the mean over all labels of `loss`, or of 0 where a label is not present.
+
+        None where no kernel is faster than a product with `loss`.
+        """
+        return None
+
     def soft_loss(self, logits: Tensor, probabilities: Tensor, balance: ClassBalance) -> Tensor:
         """Return the loss ``[..., U]`` where labels are class probabilities ``[..., U, K]``.
 

@@ -16,7 +16,7 @@ from torch_heads.functional.errors import preview, unexpected
 MISSING_NAME = -1  # the id of a name that means "not labelled"
 UNKNOWN = -2
 
-EXACT = 53  # bits of a whole number in float64, in which products of matrices are fast
+BITS = 63  # of a whole number that is not negative, in int64
 FEW_NAMES = 4  # up to which comparisons are faster than a search
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
@@ -109,25 +109,20 @@ def _ids_of_codes(names: np.ndarray[Any, Any], index: Mapping[str, int]) -> Ids:
         np.asarray(each, dtype).view(unit).reshape(len(each), -1) for each in (names, known)
     )
     bits = int(max(codes.max(), own.max())).bit_length() or 1
-    step = (EXACT - len(known).bit_length()) // bits
-    found = np.ones(len(names), bool)
-    ranks, own_ranks = (np.zeros(len(each), np.int64) for each in (names, known))
+    step = (BITS - len(known).bit_length()) // bits
+    found: Any = True
+    ranks: Any = np.int64(0)
+    own_ranks: Any = np.int64(0)
     for start in range(0, codes.shape[1], step):
-        powers = np.ldexp(1.0, bits * np.arange(step + 1))
-        keys, own_keys = (
-            part[:, start : start + step].astype(np.float64)
-            @ powers[: part.shape[1] - start][:step]
-            for part in (codes, own)
-        )
-        if start:
-            keys += ranks * powers[step]
-            own_keys += own_ranks * powers[step]
+        keys, own_keys = ranks, own_ranks
+        for place in range(start, min(start + step, codes.shape[1])):
+            keys, own_keys = (keys << bits) | codes[:, place], (own_keys << bits) | own[:, place]
         ordered, own_ranks = np.unique(own_keys, return_inverse=True)
         ranks = _ranks(keys, ordered)
-        found &= ordered.take(ranks) == keys
-    place = np.empty(len(known), np.int64)
-    place[own_ranks] = [spelled[name] for name in known]
-    ids = place.take(ranks)
+        found = (ordered.take(ranks) == keys) & found
+    ids_by_rank = np.empty(len(known), np.int64)
+    ids_by_rank[own_ranks] = [spelled[name] for name in known]
+    ids: Ids = ids_by_rank.take(ranks)
     if not found.all():
         ids[~found] = UNKNOWN
     return ids

@@ -68,7 +68,9 @@ def sum_rows(values: Tensor) -> Tensor:
 def stack_alike(
     given: Sequence[Any], sizes: Sequence[int], leading: torch.Size, device: torch.device
 ) -> Tensor | None:
-    """Return dense tensors of one shape and dtype side by side, ``[D*, K]``; None for others.
+    """Return dense tensors of one size and dtype side by side, ``[D*, K]``; None for others.
+
+    Those of size 1 may lack the last dimension.
 
     >>> stack_alike([torch.ones(3), torch.zeros(3)], [1, 1], torch.Size([3]), torch.device("cpu"))
     tensor([[1., 0.],
@@ -80,21 +82,28 @@ def stack_alike(
         return None
     if first.is_nested or first.is_complex():
         return None
-    shape, dtype = first.shape, first.dtype
-    flat = size == 1 and shape == leading
-    if not flat and shape != (*leading, size):
+    shape, dtype, full = first.shape, first.dtype, (*leading, size)
+    allowed = (full, leading) if size == 1 else (full,)
+    if shape not in allowed:
         return None
     if len(given) == 1:
-        return first.unsqueeze(-1) if flat else first
+        return first if shape == full else first.unsqueeze(-1)
+    others = []
     for one, own in zip(given, sizes, strict=True):
-        if not isinstance(one, Tensor) or one.shape != shape or one.dtype != dtype or own != size:
+        if not isinstance(one, Tensor) or one.dtype != dtype or own != size:
             return None
         if one.device != device or one.layout != torch.strided:
             return None
+        if one.shape != shape:
+            if one.shape not in allowed:
+                return None
+            others.append(one)
     if size > 1:
         return torch.cat(list(given), dim=-1)
-    joined = torch.stack(list(given)).view(len(given), *leading)
-    return joined.movedim(0, -1).contiguous()
+    if others:  # one view of all of them takes less time than a view of each
+        views = iter(torch.stack(others).view(len(others), *shape).unbind())
+        given = [one if one.shape == shape else next(views) for one in given]
+    return torch.stack([*given]).view(len(given), *leading).movedim(0, -1).contiguous()
 
 
 def are_finite(values: Tensor) -> bool:

@@ -166,7 +166,7 @@ class Head(Specified):
             wanted = [*names.wanted(keys)]
         asked = [*wanted]  # of tensors: class names are told by all of them
         for i, (target, own) in enumerate(zip(targets, wanted, strict=True)):
-            if not target.predicted.keys() >= {*own}:
+            if own is not target.predicted and not target.predicted.keys() >= {*own}:
                 asked[i] = target.predicted
         found: list[Mapping[str, Any]] = [*self.computation.predict(logits, asked)]
         for i, own in enumerate(wanted):
