@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import re
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -576,6 +577,10 @@ SHARES = [rows()[0::2], [without(example) for example in rows()[1::2]]]
 
 def work(rank: int, folder: str) -> dict[str, Any]:
     """Return what one of two processes sees."""
+    heads = [th.RegressionHead(name="ab"[rank]), th.RegressionHead(name="ba"[rank])]
+    other = HeadModule(nn.Linear(20, 2), th.MultiHead(heads))
+    with pytest.raises(ValueError, match="of the same heads in the same order") as refused:
+        quiet_trainer(strategy="ddp", devices=2).fit(other, loader())
     module = make_module()
     trainer = quiet_trainer(strategy="ddp", devices=2, use_distributed_sampler=False)
     trainer.fit(module, loader(SHARES[rank]), loader(SHARES[rank]))
@@ -589,7 +594,8 @@ def work(rank: int, folder: str) -> dict[str, Any]:
     tested = dict(trainer.callback_metrics)
     trainer.test(module, DataLoader(data, SIZE), verbose=False)
     padded = dict(trainer.callback_metrics)
-    return {"fitted": fitted, "tested": tested, "padded": padded, "state": module.state_dict()}
+    found = {"fitted": fitted, "tested": tested, "padded": padded, "state": module.state_dict()}
+    return {**found, "refused": str(refused.value)}
 
 
 @pytest.fixture(scope="module")
@@ -621,6 +627,11 @@ def test_validation_in_two_processes_counts_as_in_one(folder: Path) -> None:
     assert not wanted["auc/even"].isnan()  # which has no labels in the second process
     for found in two_processes(folder, "fitted"):
         assert_logged(found, "val", wanted)
+
+
+def test_processes_whose_heads_differ_do_not_begin_to_train(folder: Path) -> None:
+    for said in two_processes(folder, "refused"):
+        assert re.search(r"HeadModule: .*got a \(Normal.* in process 0 and b \(Normal", said)
 
 
 def test_an_unrepeated_sampler_tests_each_row_once(folder: Path) -> None:

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningCLI, LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from torch_heads.computation.inputs import Inputs
 from torch_heads.functional.errors import unexpected
@@ -29,7 +29,7 @@ from torch_heads.integrations.lightning.window import (
     count_labels,
     target_losses,
 )
-from torch_heads.metrics.tally import BatchMeanTally
+from torch_heads.metrics.tally import Agreement, BatchMeanTally
 
 MOST_LOGGED = 256  # metrics of an epoch; Lightning takes 0.3 ms for each
 
@@ -103,7 +103,9 @@ class HeadModule(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.global_normalization = global_normalization
         self.report = report
+        self.agreement = Agreement(title, head.computation.counted)
         self.epoch_loss = BatchMeanTally(len(head.computation.targets))
+        self.epoch_loss.agreement = self.agreement
         self._window: list[Batch] = []  # of one optimizer step, under global_normalization
 
     def logits(self, inputs: Any) -> Any:
@@ -153,6 +155,11 @@ class HeadModule(LightningModule):
             ) from None
 
     # Training.
+
+    def on_fit_start(self) -> None:
+        """Refuse processes whose heads differ, before they add up the first loss."""
+        if distributed.is_available() and distributed.is_initialized():
+            self.agreement.reach(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Drop the batches of a step that never came: the last epoch may have been stopped."""
@@ -249,9 +256,8 @@ class HeadModule(LightningModule):
         inputs = Inputs(part.labels, logits, part.features, part.weights)
         computation = self.head.computation
         measured = computation.measure(inputs, observe=True, divide=True)
-        self.epoch_loss.prepare(measured.losses.device)
-        self.epoch_loss.add((measured.losses, measured.divisors))
-        computation.record(self.head.metric_collection, measured)
+        epoch_loss = self.epoch_loss, (measured.losses, measured.divisors)
+        computation.record(self.head.metric_collection, measured, others=[epoch_loss])
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
 
