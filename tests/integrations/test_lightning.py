@@ -172,6 +172,32 @@ def test_callbacks_see_the_loss_of_every_head_at_every_step() -> None:
     assert len({float(values["train/loss/ink"]) for values in kept.seen}) == 5
 
 
+def test_losses_that_nobody_reads_are_not_taken_apart() -> None:
+    class Reads(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+            held = trainer._logger_connector._callback_metrics.__dict__["data"]
+            seen.append("train/loss/ink" in held)
+            if len(seen) == 3:
+                seen.append("train/loss/ink" in trainer.callback_metrics)
+
+    seen: list[bool] = []
+    trainer = quiet_trainer(callbacks=[Reads()])
+    trainer.fit(make_module(), loader())
+    assert seen == [False, False, False, True, True, True]
+    assert type(trainer.callback_metrics) is dict
+    assert "train/loss/ink" in trainer.callback_metrics
+
+
+def test_many_metrics_are_logged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    log = HeadModule.log
+    monkeypatch.setattr(HeadModule, "log", lambda *a, **k: (names.append(a[1]), log(*a, **k)))
+    module = make_module()
+    (found,) = quiet_trainer().validate(module, loader(), verbose=False)
+    assert names == ["val/loss"]
+    assert len(found) == 1 + len(module.head.metric_collection) == 50
+
+
 def test_checkpoints_within_an_epoch_may_follow_the_loss_of_a_head(tmp_path: Path) -> None:
     best = ModelCheckpoint(tmp_path, "{step}", monitor="train/loss/ink", save_top_k=-1)
     stop = EarlyStopping("train/loss/ink", patience=9)

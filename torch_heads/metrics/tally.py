@@ -191,12 +191,15 @@ class Tally(Metric):
 
     def prepare(self, device: torch.device) -> None:
         """Move to the device of a batch, to memory of its own, and out of a past inference mode."""
-        states = [getattr(self, name) for name in self._defaults]
-        if any(state.device != device for state in states):
-            self.to(device)
-        frozen = not (torch.compiler.is_compiling() or torch.is_inference_mode_enabled())
-        frozen = frozen and any(state.is_inference() for state in states)
-        if frozen or not all(state.is_contiguous() for state in states):
+        thaw = not (torch.compiler.is_compiling() or torch.is_inference_mode_enabled())
+        ready = True
+        for name in self._defaults:
+            state = getattr(self, name)
+            if state.device != device:
+                self.to(device)
+                state = getattr(self, name)
+            ready = ready and state.is_contiguous() and not (thaw and state.is_inference())
+        if not ready:
             self.allocate()
 
     def allocate(self) -> None:
