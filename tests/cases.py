@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,32 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import torch_heads as th
+from tests.own_heads import LaplaceHead, QuartilesHead
+from torch_heads.testing import ROWS, STEPS, Sample
 
-ROWS, STEPS = 7, 3
 DIGITS = ["zero", "one", "two"]
 
 
-class Batch(NamedTuple):
-    """What a head gets of some rows; ``features`` hold weights ``w`` of each example or step."""
-
-    labels: Any
-    logits: Any
-    features: dict[str, Any]
-
-    def take(self, rows: Sequence[int]) -> "Batch":
-        """Return some of the rows, in this order."""
-        return Batch(*(take(part, rows) for part in self))
-
-    def to(self, device: torch.device) -> "Batch":
-        """Return the batch with its tensors on the device."""
-        return Batch(*(move(part, device) for part in self))
-
-    def weighted(self, weights: Sequence[float]) -> "Batch":
-        """Return the batch with one weight for all that belongs to a row."""
-        old = self.features["w"]
-        column = torch.tensor(weights, dtype=old.dtype, device=old.device)
-        shaped = column.view(-1, *[1] * (old.dim() - 1)).expand(old.shape)
-        return self._replace(features={**self.features, "w": shaped})
+Batch = Sample
 
 
 @dataclass(frozen=True)
@@ -57,27 +38,9 @@ class Case:
         parts = labels.values() if isinstance(labels, dict) else [labels]
         return all(isinstance(part, Tensor) and not part.is_sparse for part in parts)
 
-    def has(self, kind: type[th.Head]) -> bool:
+    def has(self, kind: Any) -> bool:
         """Say whether the head is of this kind, or one inside of it is."""
         return any(isinstance(module, kind) for module in self.head().modules())
-
-
-def take(values: Any, rows: Sequence[int]) -> Any:
-    """Return some rows of a tensor, an array, a list, or a dict of them."""
-    if isinstance(values, Mapping):
-        return {key: take(value, rows) for key, value in values.items()}
-    if isinstance(values, list):
-        return [values[row] for row in rows]
-    if isinstance(values, np.ndarray):
-        return values[np.array(rows, dtype=np.int64)]
-    return values.index_select(0, torch.tensor(rows, dtype=torch.int64, device=values.device))
-
-
-def move(values: Any, device: torch.device) -> Any:
-    """Return a tensor, or a dict with tensors, on the device."""
-    if isinstance(values, Mapping):
-        return {key: move(value, device) for key, value in values.items()}
-    return values.to(device) if isinstance(values, Tensor) else values
 
 
 # Picklable functions, for the heads that take one.
@@ -295,6 +258,30 @@ CASES = [
         torch.rand(ROWS, 1, generator=RANDOM),
         1,
     ),
+    case("own, 2 logits", lambda **kwargs: LaplaceHead(2, **kwargs), normal(ROWS, 2), 4),
+    case(
+        "own, 3 logits, 3-D",
+        lambda **kwargs: QuartilesHead(name="price", **kwargs),
+        normal(ROWS, STEPS),
+        3,
+        STEPS,
+    ),
+    case(
+        "own among others",
+        lambda **kwargs: th.MultiHead(
+            [
+                LaplaceHead(name="a", **kwargs),
+                QuartilesHead(2, name="b", **kwargs),
+                th.RegressionHead(name="c", **kwargs),
+                LaplaceHead(2, name="d", **kwargs),
+            ]
+        ),
+        {
+            name: normal(ROWS, *own)
+            for name, own in [("a", ()), ("b", (2,)), ("c", (1,)), ("d", (2,))]
+        },
+        13,
+    ),
     case(
         "multi",
         mixture,
@@ -347,6 +334,24 @@ CASES = [
         2,
     ),
 ]
+CASES.append(
+    sequential(
+        "sequential multi",
+        lambda **kwargs: th.MultiHead(
+            [
+                th.BinaryClassHead(name="yes", **kwargs),
+                LaplaceHead(name="far", **kwargs),
+                th.BinaryClassHead(name="no", **kwargs),
+            ]
+        ),
+        {
+            "yes": integers(2, ROWS, STEPS),
+            "far": normal(ROWS, STEPS),
+            "no": integers(2, ROWS, STEPS),
+        },
+        4,
+    )
+)
 CASES.append(
     Case(
         "multi over sequences",

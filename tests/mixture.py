@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import torch_heads as th
-from tests.cases import move, take
+from torch_heads.testing import move_to, take_rows
 
 MAY_MISS = ["even", "ink", "bars", "digit", "shape"]
 
@@ -47,10 +47,10 @@ class Batch(NamedTuple):
 
     def take(self, rows: Sequence[int]) -> "Batch":
         """Return some of the rows."""
-        return Batch(*(take(part, rows) for part in self))
+        return Batch(*(take_rows(part, rows) for part in self))
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(*(move(part, device) for part in self))
+        return Batch(*(move_to(part, device) for part in self))
 
     def without(self, names: Sequence[str]) -> "Batch":
         """Return the batch without the labels of some heads."""

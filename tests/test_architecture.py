@@ -4,14 +4,18 @@ import ast
 import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
+import torch
 
 import torch_heads as th
+from torch_heads.integrations.lightning import HeadModule
+from torch_heads.integrations.report.tasks import evaluation
 
-LAYERS = ["functional", "families", "metrics", "computation", "heads", "integrations"]
+LAYERS = ["functional", "families", "metrics", "computation", "heads", "testing", "integrations"]
 ROOT = Path(th.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = [".".join(file.relative_to(ROOT.parent).with_suffix("").parts) for file in FILES]
@@ -191,3 +195,89 @@ def test_an_example_is_read_at_a_glance() -> None:
     }
     assert lengths
     assert max(lengths.values()) < 80, lengths
+
+
+def names_of(kind: type) -> list[str]:
+    known = {*dir(torch.nn.Module), "computation"}
+    return [name for name in dir(kind) if not name.startswith("_") and name not in known]
+
+
+@pytest.mark.parametrize("kind", [*head_modules().values(), th.Head, th.TensorHead])
+def test_a_head_has_few_public_names(kind: type[th.Head]) -> None:
+    assert len(names_of(kind)) <= 25, names_of(kind)
+
+
+def files_passed(call: Callable[[], object]) -> set[str]:
+    """Return the files of the package that a call passes through."""
+    files = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(str(ROOT)):
+            files.add(frame.f_code.co_filename.removeprefix(f"{ROOT}/"))
+
+    call()  # once, so that what is made at first is there
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return files
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_batch_takes_a_short_way(stacked: bool) -> None:
+    heads = [
+        th.BinaryClassHead(name="a"),
+        th.BinaryClassHead(name="b"),
+        th.MultiClassHead(3, name="c"),
+        th.RegressionHead(name="d"),
+    ]
+    head, logits = th.MultiHead(heads), torch.zeros(8, 6)
+    labels = {name: torch.ones(8, dtype=torch.int64) for name in head}
+    given = torch.stack(list(labels.values()), -1) if stacked else labels
+    module = HeadModule(torch.nn.Linear(4, 6), head)
+    assert len(files_passed(lambda: head.loss(given, logits))) <= 12
+    assert len(files_passed(lambda: head.update_metrics(None, None, logits, given))) <= 15
+    step = files_passed(lambda: module.validation_step((torch.zeros(8, 4), given), 0))
+    assert len(step) <= 18
+    assert sum("encoder" in file for file in step) == 1
+
+
+def test_a_batch_is_encoded_once_in_a_step_of_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name="a"), th.RegressionHead(name="b")])
+    module, calls = HeadModule(torch.nn.Linear(4, 2), head), []
+    for group in head.computation.groups:
+        own = group.encode
+        monkeypatch.setattr(group, "encode", lambda given, own=own: calls.append(1) or own(given))
+    module.validation_step((torch.zeros(8, 4), torch.zeros(8, 2)), 0)
+    assert len(calls) == 2
+
+
+class Renamed(th.TensorHead):
+    """A head whose metrics have other names than those of this package."""
+
+    def __init__(self, family: th.Family, **options: object) -> None:
+        super().__init__(family, **options)
+
+    def readings(self) -> Iterator[tuple[str, th.metrics.Reading]]:
+        yield "mine", th.metrics.AverageLoss()
+
+
+def test_nothing_is_looked_up_by_the_name_of_a_metric() -> None:
+    scores, classes, numbers = (
+        Renamed(family, name=name)
+        for name, family in {
+            "s": th.families.Bernoulli(),
+            "c": th.families.Categorical(3),
+            "n": th.families.Normal(),
+        }.items()
+    )
+    head = th.MultiHead([scores, classes, numbers])
+    logits = torch.tensor([[1.0, 2, 0, 0, 5], [-1.0, 0, 3, 0, 1]])
+    metrics = head.update_metrics(None, None, logits, [[1, 0, 4.0], [0, 1, 1.0]])
+    assert list(metrics) == ["loss/s", "loss/c", "loss/n", "mine/s", "mine/c", "mine/n"]
+    assert metrics.curves("s").best_threshold().f_score == 1
+    assert metrics.confusion_matrix("c").diag().tolist() == [1, 1, 0]
+    assert metrics.residuals("n").quantile(1.0) > 0.9
+    tasks = evaluation(head, metrics).tasks
+    assert [task.form for task in tasks] == ["scores", "classes", "numbers"]

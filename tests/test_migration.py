@@ -88,7 +88,9 @@ HEADS: list[th.Head] = [
 def arguments() -> Iterator[str]:
     """Yield the names of all arguments that users give."""
     for value in [*map(vars(th).get, th.__all__), *map(vars(est).get, est.__all__)]:
-        made_by_users = inspect.isfunction(value) or issubclass(value, (th.Head, est.AnyEstimator))
+        kinds = (th.Head, est.BaseEstimator)
+        is_head = inspect.isclass(value) and issubclass(value, kinds)
+        made_by_users = inspect.isfunction(value) or is_head
         if made_by_users and not inspect.isabstract(value):
             yield from inspect.signature(value).parameters
     for method in ["train", "evaluate", "predict"]:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import torch_heads as th
-from tests.cases import DIGITS, hinge, huber, move
+from tests.cases import DIGITS, hinge, huber
+from torch_heads.testing import move_to
 
 REDUCTIONS = ["sum_over_batch_size", "sum", "weighted_mean"]
 JUNK = torch.tensor([nan, inf, -inf, 1e30])  # what may stand where no label is
@@ -238,7 +239,7 @@ class Sample:
 
     def to(self, device: torch.device) -> "Sample":
         parts = {key: getattr(self, key) for key in ("logits", "labels", "present", "weights")}
-        return replace(self, **move(parts, device))
+        return replace(self, **move_to(parts, device))
 
     def left(self) -> "Sample":
         """Return the rows that have their labels, for a head that knows of no missing ones."""
@@ -716,7 +717,7 @@ def test_a_head_without_labels_needs_no_weights_and_no_mask(device: torch.device
 @every_name
 @nested_or_not
 def test_a_head_without_labels_is_left_out(name: str, nested: bool, device: torch.device) -> None:
-    head, everything = together(heads(), nested).to(device), move(LABELS, device)
+    head, everything = together(heads(), nested).to(device), move_to(LABELS, device)
     others = {key: value for key, value in everything.items() if key != name}
     logits = torch.randn(3, head.logits_dimension, device=device, requires_grad=True)
     gradient = torch.autograd.grad(head.loss(arranged(others, nested), logits), logits)[0]
@@ -781,9 +782,9 @@ def test_without_a_missing_label_absence_is_refused(
     labels = arranged({key: value for key, value in LABELS.items() if key != name}, nested)
     logits = torch.randn(3, head.logits_dimension, device=device)
     with pytest.raises(ValueError, match=rf"labels for the heads .*{name}"):
-        head.loss(move(labels, device), logits)
+        head.loss(move_to(labels, device), logits)
     with pytest.raises(ValueError, match=rf"labels for the heads .*{name}"):
-        head.update_metrics(logits=logits, labels=move(labels, device))
+        head.update_metrics(logits=logits, labels=move_to(labels, device))
 
 
 def test_a_nested_head_needs_labels_where_one_of_its_heads_does(device: torch.device) -> None:

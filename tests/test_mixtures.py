@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import torch_heads as th
-from tests.cases import huber, move, weights_of
+from tests.cases import huber, weights_of
+from tests.own_heads import LaplaceHead, QuartilesHead
+from torch_heads.testing import move_to
 
 REDUCTIONS = ["sum_over_batch_size", "auto", "sum", "weighted_mean"]
 
 KINDS = [
     "BinaryClassHead",
     "BinaryClassHead",
+    "LaplaceHead",
+    "QuartilesHead",
     "LogisticRegressionHead",
     "MultiClassHead",
     "MultiLabelHead",
@@ -43,7 +47,7 @@ class Mixture:
     def to(self, device: torch.device) -> "Mixture":
         """Return the mixture on the device."""
         parts = [self.logits, self.labels, self.features, self.weights]
-        return Mixture(self.head.to(device), *(move(part, device) for part in parts))
+        return Mixture(self.head.to(device), *(move_to(part, device) for part in parts))
 
     def given_labels(self, stacked: bool) -> Any:
         """Return the labels as a dict, or as one tensor where that is possible."""
@@ -92,6 +96,10 @@ def heads(draw: Draw, name: str) -> tuple[th.Head, Labels]:
             chosen = draw(st.sampled_from([None, [0], [1, 0]]))
             options |= {"thresholds": thresholds, "classes_for_class_based_metrics": chosen}
             return th.MultiLabelHead(width + 1, **options), integers(2, width + 1)
+        case "LaplaceHead":
+            return LaplaceHead(width, **options), normal(width)
+        case "QuartilesHead":
+            return QuartilesHead(width, **options), normal(width)
         case "RegressionHead":
             options["inverse_link_fn"] = draw(st.sampled_from([None, None, torch.exp]))
             options["loss_fn"] = draw(st.sampled_from([None, None, huber]))

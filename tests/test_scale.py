@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from math import nan
+from operator import getitem
 from typing import Any
 
 import pytest
@@ -170,6 +171,32 @@ def test_a_thousand_heads_are_measured_at_once(
         for key, value in alone.compute().items():
             torch.testing.assert_close(values[key], value)
     assert values["auc/h7"].isnan()
+
+
+def test_an_exported_program_has_but_views_of_each_head(device: torch.device) -> None:
+    def export(count: int) -> torch.export.ExportedProgram:
+        kinds: list[MakeHead] = [
+            lambda i: th.BinaryClassHead(name=f"h{i}", thresholds=[i / 2000 + 0.1]),
+            lambda i: th.LogisticRegressionHead(name=f"h{i}", missing_label=nan),
+            lambda i: th.RegressionHead(name=f"h{i}", weight_column="w", loss_reduction="sum"),
+            lambda i: th.MultiClassHead(4, name=f"h{i}", label_smoothing=0.1, missing_label=-1),
+        ]
+        head = th.MultiHead([kinds[i * len(kinds) // count](i) for i in range(count)])
+        head.update_metrics(
+            features={"w": torch.ones(ROWS)},
+            logits=torch.zeros(ROWS, head.logits_dimension),
+            labels=torch.zeros(ROWS, head.labels_dimension),
+        )
+        model = torch.nn.Sequential(torch.nn.Linear(2, head.logits_dimension), head).to(device)
+        return torch.export.export(model, (torch.zeros(ROWS, 2, device=device),))
+
+    few, many = export(8), export(1000)
+    for program in [few, many]:
+        assert list(program.state_dict) == ["0.weight", "0.bias"]
+        assert not program.constants
+    found = [Counter(str(node.target) for node in one.graph.nodes) for one in (few, many)]
+    grown = {name for name in found[1] if found[1][name] > found[0][name]}
+    assert grown == {str(getitem), "aten.squeeze.dim"}  # all of them views
 
 
 def test_states_do_not_grow_with_the_number_of_examples(

@@ -1,5 +1,6 @@
 """The output heads of PyTorch models: losses, predictions, metrics and exports, as one module."""
 
+from torch_heads import families, metrics
 from torch_heads.families.family import Family
 from torch_heads.functional.reductions import Reduction
 from torch_heads.heads.base import Head
@@ -38,4 +39,6 @@ __all__ = [
     "RegressionOutput",
     "SequentialHeadWrapper",
     "TensorHead",
+    "families",
+    "metrics",
 ]

@@ -45,6 +45,52 @@ def test_names_are_the_ids_of_the_vocabulary(places: list[int], device: torch.de
         assert torch.equal(head.loss(given_names, logits), plain)
 
 
+@given(
+    vocabulary=st.lists(st.text(max_size=20), min_size=1, max_size=8, unique=True),
+    others=st.lists(st.text(max_size=20), max_size=3),
+    data=st.data(),
+)
+@settings(deadline=None, max_examples=200)
+def test_names_in_an_array_are_those_of_the_list_that_numpy_makes_of_it(
+    vocabulary: list[str], others: list[str], data: st.DataObject
+) -> None:
+    names = data.draw(st.lists(st.sampled_from([*vocabulary, *others]), min_size=1, max_size=9))
+    every = np.zeros(len(names), dtype=bool)
+    mask = torch.from_numpy(every)  # all is padding, so that no name is refused
+    arrays = [np.array(names), np.array(names, "<U30"), np.array(names, ">U30")[::-1][::-1]]
+    if not any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
+        arrays.append(np.array([name.encode() for name in names]))
+    for array in arrays:
+        written = [name.decode() if isinstance(name, bytes) else name for name in array.tolist()]
+        known = {name: i for i, name in enumerate(vocabulary)}
+        expected = [known.get(name, -1) for name in written]
+        for given_names in [array, array.astype(object), array.tolist()]:
+            assert class_ids("head", given_names, vocabulary, mask=mask).tolist() == expected
+        for bad in [name for name, i in zip(written, expected, strict=True) if i < 0][:1]:
+            with pytest.raises(ValueError, match="from label_vocabulary") as refusal:
+                class_ids("head", array, vocabulary)
+            assert f"got {bad!r}." in str(refusal.value)
+
+
+@pytest.mark.parametrize("count", [2, 3, 300])
+def test_names_of_many_characters_are_told_apart_by_each_of_them(count: int) -> None:
+    vocabulary = [f"{'long ' * (i % 7)}{chr(9000 + i)}{'er' * (i % 5)}{i}" for i in range(count)]
+    ids = np.arange(1000) % count
+    array = np.array(vocabulary)[ids]
+    assert class_ids("head", array, vocabulary).tolist() == ids.tolist()
+    for place in range(len(array[500])):
+        wrong = array.copy()
+        wrong[500] = f"{wrong[500][:place]}~{wrong[500][place + 1 :]}"
+        with pytest.raises(ValueError, match="~"):
+            class_ids("head", wrong, vocabulary)
+
+
+@pytest.mark.parametrize("form", [list, np.array, lambda names: np.array(names, dtype=object)])
+def test_a_missing_name_has_no_class(form: Any) -> None:
+    assert class_ids("head", form(["two", "?", "one"]), NAMES, "?").tolist() == [2, -1, 1]
+    assert class_ids("head", form([b"two", b"?"]), NAMES, "?").tolist() == [2, -1]
+
+
 def test_padding_may_have_any_name(device: torch.device) -> None:
     mask = torch.tensor([True, False], device=device)
     assert class_ids("head", ["one", ""], NAMES, mask=mask)[0] == 1

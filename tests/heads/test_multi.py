@@ -268,3 +268,115 @@ def test_stacked_labels_go_with_dicts_of_logits_at_any_depth(device: torch.devic
     a, b, ink = logits.split(1, dim=-1)
     by_name = {"a_b": {"a": a, "b": b}, "ink": ink}
     torch.testing.assert_close(head.loss(labels, by_name), head.loss(labels, logits))
+
+
+def test_other_heads_are_refused_after_they_are_computed_as_one(head: th.MultiHead) -> None:
+    another = th.BinaryClassHead(name="odd")
+    changes = [
+        lambda: head.heads.append(another),
+        lambda: head.heads.insert(0, another),
+        lambda: head.heads.__setitem__(1, another),
+        lambda: head.heads.__delitem__(1),
+        lambda: head.heads.pop(1),
+        lambda: head.heads.extend([another]),
+        lambda: setattr(head.heads, "1", another),
+        lambda: setattr(head, "heads", nn.ModuleList([another])),
+    ]
+    for change in changes:
+        with pytest.raises(TypeError, match=r"^MultiHead .* make a MultiHead of the others"):
+            change()
+    assert [child.name for child in head.heads] == ["digit", "even", "ink"]
+
+
+def test_the_collection_of_a_child_is_its_part(device: torch.device) -> None:
+    inner = th.MultiHead([th.RegressionHead(name="a"), th.BinaryClassHead(name="b")])
+    wrapped = th.SequentialHeadWrapper(th.BinaryClassHead(name="c"), "mask")
+    head = th.MultiHead([inner, th.RegressionHead(name="d")]).to(device)
+    logits = torch.tensor([[1.0, 2.0, 3.0]], device=device)
+    values = head.update_metrics(None, None, logits, torch.ones(1, 3, device=device)).compute()
+    for child in [inner, head["d"], inner["a"], inner["b"]]:
+        own = child.metric_collection.compute()
+        assert own == {key: values[key] for key in child.metrics()}
+        with pytest.raises(ValueError, match=r"Update the whole, by the head that made it"):
+            child.update_metrics(None, None, logits[:, : child.logits_dimension], [[1.0] * 3])
+    assert head.metric_collection["d"].compute() == head["d"].metric_collection.compute()
+    assert inner["b"].metric_collection.curves().best_threshold().f_score == 1
+    both = th.MultiHead([wrapped])
+    assert list(both["c_sequential"].metric_collection) == list(wrapped.metrics())
+    assert wrapped.static_head.metric_collection.keys() == wrapped.metrics().keys()
+
+
+def test_a_collection_of_another_head_is_refused_at_once(head: th.MultiHead) -> None:
+    with pytest.raises(ValueError, match=r"expected eval_metrics made by its metrics\(\)"):
+        head.metric_collection = th.BinaryClassHead().metrics()
+    with pytest.raises(TypeError, match="made by its metrics"):
+        head.metric_collection = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="on the head of which this one is a part"):
+        head["even"].metric_collection = head["even"].metrics()
+    head.metric_collection = own = head.metrics()
+    assert head.metric_collection is own
+
+
+def test_weights_of_heads_may_be_assigned_and_learned(device: torch.device) -> None:
+    head = th.MultiHead([th.RegressionHead(name="a"), th.RegressionHead(name="b")]).to(device)
+    labels = torch.zeros(1, 2, device=device)
+    logits = torch.tensor([[1.0, 2.0]], device=device)
+    assert head.loss(labels, logits) == 1 + 4
+    head.head_weights = [3.0, 0.5]
+    assert head.loss(labels, logits) == 3 + 2
+    head.head_weights = nn.Parameter(torch.tensor([2.0, 1.0], device=device))
+    head.loss(labels, logits).backward()
+    assert head.head_weights.grad.tolist() == [1, 4]
+    assert [name for name, _ in head.named_parameters()] == ["head_weights"]
+    head.head_weights = None
+    assert head.loss(labels, logits) == 1 + 4
+    assert not list(head.parameters())
+    with pytest.raises(ValueError, match="one finite number per head"):
+        head.head_weights = [1.0]
+
+
+def test_an_average_of_probabilities_becomes_logits(device: torch.device) -> None:
+    head = th.MultiHead(
+        [
+            th.BinaryClassHead(name="a"),
+            th.MultiClassHead(3, name="b"),
+            th.PoissonRegressionHead(2, name="c"),
+            th.MultiLabelHead(2, name="d"),
+            th.RegressionHead(name="e"),
+        ]
+    ).to(device)
+    random = torch.Generator().manual_seed(0)
+    models = [torch.randn(4, head.logits_dimension, generator=random).to(device) for _ in "ab"]
+    first, second = map(head, models)
+    averages = {key: (first[key] + second[key]) / 2 for key in first if "ids" not in key}
+    again = head(head.to_logits(averages))
+    for key in ["a/logistic", "b/probabilities", "c/predictions", "d/probabilities"]:
+        torch.testing.assert_close(again[key], averages[key])
+    nested = {name: {} for name in head}
+    for (name, key), value in head.predictions(models[0]).items():
+        nested[name][key] = value
+    torch.testing.assert_close(head.to_logits(nested), head.to_logits(first))
+    torch.testing.assert_close(head["a"].to_logits(first["a/logistic"]), models[0][:, :1])
+    with pytest.raises(ValueError, match=r"'b'.*expected predictions with 'probabilities'"):
+        head["b"].to_logits({"logits": models[0][:, 1:4]})
+    linked = th.RegressionHead(inverse_link_fn=torch.exp)
+    with pytest.raises(TypeError, match="an inverse_link_fn has no inverse that is known"):
+        linked.to_logits({"predictions": models[0][:, :1]})
+
+
+def test_some_predictions_may_be_asked_for_alone(head: th.MultiHead, device: torch.device) -> None:
+    logits = torch.zeros(2, 6, device=device)
+    assert list(head(logits, keys=["even/logistic", "ink/predictions"])) == [
+        "even/logistic",
+        "ink/predictions",
+    ]
+    assert list(head(logits, keys=["probabilities"])) == [
+        "digit/probabilities",
+        "even/probabilities",
+    ]
+    with pytest.raises(ValueError, match=r"prediction keys among .*got 'classes'"):
+        head(logits, keys=["classes"])
+
+
+def test_the_columns_of_each_head_are_told(head: th.MultiHead) -> None:
+    assert head.slices == {"digit": slice(0, 3), "even": slice(3, 4), "ink": slice(4, 6)}

@@ -1,5 +1,9 @@
 """`SequentialHeadWrapper`: a step of padding is as if it were not there."""
 
+import copy
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -193,3 +197,61 @@ def test_evaluation_leaves_the_padding_out(device: torch.device) -> None:
     assert spec.loss.item() == pytest.approx(0.471422, abs=1e-6)
     values = spec.eval_metric_ops.compute()
     assert values["average_loss"].item() == pytest.approx(0.471422, abs=1e-6)
+
+
+def test_heads_of_several_targets_count_the_steps_of_a_mask(device: torch.device) -> None:
+    inner = th.MultiHead(
+        [
+            th.BinaryClassHead("w", name="a"),
+            th.MultiClassHead(3, name="b", missing_label=-1),
+            th.BinaryClassHead(name="c", label_vocabulary=["no", "yes"]),
+            th.MultiClassHead(5, name="d"),
+        ],
+        head_weights=[1.0, 2.0, 0.5, 1.0],
+    )
+    head = th.SequentialHeadWrapper(inner, "mask", feature_columns=["w"]).to(device)
+    random = torch.Generator().manual_seed(0)
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]], device=device).bool()
+    logits = torch.randn(2, 3, 10, generator=random).to(device)
+    labels = {
+        "a": torch.randint(2, (2, 3), generator=random).to(device),
+        "b": torch.randint(-1, 3, (2, 3), generator=random).to(device),
+        "c": np.array([["yes", "no", "?"], ["no", "?", "?"]]),
+        "d": torch.randint(5, (2, 3), generator=random).to(device),
+    }
+    weights = torch.rand(2, 3, generator=random).to(device)
+    own = {
+        name: values[mask.cpu().numpy() if name == "c" else mask] for name, values in labels.items()
+    }
+    flat = logits[mask], {"w": weights[mask]}
+    features = {"mask": mask, "w": weights}
+    expected = inner.loss(own, *flat)
+    for form in (logits, inner.as_logits(logits)):
+        torch.testing.assert_close(head.loss(labels, form, features), expected)
+    values = head.update_metrics(None, features, logits, labels).compute()
+    alone = th.MultiHead([copy.deepcopy(one) for one in inner.heads])
+    metrics = alone.update_metrics(None, flat[1], flat[0], own).compute()
+    torch.testing.assert_close(values, metrics, equal_nan=True)
+    gradient = torch.autograd.grad(
+        head.loss(labels, leaf := logits.clone().requires_grad_(), features), leaf
+    )[0]
+    assert not gradient[~mask].any()
+
+
+def test_wrappers_and_heads_of_several_nest(device: torch.device) -> None:
+    inner = th.SequentialHeadWrapper(th.BinaryClassHead(name="a"), "inner")
+    both = th.MultiHead([inner, th.RegressionHead(name="b")])
+    head = th.SequentialHeadWrapper(both, "outer", feature_columns=["inner"]).to(device)
+    features = {
+        "inner": torch.tensor([[1, 0, 1]], device=device),
+        "outer": torch.tensor([[1, 1, 0]], device=device),
+    }
+    logits = torch.tensor([[[0.0, 1.0], [9.0, 2.0], [9.0, 9.0]]], device=device)
+    labels = torch.ones(1, 3, 2, device=device)
+    losses = both.losses(labels, logits, {"inner": features["inner"]})
+    assert losses["a_sequential"] < losses["b"]
+    expected = math.log(2) + (0 + 1) / 2  # a counts its first step, b the first two
+    assert head.loss(labels, logits, features).item() == pytest.approx(expected)
+    values = head.update_metrics(None, features, logits, labels).compute()
+    assert values["average_loss/a"].item() == pytest.approx(math.log(2))
+    assert values["average_loss/b"] == 0.5

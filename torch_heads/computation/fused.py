@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate, islice, pairwise
 from typing import Any
 
@@ -269,24 +270,29 @@ class Fused(Computation):
             return {name: checked[name] for name in self.names}
         return dict(zip(self.names, torch.split(checked, self._widths, dim=-1), strict=True))
 
-    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
+    def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
         """Return the predictions of each target, in order; of one family they are computed once."""
         given = self._check_logits(logits)
         starts = list(accumulate(self._leaves, initial=0))
         found: dict[int, list[Predicted]] = {}
-        own = list(self.split_logits(given).values())
         each = self._each_logits(given)
+        own: list[Tensor] = []
+
+        def logits_of(members: Sequence[int]) -> list[Tensor]:
+            own[:] = own or self.split_logits(given).values()
+            return [own[i] for i in members]
+
         for (group, members), parts in zip(self._own, each, strict=False):
             wanted = [keys[starts[i]] for i in members]
             if isinstance(parts, Arranged):
-                mine = [own[i] for i in members]
+                mine = partial(logits_of, members)
                 predicted = group.predictor.predict(parts.parts, mine, wanted)
-                found |= {i: [one] for i, one in zip(members, predicted, strict=True)}
             else:
-                found |= {
-                    i: self._children[i].predict(one, [asked])
+                predicted = [
+                    self._children[i].predict(one, [asked])[0]
                     for i, one, asked in zip(members, parts, wanted, strict=True)
-                }
+                ]
+            found |= zip(members, ([one] for one in predicted), strict=True)
         for i, one in zip(self._others, each[len(self._own) :], strict=True):
             found[i] = self._children[i].predict(one, keys[starts[i] : starts[i + 1]])
         return [one for i in range(len(self._children)) for one in found[i]]

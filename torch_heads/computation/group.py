@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torch_heads.computation.balance import GroupBalance
 from torch_heads.computation.encoder import Encoder, Labels
-from torch_heads.computation.inputs import Arranged, EncodedBatch, Features, Inputs, flat_logits
+from torch_heads.computation.inputs import Arranged, EncodedBatch, Features, Inputs
 from torch_heads.computation.layout import Bucket, LogitLayout
 from torch_heads.computation.predictor import Predictor
 from torch_heads.computation.ragged import join_ragged
@@ -67,7 +67,6 @@ class Group:
         self._balance = GroupBalance(self.targets, self.layout)
         self._reducer = Reducer(self.targets)
         self._loss_fn = targets[0].loss_fn
-        self._inverse_link = targets[0].inverse_link
         self._may_miss = any(target.may_miss for target in targets)
         self._shape = self.layout.buckets[0].shape
         self._constants = Constants(never_miss=[not target.may_miss for target in targets])
@@ -123,7 +122,7 @@ class Group:
 
     def _blocks(self, parts: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
         """Return logits ``[D*, C]``, or those of each bucket, as `LogitLayout.blocks` does."""
-        if len(self.layout.buckets) > 1:
+        if len(self.layout.buckets) > 1 or (self.layout.padded and isinstance(parts, Tensor)):
             return self.layout.blocks(parts)
         (part,) = [parts] if isinstance(parts, Tensor) else parts
         if not self._shape[1:]:
@@ -211,17 +210,20 @@ class Group:
             losses = self._loss_fn(batch)
             losses = zero_where_false(losses, active_labels(batch.weights, batch.present))
             return rows_of(losses).expand(-1, labels.shape[-1])
-        balances = balance or [NO_BALANCE] * len(buckets)
         if batch.probabilities is not None:
+            balances = balance or [NO_BALANCE] * len(buckets)
             soft = zip(batch.logits, batch.probabilities, balances, strict=True)
-            parts = [self.family.soft_loss(*each) for each in soft]
-        elif len(buckets) == 1:
-            parts = [self.family.loss(batch.logits[0], labels, balances[0])]
+            parts = [self.family.soft_loss(*own) for own in soft]
         else:
-            parts = [
-                self.family.loss(block, labels[..., bucket.columns], own)
-                for block, bucket, own in zip(batch.logits, buckets, balances, strict=True)
-            ]
+            of_bucket = [labels] if len(buckets) == 1 else [labels[..., b.columns] for b in buckets]
+            pairs = zip(batch.logits, of_bucket, strict=True)
+            if balance is None:
+                parts = [self.family.loss(*own) for own in pairs]
+            else:
+                parts = [
+                    self.family.balanced_loss(*own, corrections)
+                    for own, corrections in zip(pairs, balance, strict=True)
+                ]
         return rows_of(parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))
 
     def _element_weights(
@@ -250,14 +252,11 @@ class Group:
         """Return what the tally takes of a batch, a row per example."""
         masks = batch.weights, batch.present, batch.valid
         weights, present, valid = (None if one is None else rows_of(one) for one in masks)
-        if self._inverse_link is not None:
+        blocks = [self.family.observed(block) for block in batch.logits]
+        predictions = rows_of(blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1))
+        if not self.family.finite:
             # what does not count is 0, of which a link such as 1 / z makes an infinity
-            active = present if weights is None else weights != 0
-            linked = self._inverse_link(flat_logits(batch))
-            predictions = zero_where_false(rows_of(linked), active)
-        else:
-            blocks = [self.family.observed(block) for block in batch.logits]
-            predictions = rows_of(blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1))
+            predictions = zero_where_false(predictions, active_labels(weights, present))
         seen = None if present is None else product(present.to(predictions.dtype), weights)
         return TallyInput(
             rows_of(batch.labels),

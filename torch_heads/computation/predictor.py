@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,37 +22,45 @@ class Predictor:
         self._targets = targets
         self._layout = layout
         self._family = targets[0].family
+        kinds: dict[Hashable, int] = {}
+        #: Targets of one kind predict the same.
+        self._kinds = [
+            kinds.setdefault(tuple(target.predicted.items()), len(kinds)) for target in targets
+        ]
 
     def predict(
         self,
         parts: Tensor | Sequence[Tensor],
-        own: Sequence[Tensor],
-        keys: Sequence[Sequence[str]],
+        own: Callable[[], Sequence[Tensor]],
+        keys: Sequence[Iterable[str]],
     ) -> list[Predicted]:
         """Return the predictions of each target, by key.
 
         Args:
             parts: the logits of all targets, as `LogitLayout.blocks` takes them.
-            own: those of each target, ``[D*, C]``.
+            own: returns those of each target, ``[D*, C]``.
             keys: which predictions of each target.
         """
         blocks = self._layout.fill(self._layout.blocks(parts))
-        predicted: list[Predicted] = []
+        predicted: list[Predicted] = [{} for _ in self._targets]
         for bucket, block in zip(self._layout.buckets, blocks, strict=True):
+            first, dims = bucket.targets.start, block.dim() - len(bucket.shape) + 1
             found: dict[Statistic, Sequence[Tensor]] = {}
-            for i in range(bucket.targets.start, bucket.targets.stop):
-                statistics = self._targets[i].predicted
-                values = {}
-                for key in keys[i]:
-                    statistic = statistics[key]
-                    if statistic is Family.logits:
-                        values[key] = own[i]
-                        continue
-                    if statistic not in found:
-                        values_of_all = statistic(self._family, block)
-                        found[statistic] = self._split(values_of_all, bucket, own[0].dim())
-                    values[key] = found[statistic][i - bucket.targets.start]
-                predicted.append(values)
+            alike: dict[tuple[Any, ...], list[int]] = {}  # by their kind, and what is asked of them
+            for i in range(first, bucket.targets.stop):
+                alike.setdefault((self._kinds[i], *keys[i]), []).append(i)
+            for (_, *asked), members in alike.items():
+                views = []
+                for key in asked:
+                    statistic = self._targets[members[0]].predicted[key]
+                    if statistic not in found and statistic is Family.logits:
+                        found[statistic] = own()[bucket.targets]
+                    elif statistic not in found:
+                        values = statistic(self._family, block)
+                        found[statistic] = self._split(values, bucket, dims)
+                    views.append([found[statistic][i - first] for i in members])
+                for i, row in zip(members, zip(*views, strict=True), strict=False):
+                    predicted[i] = dict(zip(asked, row, strict=True))
         return predicted
 
     def _split(self, values: Tensor, bucket: Bucket, dims: int) -> Sequence[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -38,10 +38,10 @@ class Single(Computation):
         )
         return [self.groups[0].encode(own)]
 
-    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
+    def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
         """Return the predictions of the one target."""
         checked = check_logits(self.title, logits, self.logits_dimension)
-        return self.groups[0].predictor.predict(checked, [checked], keys)
+        return self.groups[0].predictor.predict(checked, lambda: [checked], keys)
 
 
 class Masked(Computation):
@@ -78,7 +78,7 @@ class Masked(Computation):
         """The wrapped head's."""
         return self._inner.regularized_after
 
-    def predict(self, logits: Any, keys: Sequence[Sequence[str]]) -> list[Predicted]:
+    def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
         """Return the predictions of every step, padded ones included."""
         return self._inner.predict(self._steps(logits), keys)
 

@@ -48,7 +48,6 @@ class Target:
         predict_strings: returns these by key, NumPy arrays, from the predictions that are tensors.
         class_balance: returns the head's present corrections of class imbalance, per logit.
         loss_fn: a loss of one's own, ``[D*, loss_columns]`` of a batch.
-        inverse_link: what metrics see of logits instead of the family's mean.
     """
 
     title: str
@@ -74,7 +73,6 @@ class Target:
     predict_strings: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
     class_balance: Callable[[], ClassBalance]
     loss_fn: Callable[[EncodedBatch], Tensor] | None
-    inverse_link: Callable[[Tensor], Tensor] | None
 
     @property
     def logits(self) -> int:
@@ -93,5 +91,5 @@ class Target:
 
     @property
     def fuses(self) -> bool:
-        """Whether it can be computed with others: it uses no function that looks at all logits."""
-        return self.loss_fn is None and self.inverse_link is None
+        """Whether it can be computed with others: it has no function that looks at all logits."""
+        return self.loss_fn is None

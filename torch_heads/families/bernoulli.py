@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import NO_BALANCE, ClassBalance, Counts, Family, logit
+from torch_heads.families.family import ClassBalance, Counts, Family, logit
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,19 @@ class Bernoulli(Family):
         """Return the probability of yes."""
         return torch.sigmoid(logits)
 
-    def loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance = NO_BALANCE) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return ``max(z, 0) - z * y + log(1 + exp(-|z|))``, the stable sigmoid cross entropy.
 
         >>> Bernoulli().loss(torch.tensor([[0.0], [-41.0]]), torch.ones(2, 1))
         tensor([[ 0.6931],
                 [41.0000]])
         """
-        if balance.label_smoothing is not None:
-            smoothing = balance.label_smoothing
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+
+    def balanced_loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance) -> Tensor:
+        """Return `loss`, corrected as `torch.nn.functional` does."""
+        smoothing = balance.label_smoothing
+        if smoothing is not None:
             labels = labels * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(
             logits, labels, balance.class_weight, reduction="none", pos_weight=balance.pos_weight

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import NO_BALANCE, ClassBalance, Counts, Family
+from torch_heads.families.family import ClassBalance, Counts, Family
 
 FEW_CLASSES = 15  # up to which PyTorch's kernel for CPUs is several times slower than the formula
 
@@ -47,7 +47,7 @@ class Categorical(Family):
         """Return the probability of each class, ``[..., U, K]``."""
         return torch.softmax(logits, dim=-1)
 
-    def loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance = NO_BALANCE) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return ``logsumexp(z) - z[y]`` of each label.
 
         >>> z = torch.tensor([[[10.0, 0.0, 0.0]], [[0.0, 10.0, 0.0]]])
@@ -55,10 +55,15 @@ class Categorical(Family):
         tensor([[10.],
                 [ 0.]])
         """
-        class_weight, _, smoothing, n_classes = balance
-        if class_weight is None and smoothing is None and logits.stride(-1) != 1:
+        if logits.stride(-1) != 1:
             # classes may lie behind one another in memory, as channels of an image do
             return F.cross_entropy(logits.movedim(-1, 1), labels, reduction="none")
+        shifted, total = _log_softmax_terms(logits)
+        return (total - shifted.gather(-1, labels.unsqueeze(-1))).squeeze(-1)
+
+    def balanced_loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance) -> Tensor:
+        """Return `loss`, corrected as `torch.nn.functional` does."""
+        class_weight, _, smoothing, n_classes = balance
         shifted, total = _log_softmax_terms(logits)
         losses = (total - shifted.gather(-1, labels.unsqueeze(-1))).squeeze(-1)
         if class_weight is not None:
@@ -72,13 +77,11 @@ class Categorical(Family):
         uniform = terms.sum(-1) / (logits.shape[-1] if n_classes is None else n_classes)
         return losses * (1 - smoothing) + uniform * smoothing
 
-    def soft_loss(
-        self, logits: Tensor, probabilities: Tensor, balance: ClassBalance = NO_BALANCE
-    ) -> Tensor:
+    def soft_loss(self, logits: Tensor, probabilities: Tensor, balance: ClassBalance) -> Tensor:
         """Return ``-sum(p * log_softmax(z))`` of each label, as `torch.nn.functional` does.
 
         >>> z, p = torch.zeros(1, 1, 4), torch.tensor([[[0.5, 0.5, 0.0, 0.0]]])
-        >>> Categorical(4).soft_loss(z, p)
+        >>> Categorical(4).soft_loss(z, p, ClassBalance())
         tensor([[1.3863]])
         """
         class_weight, _, smoothing, n_classes = balance

@@ -88,13 +88,12 @@ class Family(ABC):
         return self
 
     @abstractmethod
-    def loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance = NO_BALANCE) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each label, ``[..., U]``: its negative log-likelihood.
 
         Args:
             logits: ``[..., U, *logits_shape]``, floating.
             labels: ``[..., U]``, of the logits' dtype, or int64 class ids.
-            balance: corrections of class imbalance; empty where the family has no classes.
         """
 
     @abstractmethod
@@ -105,9 +104,15 @@ class Family(ABC):
         """Return the mean of `loss` over all labels, a scalar."""
         return self.loss(logits, labels).mean()
 
-    def soft_loss(
-        self, logits: Tensor, probabilities: Tensor, balance: ClassBalance = NO_BALANCE
-    ) -> Tensor:
+    def balanced_loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance) -> Tensor:
+        """Return `loss`, corrected for class imbalance.
+
+        Raises:
+            TypeError: if the family has no classes.
+        """
+        raise TypeError(f"{type(self).__name__}: labels are no classes, and have no balance.")
+
+    def soft_loss(self, logits: Tensor, probabilities: Tensor, balance: ClassBalance) -> Tensor:
         """Return the loss ``[..., U]`` where labels are class probabilities ``[..., U, K]``.
 
         Raises:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import NO_BALANCE, ClassBalance, Family
+from torch_heads.families.family import Family
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Normal(Family):
         """Return the logits themselves."""
         return logits
 
-    def loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance = NO_BALANCE) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return ``(y - z) ** 2``."""
         return torch.square(labels - logits)
 

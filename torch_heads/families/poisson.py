@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import NO_BALANCE, ClassBalance, Family
+from torch_heads.families.family import Family
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Poisson(Family):
         """Return the rate, ``exp(z)``."""
         return torch.exp(logits)
 
-    def loss(self, logits: Tensor, labels: Tensor, balance: ClassBalance = NO_BALANCE) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return ``exp(z) - z * y``, with Stirling's ``log(y!)`` for ``y > 1`` where ``full``.
 
         >>> Poisson().loss(torch.tensor([0.5]), torch.tensor([5.0]))

@@ -3,15 +3,23 @@
 Class names become ids by a vocabulary, and every value is checked before it is used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 
 MISSING_NAME = -1  # the id of a name that means "not labelled"
+UNKNOWN = -2
+
+EXACT = 53  # bits of a whole number in float64, in which products of matrices are fast
+FEW_NAMES = 4  # up to which comparisons are faster than a search
+
+Ids = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def class_ids(
@@ -20,7 +28,7 @@ def class_ids(
     vocabulary: Sequence[str] | None,
     missing: object = None,
     mask: Tensor | None = None,
-) -> np.ndarray[Any, Any]:
+) -> Ids:
     """Return the int64 index of each class name in the vocabulary, in the names' shape.
 
     The name that means "not labelled" becomes -1; where ``mask`` is False (padding), any does.
@@ -31,21 +39,103 @@ def class_ids(
     if vocabulary is None:
         hint = "Class names need a label_vocabulary."
         raise ValueError(unexpected(who, "labels", "to be numeric", "strings", hint))
+    index = {name: i for i, name in enumerate(vocabulary)}
+    if isinstance(missing, str):
+        index[missing] = MISSING_NAME
+    ids = _ids_of_list(names, index) if isinstance(names, (list, tuple)) else None
+    if ids is not None:
+        return ids
     try:
         array = np.asarray(names)
     except ValueError:
         given = "rows of different lengths"
         raise ValueError(unexpected(who, "labels", "to be rectangular", given)) from None
-    index = {name: i for i, name in enumerate(vocabulary)}
-    flat = [name.decode() if isinstance(name, bytes) else name for name in array.ravel().tolist()]
-    ids = np.array([index.get(name, MISSING_NAME) for name in flat], dtype=np.int64)
-    known = ids >= 0
-    if missing is not None:
-        known |= np.array([name == missing for name in flat], dtype=bool)
-    if mask is not None and mask.numel() == known.size:
-        known |= ~mask.cpu().numpy().ravel()
-    if not known.all():
-        unknown = repr(flat[int(np.flatnonzero(~known)[0])])
-        expected = f"from label_vocabulary {preview(vocabulary)}"
-        raise ValueError(unexpected(who, "labels", expected, unknown))
+    if array.dtype.kind in "SU" and array.size:
+        ids = _ids_of_codes(array.ravel(), index)
+    else:
+        flat = array.ravel().tolist()
+        ids = _ids_of_list(flat, index)
+        if ids is None:
+            ids = np.array([index.get(_text(name), UNKNOWN) for name in flat], dtype=np.int64)
+    if ids.size and ids.min() == UNKNOWN:
+        unknown = ids == UNKNOWN
+        ids[unknown] = MISSING_NAME
+        if mask is not None and mask.numel() == ids.size:
+            unknown &= mask.cpu().numpy().ravel()
+        for place in np.flatnonzero(unknown)[:1]:
+            expected = f"from label_vocabulary {preview(vocabulary)}"
+            given = repr(_text(array.ravel().tolist()[place]))
+            raise ValueError(unexpected(who, "labels", expected, given))
     return ids.reshape(array.shape)
+
+
+def _text(name: Any) -> Any:
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
+
+
+def _ids_of_list(names: Sequence[Any], index: Mapping[str, int]) -> Ids | None:
+    """Return the ids of a list of names, by one lookup for all; None where there are others."""
+    if len(names) < 2:
+        return None
+    encoded = isinstance(names[0], bytes)  # a dict is fastest where all keys are strings
+    # ids as bytes: NumPy takes a while for a list of numbers
+    ids: dict[Any, bytes] = {
+        name.encode(errors="surrogatepass") if encoded else name: np.int64(i).tobytes()
+        for name, i in index.items()
+    }
+    try:
+        found = itemgetter(*names)(ids)
+    except (KeyError, TypeError):
+        return None
+    return np.frombuffer(bytearray().join(found), np.int64)
+
+
+def _ids_of_codes(names: np.ndarray[Any, Any], index: Mapping[str, int]) -> Ids:
+    """Return the ids of names ``[N]`` in an array, by the codes of their characters.
+
+    As many characters as fit make one number, together with the rank of those before them.
+    """
+    text = names.dtype.kind == "U"
+    dtype, unit = names.dtype.newbyteorder("="), np.uint32 if text else np.uint8
+    spelled = {
+        name if text else name.encode(errors="surrogatepass"): i for name, i in index.items()
+    }
+    # an array cuts what is longer, and zeros at the end
+    cut = np.array([*spelled], dtype).tolist()
+    known = [name for name, own in zip(spelled, cut, strict=True) if name == own]
+    if not known:
+        return np.full(len(names), UNKNOWN)
+    codes, own = (
+        np.asarray(each, dtype).view(unit).reshape(len(each), -1) for each in (names, known)
+    )
+    bits = int(max(codes.max(), own.max())).bit_length() or 1
+    step = (EXACT - len(known).bit_length()) // bits
+    found = np.ones(len(names), bool)
+    ranks, own_ranks = (np.zeros(len(each), np.int64) for each in (names, known))
+    for start in range(0, codes.shape[1], step):
+        powers = np.ldexp(1.0, bits * np.arange(step + 1))
+        keys, own_keys = (
+            part[:, start : start + step].astype(np.float64)
+            @ powers[: part.shape[1] - start][:step]
+            for part in (codes, own)
+        )
+        if start:
+            keys += ranks * powers[step]
+            own_keys += own_ranks * powers[step]
+        ordered, own_ranks = np.unique(own_keys, return_inverse=True)
+        ranks = _ranks(keys, ordered)
+        found &= ordered.take(ranks) == keys
+    place = np.empty(len(known), np.int64)
+    place[own_ranks] = [spelled[name] for name in known]
+    ids = place.take(ranks)
+    if not found.all():
+        ids[~found] = UNKNOWN
+    return ids
+
+
+def _ranks(keys: Any, ordered: Any) -> Any:
+    """Return the place of each key among ordered ones, and any place of another key."""
+    if len(ordered) <= FEW_NAMES:
+        return sum(((keys >= key) for key in ordered[1:]), np.zeros(len(keys), np.int64))
+    others = torch.from_numpy(ordered[1:])  # faster than NumPy, and by several threads
+    return torch.bucketize(torch.from_numpy(keys), others, right=True).numpy()

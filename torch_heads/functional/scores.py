@@ -7,6 +7,7 @@ side of each of them it lies. A score on a threshold counts as below it.
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from torch_heads.functional.reductions import safe_divide
 GRID = 199  # steps between the tf.estimator's 200 thresholds; 0.5 is not one of them
 
 NEGATIVE, SOFT, POSITIVE = range(3)  # labels 0, in between, and 1
+
+Bins = np.ndarray[Any, np.dtype[np.int64]]
+Limits = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,13 @@ class ScoreBins:
         }
 
     @cached_property
-    def grid(self) -> list[int]:
+    def grid(self) -> Bins:
         """The first bin above each of the 200 grid thresholds; the last one has none."""
         others = np.searchsorted([limit for limit, _ in self._others], grid_limits(), side="left")
-        inner: list[int] = (others + np.arange(1, GRID)).tolist()
-        return [0, *inner, self.size]
+        first = np.arange(GRID + 1)
+        first[1:GRID] += others
+        first[GRID] = self.size
+        return first
 
     @cached_property
     def edges(self) -> list[float]:
@@ -70,19 +76,19 @@ class ScoreBins:
 
 
 @cache
-def grid_limits() -> list[float]:
+def grid_limits() -> Limits:
     """Return the largest float32 score below each inner step of the grid, as `bin_scores` counts.
 
     Ordered by their nominal values, boundaries one rounding apart would misplace the scores
     between them.
 
-    >>> [round(limit * GRID) for limit in grid_limits()[:3]]
-    [1, 2, 3]
+    >>> (grid_limits()[:3] * GRID).round()
+    array([1., 2., 3.])
     """
     steps = np.arange(1, GRID, dtype=np.float32)[:, None]
     scores = ((steps / GRID).view(np.int32) + np.arange(-2, 3, dtype=np.int32)).view(np.float32)
-    limits: list[float] = np.where(scores * np.float32(GRID) <= steps, scores, 0).max(-1).tolist()
-    return limits
+    limits: Limits = np.where(scores * np.float32(GRID) <= steps, scores, 0).max(-1)
+    return limits.astype(np.float64)
 
 
 def counts_above(counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -214,3 +214,20 @@ def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
         owner = who if isinstance(who, str) else who(~whole)
         raise ValueError(unexpected(owner, argument, "as class ids", seen[1][~whole][0].item()))
     return ids
+
+
+def check_returned(who: str, argument: str, what: str, values: Any, shape: Sequence[int]) -> Tensor:
+    """Return what a user's function returned.
+
+    Raises:
+        ValueError: if it is not a floating tensor of that shape.
+    """
+    tensor = isinstance(values, Tensor)
+    if tensor and not values.is_floating_point():
+        raise ValueError(unexpected(who, argument, f"to return floating {what}", values.dtype))
+    if not tensor or [*values.shape] != [*shape]:
+        given = list(values.shape) if tensor else type(values).__name__
+        expected = f"to return a tensor of shape {list(shape)}"
+        raise ValueError(unexpected(who, argument, expected, given))
+    returned: Tensor = values
+    return returned

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -123,16 +123,9 @@ class Head(Specified):
         Raises:
             ValueError: if no head has a key.
         """
-        computation = self.computation
-        wanted = [list(target.predicted) for target in computation.targets]
-        if keys is not None:
-            wanted = self._wanted(keys, wanted, lambda path, key: "/".join((*path, key)))
-        predicted = computation.predict(logits, wanted)
-        return {
-            "/".join((*path, key)): value
-            for path, own in zip(computation.paths, predicted, strict=True)
-            for key, value in own.items()
-        }
+        names = self.computation.flat_keys
+        wanted = names.full if keys is None else names.wanted(keys)
+        return names.flatten(self.computation.predict(logits, wanted))
 
     def predictions(self, logits: Any, keys: Sequence[Any] | None = None) -> dict[Any, Any]:
         """Return predictions by key, ``(head, key)`` under a `MultiHead`.
@@ -146,40 +139,27 @@ class Head(Specified):
         Raises:
             ValueError: if no head has a key.
         """
-        computation = self.computation
-        known = [[*target.predicted, *target.string_keys] for target in computation.targets]
-        wanted = [
-            own if target.label_vocabulary else [*target.predicted]
-            for target, own in zip(computation.targets, known, strict=True)
+        targets, names = self.computation.targets, self.computation.nested_keys
+        wanted: list[Iterable[str]] = [
+            own if target.label_vocabulary else target.predicted
+            for target, own in zip(targets, names.full, strict=True)
         ]
         if keys:
-            wanted = self._wanted(keys, known, _nested)
-        asked = []
-        for target, own in zip(computation.targets, wanted, strict=True):
-            strings = any(key in target.string_keys for key in own)
-            asked.append([*target.predicted] if strings else own)
-        found: dict[Any, Any] = {}
-        each = zip(
-            computation.targets,
-            computation.paths,
-            wanted,
-            computation.predict(logits, asked),
-            strict=True,
-        )
-        for target, path, own, predicted in each:
-            values: dict[str, Any] = {**predicted}
-            if not predicted.keys() >= set(own):
-                values |= target.predict_strings(predicted)
-            found |= {_nested(path, key): values[key] for key in own}
-        return found
+            wanted = [*names.wanted(keys)]
+        asked = [*wanted]  # of tensors: class names are told by all of them
+        for i, (target, own) in enumerate(zip(targets, wanted, strict=True)):
+            if not target.predicted.keys() >= {*own}:
+                asked[i] = target.predicted
+        found: list[Mapping[str, Any]] = [*self.computation.predict(logits, asked)]
+        for i, own in enumerate(wanted):
+            if asked[i] is not own:
+                every = {**found[i], **targets[i].predict_strings(found[i])}
+                found[i] = {key: every[key] for key in own}
+        return names.flatten(found)
 
     def all_prediction_keys(self) -> list[Any]:
         """Return every key that `predictions` takes."""
-        return [
-            _nested(path, key)
-            for target, path in zip(self.computation.targets, self.computation.paths, strict=True)
-            for key in [*target.predicted, *target.string_keys]
-        ]
+        return [name for own in self.computation.nested_keys.full for name in own.values()]
 
     @abstractmethod
     def to_logits(self, predictions: Any) -> Tensor:
@@ -194,45 +174,3 @@ class Head(Specified):
             ValueError: if the mean is not among them.
             TypeError: if the mean does not tell the logits.
         """
-
-    def _wanted(
-        self,
-        keys: Any,
-        known: Sequence[Sequence[str]],
-        name: Callable[[tuple[str, ...], str], Any],
-    ) -> list[list[str]]:
-        """Return which keys are asked for of each target, by name or by the plain key."""
-        if isinstance(keys, str):
-            raise ValueError(unexpected(self.title, "prediction keys", "as a list", repr(keys)))
-        owners: dict[Any, list[tuple[int, str]]] = {}
-        for i, (path, own) in enumerate(zip(self.computation.paths, known, strict=True)):
-            for key in own:
-                owners.setdefault(key, []).append((i, key))
-                if path:
-                    owners[name(path, key)] = [(i, key)]
-        wanted: list[list[str]] = [[] for _ in known]
-        for asked in keys:
-            if asked not in owners:
-                every = [
-                    name(path, key)
-                    for path, own in zip(self.computation.paths, known, strict=True)
-                    for key in own
-                ]
-                allowed = preview(every, 20)
-                raise ValueError(
-                    unexpected(self.title, "prediction keys", f"among {allowed}", repr(asked))
-                )
-            for i, key in owners[asked]:
-                wanted[i].append(key)
-        return wanted
-
-
-def _nested(path: Sequence[str], key: Any) -> Any:
-    """Return a prediction key below the names that lead to its head.
-
-    >>> _nested(("outer", "inner"), "logits")
-    ('outer', ('inner', 'logits'))
-    """
-    for name in reversed(path):
-        key = name, key
-    return key

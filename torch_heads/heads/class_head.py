@@ -59,8 +59,9 @@ class ClassHead(TensorHead):
         """Return labels as a tensor; class names, if the head takes them, as ids."""
         if is_text(labels) or (self._takes_class_names and is_empty(labels)):
             names, missing = self.label_vocabulary, self.missing_label
-            labels = class_ids(self.title, labels, names, missing, mask)
-        elif self._takes_class_names and labels is not None:
+            ids = class_ids(self.title, labels, names, missing, mask)
+            return torch.from_numpy(ids).to(device)
+        if self._takes_class_names and labels is not None:
             expected = "as names of the label_vocabulary"
             raise ValueError(unexpected(self.title, "labels", expected, kind_of(labels)))
         return to_tensor(self.title, "labels", labels, device)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from torch_heads.computation.custom import LossFn
+from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.categorical import Categorical
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count

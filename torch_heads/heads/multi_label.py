@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.computation.custom import LossFn
+from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.bernoulli import Bernoulli
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count

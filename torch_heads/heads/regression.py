@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from torch_heads.computation.custom import LossFn
+from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.family import Statistic
+from torch_heads.families.linked import LinkedNormal
 from torch_heads.families.normal import Normal
 from torch_heads.functional.arguments import MissingLabel
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.weights import WeightColumn
+from torch_heads.heads.evaluated import head_title
 from torch_heads.heads.tensor_head import TensorHead
 
 
@@ -54,16 +57,20 @@ class RegressionHead(TensorHead):
         *,
         missing_label: MissingLabel = None,
     ) -> None:
+        title = head_title(type(self), name)
+        if inverse_link_fn is not None and not callable(inverse_link_fn):
+            given = repr(inverse_link_fn)
+            raise TypeError(unexpected(title, "inverse_link_fn", "to be callable", given))
         super().__init__(
-            Normal(),
+            Normal() if inverse_link_fn is None else LinkedNormal(inverse_link_fn, title),
             label_dimension,
             weight_column=weight_column,
             loss_reduction=loss_reduction,
             loss_fn=loss_fn,
-            inverse_link_fn=inverse_link_fn,
             name=name,
             missing_label=missing_label,
         )
+        self.inverse_link_fn = inverse_link_fn
 
     @property
     def predicted(self) -> Mapping[str, Statistic]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import nan
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
-from torch_heads.computation.custom import CustomLoss, LossFn, check_returned
+from torch_heads.computation.loss_fn import CustomLoss, LossFn
 from torch_heads.computation.single import Single
 from torch_heads.computation.target import Target
 from torch_heads.families.family import (
@@ -63,9 +63,8 @@ class TensorHead(Head):
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, label_dimension]`` of one's own, in place of the family's; of
             ``labels`` and ``logits``, or with PyTorch's arguments ``input`` and ``target``.
-        inverse_link_fn: from logits to predictions of the same shape, in place of the family's.
         name: the suffix of the metric keys; required under a `MultiHead`.
-        missing_label: the label that means "not labelled", or several of them.
+        missing_label: the label that means "not labelled".
         thresholds: of scores, at which to keep metrics.
 
     Raises:
@@ -99,7 +98,6 @@ class TensorHead(Head):
         weight_column: WeightColumn = None,
         loss_reduction: str = "sum_over_batch_size",
         loss_fn: LossFn | None = None,
-        inverse_link_fn: Callable[[Tensor], Tensor] | None = None,
         label_vocabulary: Sequence[str] | None = None,
         name: str | None = None,
         missing_label: MissingLabel = None,
@@ -122,11 +120,6 @@ class TensorHead(Head):
                 takes_ids=family.takes_ids,
                 may_miss=missing_label is not None,
             )
-        if inverse_link_fn is not None and not callable(inverse_link_fn):
-            raise TypeError(
-                unexpected(self.title, "inverse_link_fn", "to be callable", repr(inverse_link_fn))
-            )
-        self.inverse_link_fn = inverse_link_fn
         self.label_vocabulary = check_vocabulary(
             self.title, label_vocabulary, self._number_of_names()
         )
@@ -208,9 +201,6 @@ class TensorHead(Head):
         >>> PoissonRegressionHead().to_logits({"predictions": torch.tensor([[1.0]])})
         tensor([[0.]])
         """
-        if self.inverse_link_fn is not None:
-            given = "an inverse_link_fn, whose inverse is not known"
-            raise TypeError(unexpected(self.title, "predictions", "of the family's link", given))
         mean = type(self.family).mean
         key = next((key for key, statistic in self.predicted.items() if statistic is mean), "mean")
         if isinstance(predictions, Mapping):
@@ -248,13 +238,12 @@ class TensorHead(Head):
                 counts=counts,
                 readings=readings,
                 regularized_after=after if after in readings else None,
-                predicted=self._linked(self.predicted),
+                predicted=dict(self.predicted),
                 string_keys=self.string_keys,
                 encode_labels=self.encode_labels,
                 predict_strings=self.string_predictions,
                 class_balance=self.class_balance,
                 loss_fn=self._loss,
-                inverse_link=None if self.inverse_link_fn is None else self._inverse_link,
             )
         )
 
@@ -275,26 +264,6 @@ class TensorHead(Head):
         values = given if isinstance(given, tuple) else (given,)
         name = MISSING_NAME if self._takes_class_names else nan
         return Missing(*(name if isinstance(one, str) else one for one in values))
-
-    def _linked(self, predicted: Mapping[str, Statistic]) -> dict[str, Statistic]:
-        """Return what is predicted, with the ``inverse_link_fn`` in place of the mean."""
-        if self.inverse_link_fn is None:
-            return dict(predicted)
-        mean = type(self.family).mean
-        return {
-            key: self._linked_mean if statistic is mean else statistic
-            for key, statistic in predicted.items()
-        }
-
-    def _linked_mean(self, family: Family, logits: Tensor) -> Tensor:
-        return self._inverse_link(logits)
-
-    def _inverse_link(self, logits: Tensor) -> Tensor:
-        """Return what the ``inverse_link_fn`` makes of logits, of their shape."""
-        assert self.inverse_link_fn is not None
-        values = self.inverse_link_fn(logits)
-        argument, what = "inverse_link_fn", "predictions"
-        return check_returned(self.title, argument, what, values, logits.shape)
 
     def extra_repr(self) -> str:
         """Return what tells this head from others of its class."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities.plot import plot_single_or_multi_val
 
 from torch_heads.families.family import Counts, Family
+from torch_heads.functional.constants import Constants
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.readings import Reading
 from torch_heads.metrics.sums import Sums
@@ -59,28 +60,54 @@ class BoundReading(NamedTuple):
     @property
     def alike(self) -> Hashable:
         """What readings have in common that one formula reads at once: a thousand AUCs, say."""
-        place, column, threshold = self.place, None, getattr(self.reading, "threshold", None)
-        same = replace(self.reading, column=column)
-        if threshold is not None:
-            same = replace(same, threshold=None)  # type: ignore[call-arg]
-        return same, place.tally, len(self.rows), place.may_miss, place.bins is None
+        reading, place = self
+        # not by `replace`, which is slow, and wide heads have thousands of readings
+        own = [
+            getattr(reading, field)
+            for field in reading.__dataclass_fields__
+            if field not in ("column", "threshold")
+        ]
+        cuts = place.bins is None, getattr(reading, "threshold", None) is None
+        return type(reading), *own, place.tally, len(self.rows), place.may_miss, *cuts
 
 
-def read_alike(bound: Sequence[BoundReading], state: Tensor) -> Tensor:
-    """Return the metrics ``[K]`` that are `BoundReading.alike`, from the state of their tally."""
-    reading, place = bound[0]
-    index = torch.tensor([list(one.rows) for one in bound], device=state.device)
-    cut = grid = None
-    if hasattr(reading, "threshold"):
-        cuts = [bins_of(one).positions[one.reading.threshold] for one in bound]  # type: ignore
-        cut = torch.tensor(cuts, device=state.device)
-    if place.bins is not None:
-        several = len({one.place.bins for one in bound}) > 1
-        grids = [bins_of(one).grid for one in (bound if several else bound[:1])]
-        grid = torch.tensor(grids, device=state.device)
-    sums = Sums.of(state[index], cut, grid)
-    values = reading.read(sums).to(torch.get_default_dtype())
-    return torch.where(reading.present(sums), values, torch.nan) if place.may_miss else values
+class AlikeReadings:
+    """Readings that are `BoundReading.alike`, read by one formula.
+
+    Args:
+        bound: at least one, of one tally.
+    """
+
+    def __init__(self, bound: Sequence[BoundReading]) -> None:
+        self._reading, self._place = bound[0]
+        self._starts = [one.rows.start for one in bound]
+        self._columns = len(bound[0].rows)
+        constants: dict[str, Any] = {"starts": self._starts}
+        if hasattr(self._reading, "threshold"):
+            constants["cut"] = [
+                bins_of(one).positions[one.reading.threshold]  # type: ignore[attr-defined]
+                for one in bound
+            ]
+        if self._place.bins is not None:
+            several = len({one.place.bins for one in bound}) > 1
+            grids = [bins_of(one).grid for one in (bound if several else bound[:1])]
+            constants["grid"] = torch.from_numpy(np.stack(grids))
+        self._constants = Constants(**constants)
+
+    def read(self, state: Tensor) -> Tensor:
+        """Return the metrics ``[K]`` from the state of their tally."""
+        constants = self._constants.on(state.device)
+        first, count = self._starts[0], len(self._starts) * self._columns
+        if self._starts == [*range(first, first + count, self._columns)]:
+            rows = state[first : first + count].view(-1, self._columns, state.shape[-1])
+        else:
+            columns = torch.arange(self._columns, device=state.device)
+            rows = state[constants["starts"].unsqueeze(-1) + columns]
+        sums = Sums.of(rows, constants.get("cut"), constants.get("grid"))
+        values = self._reading.read(sums).to(torch.get_default_dtype())
+        if not self._place.may_miss:
+            return values
+        return torch.where(self._reading.present(sums), values, torch.nan)
 
 
 def bins_of(bound: BoundReading) -> ScoreBins:
@@ -135,7 +162,7 @@ class ReadingMetric(Metric):
 
     def compute(self) -> Tensor:
         """Return the metric over all batches since the last reset."""
-        return read_alike([self.bound], self.tally.compute())[0]
+        return AlikeReadings([self.bound]).read(self.tally.compute())[0]
 
     def reset(self) -> None:
         """Reset the tally."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +15,13 @@ from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.errors import preview
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.metrics.bound import UPDATE_BY_HEAD, BoundReading, Place, ReadingMetric, read_alike
+from torch_heads.metrics.bound import (
+    UPDATE_BY_HEAD,
+    AlikeReadings,
+    BoundReading,
+    Place,
+    ReadingMetric,
+)
 from torch_heads.metrics.sums import Sums, Total
 from torch_heads.metrics.tallies import MOST_CONFUSIONS
 from torch_heads.metrics.tally import Lock, Tally
@@ -103,8 +110,10 @@ class ReadingCollection(MetricCollection):
         self.add_metrics(metric)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the views, which are made again when looked up."""
-        return {**self.__dict__, "_views": {}}
+        """Leave out what is made again when it is looked up."""
+        state = {**self.__dict__, "_views": {}}
+        state.pop("_alike", None)
+        return state
 
     def update(self, *_: Any, **__: Any) -> None:
         """Refuse: only the head can update its metrics."""
@@ -118,14 +127,21 @@ class ReadingCollection(MetricCollection):
         """Return every metric, synced over processes once per tally."""
         values: dict[str, Tensor] = {}
         states = {name: tally.compute() for name, tally in self.tallies.items()}
-        alike: dict[Any, list[str]] = {}
+        for tally, keys, readings in self._alike:
+            values |= zip(keys, readings.read(states[tally]).unbind(), strict=True)
+        return {self._set_name(key): values[key] for key in self._readings}
+
+    @cached_property
+    def _alike(self) -> list[tuple[str, list[str], AlikeReadings]]:
+        """The readings that are read at once, with their tally and their keys."""
+        alike: dict[Hashable, list[str]] = {}
         for key, bound in self._readings.items():
             alike.setdefault(bound.alike, []).append(key)
+        found = []
         for keys in alike.values():
             members = [self._readings[key] for key in keys]
-            state = states[members[0].place.tally]
-            values |= zip(keys, read_alike(members, state).unbind(), strict=True)
-        return {self._set_name(key): values[key] for key in self._readings}
+            found.append((members[0].place.tally, keys, AlikeReadings(members)))
+        return found
 
     def curves(self, head: str | None = None) -> ScoreCurves:
         """Return the curves of a head with classes: ROC, precision-recall, calibration.

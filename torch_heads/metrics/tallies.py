@@ -80,9 +80,8 @@ class ScoreTally(Tally):
         columns: the bins of each column, or None.
     """
 
+    fixed = ("thresholds", "numbers")
     residuals: Tensor
-    thresholds: Tensor
-    numbers: Tensor
 
     def __init__(self, columns: Sequence[ScoreBins | None]) -> None:
         bins = [own or ScoreBins() for own in columns]
@@ -92,11 +91,11 @@ class ScoreTally(Tally):
         self.size = size
         most = max(len(column.thresholds) for column in bins)
         padded = [[*column.thresholds, *[inf] * (most - len(column.thresholds))] for column in bins]
-        thresholds = torch.tensor(padded, dtype=torch.float32).view(len(bins), most)
-        self.register_buffer("thresholds", thresholds.T.contiguous(), persistent=False)
+        self.thresholds = (
+            torch.tensor(padded, dtype=torch.float32).view(len(bins), most).T.contiguous()
+        )
         self._numbers = [i for i, own in enumerate(columns) if own is None]
-        numbers = torch.tensor(self._numbers, dtype=torch.int64)
-        self.register_buffer("numbers", numbers, persistent=False)
+        self.numbers = torch.tensor(self._numbers, dtype=torch.int64)
         if self._numbers:
             self.add_zeros("residuals", len(self._numbers), BINS)
 
@@ -129,10 +128,8 @@ class ClassTally(Tally):
         widths: the number of classes of each column.
     """
 
+    fixed = ("starts", "widths", "kept")
     confusion: Tensor
-    starts: Tensor
-    widths: Tensor
-    kept: Tensor | None
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__(len(widths), Total.ALL)
@@ -145,11 +142,8 @@ class ClassTally(Tally):
         *starts, size = accumulate((step * (step - 1) for step in steps), initial=0)
         self._starts = dict(zip(kept, starts, strict=True))
         self.add_zeros("confusion", size)
-        own = {"starts": [start + 1 for start in starts], "widths": steps, "kept": kept}
-        for name, values in own.items():
-            self.register_buffer(name, torch.tensor(values, dtype=torch.int64), persistent=False)
-        if len(kept) == len(widths):
-            self.kept = None
+        own = [start + 1 for start in starts], steps, kept
+        self.starts, self.widths, self.kept = (torch.tensor(one, dtype=torch.int64) for one in own)
 
     def confusion_of(self, column: int) -> Tensor | None:
         """Return the confusions of one column, ``[labels, predictions]``, over all processes.
@@ -171,7 +165,7 @@ class ClassTally(Tally):
             return added
         ones = self.confusion.new_ones(()) if weights is None else weights.to(self.confusion.dtype)
         ones = ones.expand(ids.shape)
-        if self.kept is not None:
+        if len(self._starts) < len(self.classes):
             ids, labels, ones = (one.index_select(1, self.kept) for one in (ids, labels, ones))
         place = torch.addcmul(ids + self.starts, labels, self.widths)
         return [*added, Addition(self.confusion, ones.flatten(), place.flatten())]

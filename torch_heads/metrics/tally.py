@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import zip_longest
 from operator import call, length_hint, setitem
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, distributed
@@ -141,6 +141,8 @@ class Tally(Metric):
     """
 
     full_state_update = False
+    #: Tensors that move with the states. As buffers they would be exported with predictions.
+    fixed: ClassVar[tuple[str, ...]] = ()
     sums: Tensor
 
     def __init__(self, columns: int, width: int) -> None:
@@ -207,6 +209,12 @@ class Tally(Metric):
         for name in self._defaults:
             setattr(self, name, getattr(self, name).clone(memory_format=torch.contiguous_format))
 
+    def persistent(self, mode: bool = False) -> None:
+        """Set whether the states stand in a ``state_dict``: then they are there to be loaded."""
+        super().persistent(mode)
+        if mode:
+            self.allocate()
+
     def reset(self) -> None:
         """Set the states to 0, in place."""
         if self._is_synced:
@@ -250,6 +258,10 @@ class Tally(Metric):
             probe = fn(state.new_empty(0))
             return fn(state) if probe.dtype == state.dtype else state.to(probe.device)
 
+        for name in self.fixed:
+            value = getattr(self, name)
+            device = fn(value.new_empty(0)).device
+            setattr(self, name, fn(value) if value.is_meta else value.to(device))
         return super()._apply(lambda state: on_memory(state, keep_dtype), exclude_state)
 
     def _sync_dist(

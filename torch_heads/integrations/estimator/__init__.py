@@ -1,6 +1,6 @@
 """Estimators: train, evaluate and predict by an ``input_fn``, as `tf.estimator` does."""
 
-from torch_heads.integrations.estimator.base import AnyEstimator
+from torch_heads.integrations.estimator.base import BaseEstimator
 from torch_heads.integrations.estimator.canned import DNNEstimator, LinearEstimator
 from torch_heads.integrations.estimator.categorical_columns import (
     CategoricalColumn,
@@ -20,7 +20,7 @@ from torch_heads.integrations.estimator.dense_columns import (
 from torch_heads.integrations.estimator.dense_features import DenseFeatures
 
 __all__ = [
-    "AnyEstimator",
+    "BaseEstimator",
     "CategoricalColumn",
     "DNNEstimator",
     "DenseFeatures",

@@ -27,7 +27,7 @@ from torch_heads.integrations.estimator.config import (
     check_positive,
 )
 from torch_heads.integrations.estimator.evaluation import Evaluation
-from torch_heads.integrations.estimator.inputs import Batch, Batches
+from torch_heads.integrations.estimator.inputs import Batches, InputBatch
 from torch_heads.integrations.estimator.prediction import by_example
 from torch_heads.integrations.estimator.step_module import OptimizerFn, StepModule
 from torch_heads.integrations.estimator.training import Saver, fit, quiet, sole_training
@@ -35,7 +35,7 @@ from torch_heads.integrations.estimator.training import Saver, fit, quiet, sole_
 logger = logging.getLogger(__name__)
 
 
-class AnyEstimator(ABC):
+class BaseEstimator(ABC):
     """Trains, evaluates and predicts by an ``input_fn``; keeps all that it learns in files.
 
     Every method starts from the latest checkpoint in ``model_dir`` that can be read; training
@@ -79,7 +79,9 @@ class AnyEstimator(ABC):
         self._module = StepModule(self.title, model, self._call, optimizer)
 
     @abstractmethod
-    def _call(self, batch: Batch, mode: ModeKeys, optimizer: Optimizer | None) -> EstimatorSpec:
+    def _call(
+        self, batch: InputBatch, mode: ModeKeys, optimizer: Optimizer | None
+    ) -> EstimatorSpec:
         """Return the spec of one batch."""
 
     def train(
@@ -235,7 +237,7 @@ class AnyEstimator(ABC):
             device = Fabric(accelerator=self.config.accelerator, devices=1).device
         module, training, before = self._module, self._module.training, self._module.device
 
-        def run(batch: Batch) -> EstimatorSpec:
+        def run(batch: InputBatch) -> EstimatorSpec:
             # each time: there may have been a training, or another checkpoint, in between
             if checkpoint is not None:
                 module.hold(checkpoint)

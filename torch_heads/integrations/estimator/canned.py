@@ -18,7 +18,7 @@ from torch_heads.functional.arguments import check_count
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
-from torch_heads.integrations.estimator.base import AnyEstimator
+from torch_heads.integrations.estimator.base import BaseEstimator
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
 from torch_heads.integrations.estimator.config import RunConfig
 from torch_heads.integrations.estimator.dense_columns import (
@@ -30,12 +30,12 @@ from torch_heads.integrations.estimator.dense_columns import (
     check_combiner,
 )
 from torch_heads.integrations.estimator.feature_column import check_columns
-from torch_heads.integrations.estimator.inputs import Batch
+from torch_heads.integrations.estimator.inputs import InputBatch
 from torch_heads.integrations.estimator.networks import Activation, LinearModel, deep_network
 from torch_heads.integrations.estimator.step_module import OptimizerFn
 
 
-class HeadEstimator(AnyEstimator):
+class HeadEstimator(BaseEstimator):
     """A head on a network that makes logits of a dict of features."""
 
     @abstractmethod  # which network, the kinds of it know
@@ -53,7 +53,9 @@ class HeadEstimator(AnyEstimator):
         super().__init__(model, optimizer, model_dir, config)
         self._network = network
 
-    def _call(self, batch: Batch, mode: ModeKeys, optimizer: Optimizer | None) -> EstimatorSpec:
+    def _call(
+        self, batch: InputBatch, mode: ModeKeys, optimizer: Optimizer | None
+    ) -> EstimatorSpec:
         features, labels = batch
         if not isinstance(features, Mapping):
             given, hint = type(features).__name__, "For example: `({'x': features}, labels)`."

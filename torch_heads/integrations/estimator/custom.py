@@ -11,14 +11,14 @@ from torch.optim import Optimizer
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
-from torch_heads.integrations.estimator.base import AnyEstimator
+from torch_heads.integrations.estimator.base import BaseEstimator
 from torch_heads.integrations.estimator.config import RunConfig
-from torch_heads.integrations.estimator.inputs import Batch
+from torch_heads.integrations.estimator.inputs import InputBatch
 from torch_heads.integrations.estimator.model_function import ModelFn, ModelFunction
 from torch_heads.integrations.estimator.step_module import OptimizerFn
 
 
-class Estimator(AnyEstimator):
+class Estimator(BaseEstimator):
     """Trains, evaluates and predicts by a ``model_fn`` that makes an `EstimatorSpec` of a batch.
 
     ``model_fn`` takes ``features`` and what it wants of ``labels`` (None to predict), ``mode``,
@@ -78,7 +78,9 @@ class Estimator(AnyEstimator):
         self.params = dict(params or {})
         super().__init__(model, optimizer, model_dir, config)
 
-    def _call(self, batch: Batch, mode: ModeKeys, optimizer: Optimizer | None) -> EstimatorSpec:
+    def _call(
+        self, batch: InputBatch, mode: ModeKeys, optimizer: Optimizer | None
+    ) -> EstimatorSpec:
         labels = None if mode is ModeKeys.PREDICT else batch.labels
         if labels is not None and "labels" not in self._model_fn.takes:
             taken = preview(self._model_fn.takes)

@@ -17,7 +17,7 @@ from torch_heads.heads.spec import ModeKeys
 from torch_heads.integrations.estimator.config import InputFn
 
 
-class Batch(NamedTuple):
+class InputBatch(NamedTuple):
     """Features and labels, the numbers in them as tensors; labels None where there are none."""
 
     features: Any
@@ -53,7 +53,7 @@ class Batches:
             source = repeat(batch) if mode is ModeKeys.TRAIN else [batch]
         elif _is_of_examples(source):
             expected, given = "to give batches", "single examples of a TensorDataset"
-            hint = "Batch it: `DataLoader(dataset, batch_size=32)`."
+            hint = "InputBatch it: `DataLoader(dataset, batch_size=32)`."
             raise ValueError(unexpected(who, "input_fn", expected, given, hint))
         elif isinstance(source, Dataset):
             source = DataLoader(source, batch_size=None)
@@ -62,16 +62,16 @@ class Batches:
             raise TypeError(unexpected(who, "input_fn", expected, given))
         self._source: Iterable[Any] = source
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[InputBatch]:
         """Yield the batches."""
         return map(self._batch, islice(self._source, self._steps))
 
-    def _batch(self, given: Any) -> Batch:
+    def _batch(self, given: Any) -> InputBatch:
         parts = given if isinstance(given, (tuple, list)) else [given]
         if len(parts) not in (1, 2):
             expected = "to give batches (features, labels)"
             raise ValueError(unexpected(self._who, "input_fn", expected, f"{len(parts)} parts"))
-        return Batch(*(apply_to_collection(part, np.ndarray, self._tensor) for part in parts))
+        return InputBatch(*(apply_to_collection(part, np.ndarray, self._tensor) for part in parts))
 
     def _tensor(self, values: np.ndarray[Any, Any]) -> Any:
         numeric = values.dtype.kind in "biuf"

@@ -15,10 +15,10 @@ from torch.optim import Optimizer
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.checkpoint import Checkpoint
-from torch_heads.integrations.estimator.inputs import Batch
+from torch_heads.integrations.estimator.inputs import InputBatch
 
 OptimizerFn = Callable[[Iterable[Tensor]], Optimizer]
-Call = Callable[[Batch, ModeKeys, Optimizer | None], EstimatorSpec]
+Call = Callable[[InputBatch, ModeKeys, Optimizer | None], EstimatorSpec]
 
 
 class StepModule(pl.LightningModule):
@@ -48,7 +48,7 @@ class StepModule(pl.LightningModule):
         # weakly, so that the weights are there twice only as long as they are needed
         self._held: ref[Checkpoint] | None = None
 
-    def spec(self, batch: Batch, mode: ModeKeys) -> EstimatorSpec:
+    def spec(self, batch: InputBatch, mode: ModeKeys) -> EstimatorSpec:
         """Return the spec of a batch that is on this module's device."""
         return self._call(batch, mode, self._optimizer)
 
@@ -99,7 +99,7 @@ class StepModule(pl.LightningModule):
             self._optimizer.load_state_dict(state)
         return self._optimizer
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: InputBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, whose ``train_op`` is then due."""
         self._held = None
         spec = self.spec(batch, ModeKeys.TRAIN)

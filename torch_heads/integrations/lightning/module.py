@@ -262,6 +262,7 @@ class HeadModule(LightningModule):
         self.head.metric_collection.reset()
         self.epoch_loss.reset()
 
+    @torch.no_grad()
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add the batch to the loss and the metrics of the epoch, over all data loaders."""
         part = Batch.of(batch, self.head)

@@ -20,7 +20,7 @@ from torch_heads.integrations.report.canvas import (
     shares_histogram,
     unit,
 )
-from torch_heads.integrations.report.numbers import bias, number_columns
+from torch_heads.integrations.report.mean_pictures import bias, number_columns
 from torch_heads.integrations.report.tasks import HEADLINES, Task
 
 SHARES = ("auc", "auc_precision_recall", "accuracy", "precision", "recall")

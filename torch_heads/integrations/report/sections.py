@@ -17,10 +17,10 @@ from torch_heads.functional.scores import SOFT
 from torch_heads.heads.base import Head
 from torch_heads.integrations.report.canvas import ends
 from torch_heads.integrations.report.classes import MOST_CELLS, confusion_figure, pairs_figure
-from torch_heads.integrations.report.numbers import means_figure, number_columns
+from torch_heads.integrations.report.mean_pictures import means_figure, number_columns
 from torch_heads.integrations.report.ranking import coverage_figure, ranking_figure, worst_first
-from torch_heads.integrations.report.residuals import finite, residuals_figure
-from torch_heads.integrations.report.scores import (
+from torch_heads.integrations.report.residual_pictures import finite, residuals_figure
+from torch_heads.integrations.report.score_pictures import (
     ScoreColumn,
     curves_figure,
     histograms_figure,

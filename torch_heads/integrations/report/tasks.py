@@ -103,14 +103,14 @@ class Task:
         return number(self.metrics[key]) if key in self.metrics else ""
 
 
-class Evaluation(NamedTuple):
+class TaskEvaluation(NamedTuple):
     """The single heads inside of a head, and the metrics that belong to none of them, by key."""
 
     tasks: list[Task]
     others: dict[str, float]
 
 
-def evaluation(head: Head, metrics: ReadingCollection) -> Evaluation:
+def evaluation(head: Head, metrics: ReadingCollection) -> TaskEvaluation:
     """Return what the metrics know of a head.
 
     Under several processes, all of them must call this.
@@ -168,7 +168,7 @@ def evaluation(head: Head, metrics: ReadingCollection) -> Evaluation:
     whole = [key for key, _ in computation.batch_mean_keys()]
     whole.append(suffixed("regularization_loss", computation.metric_name))
     others = {key: values[key] for key in whole if key in values and key not in taken}
-    return Evaluation(found, others)
+    return TaskEvaluation(found, others)
 
 
 def is_first_process() -> bool:

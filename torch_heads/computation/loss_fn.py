@@ -1,10 +1,10 @@
-"""A user's own loss and inverse link: what they may take, and what they have to return."""
+"""A user's own loss: what it may take, and what it has to return."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import nan
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch_heads.computation.inputs import EncodedBatch, flat_logits
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
+from torch_heads.functional.values import check_returned
 
 LossFn = Callable[..., Tensor]
 
@@ -126,23 +127,6 @@ class CustomLoss:
                 raise ValueError(unexpected(self._who, "loss_fn", expected, given))
             return losses.unsqueeze(-1)
         return check_returned(self._who, "loss_fn", "losses", losses, shape)
-
-
-def check_returned(who: str, argument: str, what: str, values: Any, shape: Sequence[int]) -> Tensor:
-    """Return what a user's function returned.
-
-    Raises:
-        ValueError: if it is not a floating tensor of that shape.
-    """
-    tensor = isinstance(values, Tensor)
-    if tensor and not values.is_floating_point():
-        raise ValueError(unexpected(who, argument, f"to return floating {what}", values.dtype))
-    if not tensor or [*values.shape] != [*shape]:
-        given = list(values.shape) if tensor else type(values).__name__
-        expected = f"to return a tensor of shape {list(shape)}"
-        raise ValueError(unexpected(who, argument, expected, given))
-    returned: Tensor = values
-    return returned
 
 
 def _parameters(who: str, loss_fn: LossFn) -> dict[str, inspect.Parameter]:

@@ -1,0 +1,87 @@
+"""The keys of predictions: those of each target, below the names that lead to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch_heads.functional.errors import preview, unexpected
+
+Name = Callable[[Sequence[str], str], Any]
+
+
+class PredictionKeys:
+    """The full key of each prediction, and which predictions a user's keys ask for.
+
+    Args:
+        title: the head's class and name, as errors say it.
+        paths: the names that lead to each target.
+        keys: what each target predicts.
+        name: returns the full key, from the path to a target and a key of its own.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        paths: Sequence[tuple[str, ...]],
+        keys: Sequence[Sequence[str]],
+        name: Name,
+    ) -> None:
+        self._title = title
+        #: The full keys of each target, by its own.
+        self.full = [
+            {key: name(path, key) for key in own} for path, own in zip(paths, keys, strict=True)
+        ]
+        self._owners = {
+            name: (i, key) for i, own in enumerate(self.full) for key, name in own.items()
+        }
+
+    def wanted(self, keys: Any) -> list[list[str]]:
+        """Return which keys are asked for of each target, by full or by plain ones.
+
+        Raises:
+            ValueError: if no target has a key.
+        """
+        if isinstance(keys, str):
+            raise ValueError(unexpected(self._title, "prediction keys", "as a list", repr(keys)))
+        wanted: list[list[str]] = [[] for _ in self.full]
+        for asked in keys:
+            if asked in self._owners:
+                i, key = self._owners[asked]
+                wanted[i].append(key)
+                continue
+            owners = [i for i, own in enumerate(self.full) if asked in own]
+            if not owners:
+                expected = f"among {preview(self._owners, 20)}"
+                raise ValueError(unexpected(self._title, "prediction keys", expected, repr(asked)))
+            for i in owners:
+                wanted[i].append(asked)
+        return wanted
+
+    def flatten(self, values: Sequence[Mapping[str, Any]]) -> dict[Any, Any]:
+        """Return the values of each target, by key, under their full keys."""
+        return {
+            full[key]: value
+            for full, own in zip(self.full, values, strict=True)
+            for key, value in own.items()
+        }
+
+
+def flat_key(path: Sequence[str], key: str) -> str:
+    """Return a prediction key with the names that lead to its head.
+
+    >>> flat_key(("outer", "inner"), "logits")
+    'outer/inner/logits'
+    """
+    return "/".join((*path, key))
+
+
+def nested_key(path: Sequence[str], key: Any) -> Any:
+    """Return a prediction key below the names that lead to its head.
+
+    >>> nested_key(("outer", "inner"), "logits")
+    ('outer', ('inner', 'logits'))
+    """
+    for name in reversed(path):
+        key = name, key
+    return key

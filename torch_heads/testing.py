@@ -1,0 +1,399 @@
+"""What every head promises, as a check for heads of one's own."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torch_heads.functional.tensors import is_text
+from torch_heads.heads.base import Head
+from torch_heads.heads.multi import MultiHead
+
+ROWS, STEPS, FEATURES = 7, 3, 5
+REDUCTIONS = ("sum", "weighted_mean", "sum_over_batch_size")
+MISSING, MISSING_NAME = -1000, "missing"  # a number that no label of a sample has
+
+MakeHead = Callable[..., Head]
+
+
+class Sample(NamedTuple):
+    """Labels, logits and features of some rows; ``features`` hold weights ``w``."""
+
+    labels: Any
+    logits: Tensor
+    features: Mapping[str, Any]
+
+    def take(self, rows: Sequence[int]) -> Sample:
+        """Return some of the rows, in this order."""
+        return Sample(*(take_rows(part, rows) for part in self))
+
+    def to(self, device: torch.device | str) -> Sample:
+        """Return the sample with its tensors on a device."""
+        return Sample(*(move_to(part, device) for part in self))
+
+    def weighted(self, weights: Sequence[float]) -> Sample:
+        """Return the sample with these weights, one for all that belongs to a row."""
+        old = self.features["w"]
+        column = torch.tensor(weights, dtype=old.dtype, device=old.device)
+        shaped = column.view(-1, *[1] * (old.dim() - 1)).expand(old.shape)
+        return self._replace(features={**self.features, "w": shaped})
+
+    @property
+    def missing_label(self) -> Any:
+        """What can stand for a missing label among these."""
+        return MISSING_NAME if is_text(self.labels) else MISSING
+
+    def missing(self, rows: Sequence[int]) -> Sample | None:
+        """Return the sample without the labels of some rows; None where no form says so."""
+        labels = _without(self.labels, rows, self.missing_label)
+        return None if labels is None else self._replace(labels=labels)
+
+
+class Subject:
+    """A head under test: what makes it, and a sample that it takes."""
+
+    def __init__(self, make: MakeHead, sample: Sample | None = None) -> None:
+        self.make = make
+        self._sample = sample
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The sample given, or a random one of numbers."""
+        return self._sample or random_sample(self.make())
+
+    def head(self, **options: Any) -> Head:
+        """Return a new head on the sample's device."""
+        return self.make(**options).to(self.sample.logits.device)
+
+
+def check_head(make: MakeHead, sample: Sample | None = None) -> None:
+    """Hold a head to what every head promises, as scikit-learn's ``check_estimator`` does.
+
+    Args:
+        make: makes the head; takes ``weight_column``, ``loss_reduction``, ``missing_label`` and
+            ``name`` as keyword arguments.
+        sample: `Sample` of ``ROWS`` rows; by default random numbers that the family takes.
+
+    Raises:
+        AssertionError: that names the promise which the head breaks.
+
+    >>> from torch_heads import RegressionHead
+    >>> check_head(RegressionHead)
+    """
+    subject = Subject(make, sample)
+    for name, promise in PROMISES.items():
+        try:
+            promise(subject)
+        except Exception as error:
+            raise AssertionError(f"{make().title}: {name}. {error}") from error
+
+
+def random_sample(head: Head, rows: int = ROWS) -> Sample:
+    """Return random logits, weights, and numbers that the head takes as labels."""
+    random = torch.Generator().manual_seed(0)
+    columns = []
+    for target in head.computation.targets:
+        shape, family = (rows, target.columns), target.family
+        if family.takes_ids:
+            values = torch.randint(int(family.highest) + 1, shape, generator=random)
+        elif family.highest < torch.inf:
+            values = torch.rand(shape, generator=random)
+            values = family.lowest + values.round(decimals=1) * (family.highest - family.lowest)
+        elif family.lowest > -torch.inf:
+            values = family.lowest + torch.randint(6, shape, generator=random).float()
+        else:
+            values = torch.randn(shape, generator=random)
+        columns.append(values)
+    # one column of ids stays whole: a head alone does not take ids among floats
+    labels = columns[0] if len(columns) == 1 else torch.cat([own.double() for own in columns], -1)
+    logits = 2 * torch.randn(rows, head.logits_dimension, generator=random)
+    return Sample(labels, logits, {"w": 0.25 + torch.rand(rows, generator=random)})
+
+
+def loss_and_gradient(head: Head, sample: Sample) -> tuple[Tensor, Tensor]:
+    """Return the loss of a sample, and its gradient by the logits."""
+    logits = sample.logits.detach().requires_grad_()
+    loss = head.loss(sample.labels, logits, sample.features)
+    return loss.detach(), torch.autograd.grad(loss, logits)[0]
+
+
+def evaluate(head: Head, *samples: Sample) -> dict[str, Tensor]:
+    """Return the metrics over some samples, but for means over batches and counts of rows."""
+    metrics = head.metrics()
+    for sample in samples:
+        head.update_metrics(metrics, sample.features, sample.logits, sample.labels)
+    return {
+        key: value
+        for key, value in metrics.compute().items()
+        if not key.startswith(("loss/", "label/coverage"))
+    }
+
+
+def assert_same(actual: object, expected: object) -> None:
+    """Compare losses, gradients and metrics to within the rounding of float32."""
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+# The promises.
+
+
+def weight_zero_is_a_row_removed_and_a_label_missing(subject: Subject) -> None:
+    """Compare three ways to leave out rows."""
+    sample, gone = subject.sample, [1, 3]
+    kept = [row for row in range(ROWS) if row not in gone]
+    weights = [0.0 if row in gone else 0.5 + row for row in range(ROWS)]
+    for reduction in REDUCTIONS[:2]:
+        head = subject.head(loss_reduction=reduction, weight_column="w")
+        dropped = sample.weighted(weights)
+        rest, rest_gradient = loss_and_gradient(head, dropped.take(kept))
+        loss, gradient = loss_and_gradient(head, dropped)
+        assert_same((loss, gradient[kept]), (rest, rest_gradient))
+        assert not gradient[gone].any(), "the gradient of a row of weight 0 is not 0"
+        assert_same(evaluate(head, dropped), evaluate(head, dropped.take(kept)))
+    missing = sample.missing(gone)
+    if missing is None:
+        return
+    for reduction in REDUCTIONS:
+        head = subject.head(loss_reduction=reduction, missing_label=sample.missing_label)
+        rest, rest_gradient = loss_and_gradient(head, sample.take(kept))
+        loss, gradient = loss_and_gradient(head, missing)
+        assert_same((loss, gradient[kept]), (rest, rest_gradient))
+        assert not gradient[gone].any(), "the gradient where a label is missing is not 0"
+        assert_same(evaluate(head, missing), evaluate(head, sample.take(kept)))
+
+
+def what_does_not_count_may_hold_nan(subject: Subject) -> None:
+    """Put NaN where the weight is 0."""
+    sample = subject.sample.weighted([0.0, *[1.0] * (ROWS - 1)])
+    broken = sample.logits.clone()
+    broken[0] = torch.nan
+    head = subject.head(loss_reduction="weighted_mean", weight_column="w")
+    nan = sample._replace(logits=broken)
+    assert_same(loss_and_gradient(head, nan), loss_and_gradient(head, sample))
+    assert_same(evaluate(head, nan), evaluate(head, sample))
+
+
+def weight_two_is_a_row_twice(subject: Subject) -> None:
+    """Repeat rows as often as their weights say."""
+    weights = [2, 1, 1, 3, 1, 2, 1]
+    repeated = subject.sample.take([row for row, times in enumerate(weights) for _ in range(times)])
+    weighted = subject.sample.weighted(weights)
+    for reduction in REDUCTIONS[:2]:
+        head = subject.head(loss_reduction=reduction, weight_column="w")
+        plain = subject.head(loss_reduction=reduction)
+        assert_same(loss_and_gradient(head, weighted)[0], loss_and_gradient(plain, repeated)[0])
+    assert_same(evaluate(head, weighted), evaluate(plain, repeated))
+
+
+def weight_one_is_no_weight(subject: Subject) -> None:
+    """Give every row a weight of 1."""
+    sample = subject.sample.weighted([1.0] * ROWS)
+    for reduction in REDUCTIONS:
+        head = subject.head(loss_reduction=reduction, weight_column="w")
+        plain = subject.head(loss_reduction=reduction)
+        assert_same(loss_and_gradient(head, sample), loss_and_gradient(plain, sample))
+        assert_same(evaluate(head, sample), evaluate(plain, sample))
+
+
+def batches_may_be_cut_anywhere(subject: Subject) -> None:
+    """Cut the sample in two, at every row."""
+    head, sample = subject.head(weight_column="w"), subject.sample
+    whole = evaluate(head, sample)
+    for cut in range(ROWS + 1):
+        parts = sample.take(range(cut)), sample.take(range(cut, ROWS))
+        assert_same(evaluate(head, *parts), whole)
+        whole_loss = head.loss(*sample)
+        divisors = torch.stack([head.divisors(*part) for part in parts]).sum(0)
+        losses = [head.loss(*part, divisors=divisors) for part in parts]
+        assert_same(torch.stack(losses).sum(), whole_loss)
+
+
+def the_order_of_rows_changes_nothing(subject: Subject) -> None:
+    """Permute the rows."""
+    head, order = subject.head(weight_column="w"), [4, 0, 6, 2, 1, 5, 3]
+    permuted = subject.sample.take(order)
+    loss, gradient = loss_and_gradient(head, subject.sample)
+    assert_same(loss_and_gradient(head, permuted), (loss, gradient[order]))
+    assert_same(evaluate(head, permuted), evaluate(head, subject.sample))
+
+
+def fused_is_alone(subject: Subject) -> None:
+    """Compare heads under a `MultiHead` with the same heads one by one, gradients too."""
+    sample = subject.sample
+    alone = subject.head(weight_column="w")
+    heads = [alone]
+    if alone.name is None:
+        heads = [subject.head(weight_column="w", name=name) for name in ("first", "second")]
+    both = MultiHead(heads).to(sample.logits.device)
+    shifted = [sample.logits + i for i, _ in enumerate(heads)]
+    logits = torch.cat(shifted, -1).requires_grad_()
+    loss = both.loss({head.name: sample.labels for head in heads}, logits, sample.features)
+    parts = [loss_and_gradient(alone, sample._replace(logits=own)) for own in shifted]
+    assert_same(loss.detach(), torch.stack([own for own, _ in parts]).sum())
+    gradient = torch.autograd.grad(loss, logits)[0]
+    assert_same(gradient, torch.cat([own for _, own in parts], -1))
+    predicted = both(logits)
+    for head, own in zip(heads, shifted, strict=True):
+        for key, value in head(own).items():
+            assert_same(predicted[f"{head.name}/{key}"], value)
+
+
+def the_gradient_is_that_of_the_loss(subject: Subject) -> None:
+    """Compare with differences, in float64."""
+    sample = subject.sample
+    for reduction in REDUCTIONS:
+        head = subject.head(loss_reduction=reduction, weight_column="w")
+
+        def loss(logits: Tensor, head: Head = head) -> Tensor:
+            return head.loss(sample.labels, logits, sample.features)
+
+        logits = sample.logits.double().requires_grad_()
+        assert loss(logits).dtype == torch.float64, "float64 logits have another loss"
+        torch.autograd.gradcheck(loss, logits, fast_mode=True, nondet_tol=1e-9)
+
+
+def half_precision_is_computed_in_float32(subject: Subject) -> None:
+    """Compare half precision with the same logits in float32."""
+    head = subject.head(weight_column="w")
+    for dtype in (torch.float16, torch.bfloat16):
+        half = subject.sample._replace(logits=subject.sample.logits.to(dtype))
+        full = half._replace(logits=half.logits.float())
+        loss, gradient = loss_and_gradient(head, half)
+        assert loss.dtype == torch.float32, f"{dtype} logits have a loss of {loss.dtype}"
+        assert gradient.isfinite().all(), f"{dtype} logits have a gradient that is not finite"
+        expected = loss_and_gradient(head, full)
+        assert_same((loss, gradient), (expected[0], expected[1].to(dtype)))
+        assert_same(evaluate(head, half), evaluate(head, full))
+
+
+def an_empty_batch_counts_nowhere(subject: Subject) -> None:
+    """Compute a batch of no rows."""
+    empty = subject.sample.take([])
+    for reduction in REDUCTIONS:
+        head = subject.head(loss_reduction=reduction, weight_column="w")
+        loss, gradient = loss_and_gradient(head, empty)
+        assert loss == 0, f"the loss of no rows is {loss}"
+        assert gradient.shape == empty.logits.shape, "the gradient has another shape"
+        assert_same(evaluate(head, subject.sample, empty), evaluate(head, subject.sample))
+
+
+def it_compiles_without_a_break(subject: Subject) -> None:
+    """Compile the loss and the predictions."""
+    sample = subject.sample
+    if not _is_dense(sample.labels):
+        return
+    torch.compiler.reset()  # heads share the code, and so its few compiled variants
+    head = subject.head(weight_column="w")
+    logits = sample.logits.detach().requires_grad_()
+    compiled = torch.compile(head.loss, fullgraph=True, backend="aot_eager")
+    loss = compiled(sample.labels, logits, sample.features)
+    gradient = torch.autograd.grad(loss, logits)[0]
+    assert_same((loss.detach(), gradient), loss_and_gradient(head, sample))
+    forward = torch.compile(head, fullgraph=True, backend="aot_eager")
+    assert_same(forward(sample.logits), head(sample.logits))
+
+
+def it_is_exported_with_a_free_batch_size(subject: Subject) -> None:
+    """Export a small model that ends in the head."""
+    sample, head = subject.sample, subject.head()
+    device = sample.logits.device
+    model = nn.Sequential(nn.Linear(FEATURES, head.logits_dimension), head).to(device)
+    shape = sample.logits.shape[1:-1]
+    inputs = torch.randn(ROWS, *shape, FEATURES, device=device)
+    free = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(model, (inputs,), dynamic_shapes=free).module()
+    for rows in (2, ROWS, 11):
+        inputs = torch.randn(rows, *shape, FEATURES, device=device)
+        assert_same(program(inputs), model(inputs))
+
+
+def a_copy_is_a_head_of_its_own(subject: Subject) -> None:
+    """Copy, pickle and load the state of a head that has seen a batch."""
+    sample, head = subject.sample, subject.head(weight_column="w")
+    head.update_metrics(None, sample.features, sample.logits, sample.labels)
+    before = head.metric_collection.compute()
+    copies = [copy.deepcopy(head)]
+    # what is defined inside a function cannot be pickled, and is no fault of the head
+    with suppress(AttributeError, pickle.PicklingError):
+        copies.append(pickle.loads(pickle.dumps(head)))
+    for again in copies:
+        assert_same(again.metric_collection.compute(), before)
+        assert_same(loss_and_gradient(again, sample), loss_and_gradient(head, sample))
+        again.update_metrics(None, sample.features, sample.logits, sample.labels)
+        assert_same(head.metric_collection.compute(), before)
+    head.metric_collection.persistent()
+    other = subject.head(weight_column="w")
+    other.load_state_dict(head.state_dict())
+    assert_same(other.metric_collection.compute(), before)
+
+
+#: What every head promises, by a sentence.
+PROMISES: dict[str, Callable[[Subject], None]] = {
+    "a weight of 0 is a row removed, and a label missing": (
+        weight_zero_is_a_row_removed_and_a_label_missing
+    ),
+    "a row of weight 0 may hold NaN": what_does_not_count_may_hold_nan,
+    "a weight of 2 is a row twice": weight_two_is_a_row_twice,
+    "a weight of 1 is no weight": weight_one_is_no_weight,
+    "batches may be cut anywhere": batches_may_be_cut_anywhere,
+    "the order of rows changes nothing": the_order_of_rows_changes_nothing,
+    "heads computed as one are the heads alone": fused_is_alone,
+    "the gradient is that of the loss": the_gradient_is_that_of_the_loss,
+    "half precision is computed in float32": half_precision_is_computed_in_float32,
+    "an empty batch counts nowhere": an_empty_batch_counts_nowhere,
+    "it compiles without a break": it_compiles_without_a_break,
+    "it is exported with a free batch size": it_is_exported_with_a_free_batch_size,
+    "a copy is a head of its own": a_copy_is_a_head_of_its_own,
+}
+
+
+def take_rows(values: Any, rows: Sequence[int]) -> Any:
+    """Return some rows of a tensor, an array, a list, or a dict of them."""
+    if isinstance(values, Mapping):
+        return {key: take_rows(value, rows) for key, value in values.items()}
+    if isinstance(values, list):
+        return [values[row] for row in rows]
+    if isinstance(values, np.ndarray):
+        return values[np.array(rows, dtype=np.int64)]
+    index = torch.tensor([*rows], dtype=torch.int64, device=values.device)
+    return values.index_select(0, index)
+
+
+def move_to(values: Any, device: torch.device | str) -> Any:
+    """Return a tensor, or a dict with tensors, on a device."""
+    if isinstance(values, Mapping):
+        return {key: move_to(value, device) for key, value in values.items()}
+    return values.to(device) if isinstance(values, Tensor) else values
+
+
+def _without(labels: Any, rows: Sequence[int], missing: Any) -> Any:
+    """Return labels of which those of some rows are missing; None where that cannot be said."""
+    if isinstance(labels, Mapping):
+        each = {key: _without(own, rows, missing) for key, own in labels.items()}
+        return None if any(own is None for own in each.values()) else each
+    if isinstance(labels, list):
+        whole = [missing] if isinstance(labels[0], list) else missing
+        return [whole if row in rows else own for row, own in enumerate(labels)]
+    if isinstance(labels, np.ndarray):
+        wide = labels.astype(f"U{max(len(missing), labels.itemsize // 4)}")
+        wide[list(rows)] = missing
+        return wide
+    if labels.layout != torch.strided:
+        return None
+    written = labels if labels.is_floating_point() else labels.to(torch.int64)
+    return written.index_fill(0, torch.tensor([*rows], device=labels.device), missing)
+
+
+def _is_dense(labels: Any) -> bool:
+    """Return whether labels are dense tensors, as compiled code needs them."""
+    if isinstance(labels, Mapping):
+        return all(map(_is_dense, labels.values()))
+    return isinstance(labels, Tensor) and labels.layout == torch.strided
