@@ -380,3 +380,22 @@ def test_some_predictions_may_be_asked_for_alone(head: th.MultiHead, device: tor
 
 def test_the_columns_of_each_head_are_told(head: th.MultiHead) -> None:
     assert head.slices == {"digit": slice(0, 3), "even": slice(3, 4), "ink": slice(4, 6)}
+
+
+def test_a_head_that_is_built_on_the_meta_device_computes_right() -> None:
+    def make() -> th.MultiHead:
+        heads = [
+            th.BinaryClassHead(name="a", pos_weight=2.0, thresholds=[0.3]),
+            th.MultiClassHead(3, name="b", class_weight=[1.0, 2.0, 3.0]),
+            th.MultiClassHead(5, name="c", missing_label=-1, label_smoothing=0.1),
+        ]
+        return th.MultiHead(heads, head_weights=[1.0, 2.0, 3.0])
+
+    with torch.device("meta"):
+        built = make()
+    usual = make()
+    labels, logits = {"a": [1], "b": [2], "c": [4]}, torch.arange(9.0).view(1, 9)
+    assert built.head_weights.tolist() == [1, 2, 3]
+    assert built.loss(labels, logits) == usual.loss(labels, logits)
+    values = [head.update_metrics(None, None, logits, labels).compute() for head in (built, usual)]
+    assert values[0] == values[1]

@@ -15,7 +15,7 @@ from torch_heads.computation.inputs import EncodedBatch, Inputs
 from torch_heads.computation.prediction_keys import PredictionKeys, flat_key, nested_key
 from torch_heads.computation.predictor import Predicted
 from torch_heads.computation.target import Target
-from torch_heads.functional.constants import Constants
+from torch_heads.functional.constants import Constants, move_constants
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, ReadingCollection
@@ -118,6 +118,10 @@ class Computation(ABC):
     @abstractmethod
     def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
         """Return the predictions of each target, by key; ``keys`` says which of each target."""
+
+    def prepare(self, device: torch.device) -> None:
+        """Make all constants on a device."""
+        move_constants([self.groups, self._orders], device)
 
     def total_loss(self, losses: Tensor) -> Tensor:
         """Return the scalar loss from those of all targets, ``[T]``."""

@@ -15,6 +15,7 @@ from torch_heads.computation.group import Group
 from torch_heads.computation.inputs import ABSENT, Arranged, EncodedBatch, Inputs, Stacked
 from torch_heads.computation.layout import Arrangement, in_buckets
 from torch_heads.computation.predictor import Predicted
+from torch_heads.functional.constants import move_constants
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import SWAPPED, check_columns, check_logits
@@ -97,6 +98,13 @@ class Fused(Computation):
         logits += [_flat([self.logits[i]]) for i in self._others]
         labels += [_flat([self.columns[i]]) for i in self._others]
         self._logit_parts, self._label_parts = Arrangement(logits), Arrangement(labels)
+
+    def prepare(self, device: torch.device) -> None:
+        """Make all constants on a device, those of heads of several, too."""
+        super().prepare(device)
+        move_constants([self._logit_parts, self._label_parts], device)
+        for i in self._others:
+            self._children[i].prepare(device)
 
     # Encoding.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
@@ -67,6 +68,10 @@ class Masked(Computation):
     def encode(self, inputs: Inputs) -> list[EncodedBatch]:
         """Return the batches of the wrapped head."""
         return self._inner.encode(self._mask(inputs))
+
+    def prepare(self, device: torch.device) -> None:
+        """Make all constants of the wrapped head on a device."""
+        self._inner.prepare(device)
 
     @property
     def metric_name(self) -> str | None:

@@ -139,7 +139,10 @@ def check_class_weights(who: str, argument: str, values: Any, n_classes: int) ->
     if values is None:
         return None
     try:
-        weights = torch.as_tensor(values, dtype=torch.get_default_dtype()).detach().clone()
+        # not on the meta device, where a model may be built whose other states are loaded
+        device = values.device if isinstance(values, Tensor) else torch.device("cpu")
+        dtype = torch.get_default_dtype()
+        weights = torch.as_tensor(values, dtype=dtype, device=device).detach().clone()
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
             unexpected(who, argument, "as one number per class", repr(values))
@@ -149,7 +152,7 @@ def check_class_weights(who: str, argument: str, values: Any, n_classes: int) ->
     if weights.shape != (n_classes,):
         expected = f"of shape [{n_classes}], one per class"
         raise ValueError(unexpected(who, argument, expected, list(weights.shape)))
-    if not bool(((weights >= 0) & weights.isfinite()).all()):
+    if not weights.is_meta and not bool(((weights >= 0) & weights.isfinite()).all()):
         raise ValueError(unexpected(who, argument, ">= 0 and finite", weights.tolist()))
     return weights
 

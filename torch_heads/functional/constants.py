@@ -41,3 +41,23 @@ class Constants:
         """Leave out the copies on other devices, which are made again."""
         cpu = torch.device("cpu")
         return {"_made": {cpu: self._made[cpu]}}
+
+
+def move_constants(holder: Any, device: torch.device) -> None:
+    """Make all constants on a device that an object holds, or objects of the package in it.
+
+    So that what is computed later waits for no copy.
+    """
+    seen: set[int] = set()
+    rest = [holder]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, Constants):
+            one.on(device)
+        elif isinstance(one, (list, tuple)):
+            rest += [own for own in one if not isinstance(own, (int, float, str))]
+        elif isinstance(one, dict):
+            rest += one.values()
+        elif type(one).__module__.startswith("torch_heads.") and id(one) not in seen:
+            seen.add(id(one))
+            rest += vars(one).values() if hasattr(one, "__dict__") else []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -24,6 +26,22 @@ class Head(Specified):
     a server should answer. See `BinaryClassHead` and its siblings for single targets, `TensorHead`
     for one of your own, `MultiHead` for several.
     """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse another value of what the computation was made from, which would be ignored."""
+        if "computation" in self.__dict__ and name in constructor_arguments(type(self)):
+            weights = self._buffers.get(name)
+            if weights is None or value is None:
+                expected, given = "as it was when the head was made", "an assignment"
+                hint = "Make another head."
+                raise TypeError(unexpected(self.title, name, expected, given, hint))
+        super().__setattr__(name, value)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if "computation" in self.__dict__ and not self._is_part:
+            self.computation.prepare(fn(torch.empty(0)).device)
+        return self
 
     @property
     def logits_dimension(self) -> int:
@@ -174,3 +192,10 @@ class Head(Specified):
             ValueError: if the mean is not among them.
             TypeError: if the mean does not tell the logits.
         """
+
+
+@cache
+def constructor_arguments(kind: type) -> frozenset[str]:
+    """Return the names of what a head is made from, but for what may be assigned later."""
+    names = {name for one in kind.__mro__ for name in inspect.signature(one).parameters}
+    return frozenset(names - {"head_weights"})

@@ -105,4 +105,4 @@ def check_head_weights(who: str, head_weights: Any, count: int) -> Tensor | None
     if factors and len(factors) != count:
         came = f"{len(factors)}: {preview(factors)}"
         raise ValueError(unexpected(who, "head_weights", expected, came))
-    return torch.tensor(factors, dtype=torch.float64) if factors else None
+    return torch.tensor(factors, dtype=torch.float64, device="cpu") if factors else None

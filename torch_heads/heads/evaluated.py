@@ -63,6 +63,11 @@ class Evaluated(nn.Module, ABC, metaclass=Finished):
         """The head's name: the suffix of its metric keys, its key in a `MultiHead`."""
         return self._name
 
+    @property
+    def _is_part(self) -> bool:
+        """Whether this head is a part of another one."""
+        return self._parent is not None and self._parent() is not None
+
     def metrics(self, regularization_losses: Sequence[Any] | None = None) -> ReadingCollection:
         """Return a new metric collection, empty; with the regularization's where that is given."""
         collection = self._make_metrics(regularization_losses)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -145,6 +145,12 @@ class MultiHead(Head):
             return learned
         assert self._factors is not None
         return self._factors.on(device)["weights"]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        if self._factors is not None:
+            self._factors.on(fn(torch.empty(0)).device)
+        return self
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check new ``head_weights``; refuse other heads."""

@@ -53,7 +53,7 @@ class Batches:
             source = repeat(batch) if mode is ModeKeys.TRAIN else [batch]
         elif _is_of_examples(source):
             expected, given = "to give batches", "single examples of a TensorDataset"
-            hint = "InputBatch it: `DataLoader(dataset, batch_size=32)`."
+            hint = "Batch it: `DataLoader(dataset, batch_size=32)`."
             raise ValueError(unexpected(who, "input_fn", expected, given, hint))
         elif isinstance(source, Dataset):
             source = DataLoader(source, batch_size=None)
