@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench format clean
+.PHONY: help demo test bench soak format clean
 
 PYTHON    := python3.11 python3 python3.12 python3.13
 BIN       := .venv/bin
@@ -26,6 +26,9 @@ test: $(INSTALLED)  ## Check lint, format and types; run the tests, docstrings a
 
 bench: $(INSTALLED)  ## Time the heads against code written by hand and Keras; write RESULTS.md
 	@$(BIN)/python -m benchmarks.run
+
+soak: $(INSTALLED)  ## Run long: rows, sparse tasks, steps and kills; write RESULTS.md
+	@$(BIN)/pytest tests/soak --full -s
 
 format: $(INSTALLED)  ## Format the code and fix what lint can fix
 	$(BIN)/ruff check --fix

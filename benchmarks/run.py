@@ -34,6 +34,7 @@ from benchmarks.timing import Spread, Turns, ratio, take_turns
 from benchmarks.workloads import Workload, workloads
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+SOAK = "## Soak"  # the section of `make soak`, which comes last
 TASKS = {"loss with backward": "train", "metric update": "update"}
 FASTER = {"loss with backward": 8, "metric update": 100}  # than by hand, at 100 heads
 MOST = {  # times the bound
@@ -60,7 +61,8 @@ def main() -> None:
         sections += [f"## {machine(device)}", markdown_table(rows)]
         sections += ["\n".join(f"- {line}" for line in lines)]
         console.print(terminal_table(rows), *map(escape, lines), sep="\n")
-    RESULTS.write_text("\n\n".join(sections) + "\n", "utf-8")
+    _, soak, figures = RESULTS.read_text("utf-8").partition(f"\n{SOAK}")
+    RESULTS.write_text("\n\n".join(sections) + f"\n{soak}{figures}", "utf-8")
 
 
 def compare_all(device: torch.device, console: Console) -> list[Row]:

@@ -8,6 +8,7 @@ collect_ignore = ["golden"]  # its generator needs TensorFlow
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="the torch device to run the tests on")
+    parser.addoption("--full", action="store_true", help="the soak in full, not in miniature")
     parser.addoption("--examples", type=int, default=150, help="how many mixtures meet the oracle")
 
 

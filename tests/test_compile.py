@@ -1,5 +1,6 @@
 """Compiled without a break, losses and metrics are the same, and stay compiled."""
 
+import inspect
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -159,3 +160,25 @@ def test_losses_compile_for_any_batch_size_and_missing_label(
             logits = torch.ones(rows, head.logits_dimension, device=device)
             labels = torch.ones(rows, head.labels_dimension, device=device, dtype=torch.int64)
             assert_same(compiled(labels, logits), head.loss(labels, logits))
+
+
+@pytest.mark.skipif(
+    "isolate_recompiles" not in inspect.signature(torch.compile).parameters,
+    reason="needs a newer PyTorch",
+)
+def test_more_heads_than_the_limit_are_compiled_apart(device: torch.device) -> None:
+    heads = [th.MultiClassHead(2 + i).to(device) for i in range(12)]
+
+    def compile_each(**options: Any) -> None:
+        for head in heads:
+            loss = torch.compile(head.loss, fullgraph=True, backend="eager", **options)
+            for rows in (2, 3):
+                logits = torch.ones(rows, head.logits_dimension, device=device)
+                labels = torch.ones(rows, dtype=torch.int64, device=device)
+                assert_same(loss(labels, logits), head.loss(labels, logits))
+
+    compile_each(isolate_recompiles=True)
+    torch.compiler.reset()
+    # if this fails, the documentation has a warning too many
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        compile_each()

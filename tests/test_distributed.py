@@ -1,5 +1,6 @@
 """Metrics over two processes are those of one; training does not hang where labels are missing."""
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+import torch_heads as th
 from tests import processes
 from tests.mixture import Batch, mixture, random_batch
 from tests.processes import results
@@ -116,6 +118,38 @@ def curves_and_confusions(rank: int) -> dict[str, Any]:
     return {"counts": counts, "matrix": matrix, "again": again, "calls": calls}
 
 
+def binary(name: str, **kwargs: Any) -> th.Head:
+    return th.BinaryClassHead(name=name, **kwargs)
+
+
+DIFFERENT: dict[str, list[list[th.Head]]] = {
+    "order": [[binary("a"), binary("b")], [binary("b"), binary("a")]],
+    "name": [[binary("a")], [binary("b")]],
+    "number": [[binary("a")], [binary("a"), binary("b")]],
+    "family": [[binary("a")], [th.RegressionHead(name="a")]],
+    "classes": [
+        [th.MultiClassHead(n, name="a"), th.MultiClassHead(8 - n, name="b")] for n in (3, 5)
+    ],
+    "thresholds": [[binary("a")], [binary("a", thresholds=[0.3])]],
+}
+
+
+def heads_that_differ(rank: int) -> dict[str, Any]:
+    said = {}
+    for kind, heads in DIFFERENT.items():
+        head = th.MultiHead(heads[rank])
+        logits = torch.zeros(3, head.logits_dimension)
+        metrics = head.update_metrics(
+            None, None, logits, torch.zeros(3, head.labels_dimension, dtype=torch.int64)
+        )
+        for call in (metrics.compute, next(iter(metrics.values())).compute):
+            with counted_collectives() as calls, pytest.raises(ValueError, match="MultiHead") as e:
+                call()
+            assert "all_reduce" not in calls
+        said[kind] = str(e.value)
+    return said
+
+
 class Model(nn.Module):
     """A layer per head, so that the gradient of one head reaches its own layer alone."""
 
@@ -153,6 +187,7 @@ SCENARIOS = [
     a_head_without_labels,
     curves_and_confusions,
     a_training_step,
+    heads_that_differ,
 ]
 
 
@@ -187,7 +222,7 @@ def test_each_tally_is_reduced_once(folder: Path) -> None:
     tallies = len(mixture().metrics().tallies)
     assert tallies == 5  # Bernoulli, Normal, Categorical, Poisson, and the means over calls
     for result in results(folder, uneven_batches):
-        assert result["calls"] == ["all_reduce"] * tallies
+        assert result["calls"] == ["all_gather", *["all_reduce"] * tallies]
         assert result["single calls"] == ["all_reduce"]
 
 
@@ -222,7 +257,22 @@ def test_curves_and_confusions_are_those_of_all_processes(folder: Path) -> None:
         assert_same(result["counts"], metrics.curves("even").counts)
         assert_same(result["matrix"], metrics.confusion_matrix("digit"))
         assert_same(result["again"], result["matrix"])
-        assert result["calls"] == ["all_reduce"] * 2
+        assert result["calls"] == ["all_gather", *["all_reduce"] * 2]
+
+
+def test_processes_whose_heads_differ_are_told_so_before_the_first_sum(folder: Path) -> None:
+    said = results(folder, heads_that_differ)
+    given = {
+        "order": r"got a \(Bernoulli.*\) in process 0 and b \(.*\) in process 1",
+        "name": r"got a .* in process 0 and b .* in process 1",
+        "number": r"got nothing in process 0 and b .* in process 1",
+        "family": r"a \(Bernoulli, .* in process 0 and a \(Normal, .* in process 1",
+        "classes": r"a \(Categorical, 1 x 3 .* and a \(Categorical, 1 x 5 ",
+        "thresholds": r"in process 0 .*positive_threshold_0.3\) in process 1",
+    }
+    for kind in DIFFERENT:
+        assert said[0][kind].partition(": ")[2] == said[1][kind].partition(": ")[2]
+        assert re.search(f"metrics of the same heads in .*{given[kind]}", said[0][kind])
 
 
 def test_a_head_without_labels_in_one_process_does_not_hang_the_training(folder: Path) -> None:

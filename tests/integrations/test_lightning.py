@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import re
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -169,6 +170,32 @@ def test_callbacks_see_the_loss_of_every_head_at_every_step() -> None:
         loss = (losses * module.head.head_weights).sum()
         assert_close(loss, values["train/loss"], check_dtype=False)
     assert len({float(values["train/loss/ink"]) for values in kept.seen}) == 5
+
+
+def test_losses_that_nobody_reads_are_not_taken_apart() -> None:
+    class Reads(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+            held = trainer._logger_connector._callback_metrics.__dict__["data"]
+            seen.append("train/loss/ink" in held)
+            if len(seen) == 3:
+                seen.append("train/loss/ink" in trainer.callback_metrics)
+
+    seen: list[bool] = []
+    trainer = quiet_trainer(callbacks=[Reads()])
+    trainer.fit(make_module(), loader())
+    assert seen == [False, False, False, True, True, True]
+    assert type(trainer.callback_metrics) is dict
+    assert "train/loss/ink" in trainer.callback_metrics
+
+
+def test_many_metrics_are_logged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    log = HeadModule.log
+    monkeypatch.setattr(HeadModule, "log", lambda *a, **k: (names.append(a[1]), log(*a, **k)))
+    module = make_module()
+    (found,) = quiet_trainer().validate(module, loader(), verbose=False)
+    assert names == ["val/loss"]
+    assert len(found) == 1 + len(module.head.metric_collection) == 50
 
 
 def test_checkpoints_within_an_epoch_may_follow_the_loss_of_a_head(tmp_path: Path) -> None:
@@ -576,6 +603,10 @@ SHARES = [rows()[0::2], [without(example) for example in rows()[1::2]]]
 
 def work(rank: int, folder: str) -> dict[str, Any]:
     """Return what one of two processes sees."""
+    heads = [th.RegressionHead(name="ab"[rank]), th.RegressionHead(name="ba"[rank])]
+    other = HeadModule(nn.Linear(20, 2), th.MultiHead(heads))
+    with pytest.raises(ValueError, match="of the same heads in the same order") as refused:
+        quiet_trainer(strategy="ddp", devices=2).fit(other, loader())
     module = make_module()
     trainer = quiet_trainer(strategy="ddp", devices=2, use_distributed_sampler=False)
     trainer.fit(module, loader(SHARES[rank]), loader(SHARES[rank]))
@@ -589,7 +620,8 @@ def work(rank: int, folder: str) -> dict[str, Any]:
     tested = dict(trainer.callback_metrics)
     trainer.test(module, DataLoader(data, SIZE), verbose=False)
     padded = dict(trainer.callback_metrics)
-    return {"fitted": fitted, "tested": tested, "padded": padded, "state": module.state_dict()}
+    found = {"fitted": fitted, "tested": tested, "padded": padded, "state": module.state_dict()}
+    return {**found, "refused": str(refused.value)}
 
 
 @pytest.fixture(scope="module")
@@ -621,6 +653,11 @@ def test_validation_in_two_processes_counts_as_in_one(folder: Path) -> None:
     assert not wanted["auc/even"].isnan()  # which has no labels in the second process
     for found in two_processes(folder, "fitted"):
         assert_logged(found, "val", wanted)
+
+
+def test_processes_whose_heads_differ_do_not_begin_to_train(folder: Path) -> None:
+    for said in two_processes(folder, "refused"):
+        assert re.search(r"HeadModule: .*got a \(Normal.* in process 0 and b \(Normal", said)
 
 
 def test_an_unrepeated_sampler_tests_each_row_once(folder: Path) -> None:

@@ -20,6 +20,7 @@ from torch_heads.functional.errors import unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, ReadingCollection
 from torch_heads.metrics.tallies import TallyInput
+from torch_heads.metrics.tally import Tally, add_batch
 
 
 class Measured(NamedTuple):
@@ -81,6 +82,15 @@ class Computation(ABC):
     def may_miss(self) -> bool:
         """Whether a batch may lack labels altogether."""
         return all(target.may_miss for target in self.targets)
+
+    @property
+    def counted(self) -> list[str]:
+        """What the metrics count of each target, in words that are the same in all processes."""
+        return [
+            f"{'/'.join(path) or target.title} ({type(target.family).__name__}, {target.columns} x "
+            f"{target.family.logits_per_label} logits; {', '.join(target.readings)})"
+            for target, path in zip(self.targets, self.paths, strict=True)
+        ]
 
     @property
     def metric_name(self) -> str | None:
@@ -179,12 +189,14 @@ class Computation(ABC):
         metrics: ReadingCollection,
         measured: Measured,
         regularization: Tensor | float | None = None,
+        others: Sequence[tuple[Tally, Any]] = (),
     ) -> None:
-        """Add a batch that was measured with ``observe`` to a collection of the head."""
+        """Add a batch that was measured with ``observe`` to a collection of the head.
+
+        All of it or, whatever raises, nothing, to ``others`` too: tallies with what they take.
+        """
         tallies, device = metrics.tallies, measured.losses.device
-        for tally, one in zip(tallies.values(), measured.tally_inputs, strict=False):
-            tally.prepare(device)
-            tally.add(one)
+        batch = [*zip(tallies.values(), measured.tally_inputs, strict=False), *others]
         means = self.batch_means(measured.losses, measured.has_labels)
         if means:
             counted = None
@@ -192,13 +204,12 @@ class Computation(ABC):
                 each = [torch.ones_like(own) if counts is None else counts for own, counts in means]
                 counted = torch.cat(each)
             values = means[0][0] if len(means) == 1 else torch.cat([own for own, _ in means])
-            tallies[BATCHES].prepare(device)
-            tallies[BATCHES].add((values, counted))
+            batch.append((tallies[BATCHES], (values, counted)))
         if regularization is not None:
             # a sum, since to copy a Python number to a device would wait for it
             total = torch.zeros(1, dtype=torch.float64, device=device) + regularization
-            tallies[REGULARIZATION].prepare(device)
-            tallies[REGULARIZATION].add((total, None))
+            batch.append((tallies[REGULARIZATION], (total, None)))
+        add_batch(batch, device, metrics.lock)
 
     def divisors(self, inputs: Inputs) -> Tensor:
         """Return what each target's loss is divided by, ``[T]``; 1 where losses are summed."""

@@ -79,6 +79,10 @@ class Head(Specified):
     ) -> Tensor:
         """Return the scalar training loss.
 
+        All heads share this code. To compile it for each of several heads in one process, give
+        ``torch.compile(head.loss, isolate_recompiles=True)``: else PyTorch counts each of them
+        as a recompilation, and stops after eight.
+
         Args:
             labels: see the head's class; labels come before logits.
             logits: ``[D0, ..., DN, logits_dimension]``, floating. Half precision is computed in

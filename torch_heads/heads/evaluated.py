@@ -18,7 +18,7 @@ from torch_heads.functional.tensors import sum_scalars
 from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.readings import BatchMean
-from torch_heads.metrics.tally import BatchMeanTally
+from torch_heads.metrics.tally import Agreement, BatchMeanTally, Lock
 
 Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
 
@@ -51,6 +51,7 @@ class Evaluated(nn.Module, ABC, metaclass=Finished):
         self.title = head_title(type(self), name)
         self._name = name
         self._layout: Layout | None = None
+        self._lock = Lock()
         self._parent: Any = None  # a weak reference to the head of which this one is a part
 
     @abstractmethod
@@ -69,6 +70,15 @@ class Evaluated(nn.Module, ABC, metaclass=Finished):
 
     def metrics(self, regularization_losses: Sequence[Any] | None = None) -> ReadingCollection:
         """Return a new metric collection, empty; with the regularization's where that is given."""
+        collection = self._make_metrics(regularization_losses)
+        for tally in collection.tallies.values():
+            tally.allocate()  # so that an update that is compiled finds them as it leaves them
+        return collection
+
+    def _make_metrics(
+        self, regularization_losses: Sequence[Any] | None = None
+    ) -> ReadingCollection:
+        """Return a new collection, which takes no memory before its first update."""
         computation = self.computation
         tallies: dict[str, Any] = {}
         places: dict[int, Place] = {}
@@ -112,6 +122,9 @@ class Evaluated(nn.Module, ABC, metaclass=Finished):
             items = [*readings.items()]
             items.insert(at, (key, _batch_mean(REGULARIZATION, 0)))
             readings = dict(items)
+        agreement = Agreement(self.title, computation.counted)
+        for tally in tallies.values():
+            tally.agreement = agreement
         by_name = {target.name or "": places[id(target)] for target in computation.targets}
         return ReadingCollection(tallies, readings, by_name, names, self._layout)
 
@@ -123,10 +136,12 @@ class Evaluated(nn.Module, ABC, metaclass=Finished):
         """
         parent: Evaluated | None = None if self._parent is None else self._parent()
         if parent is not None:
-            keys = self.metrics().layout[0] if self._layout is None else self._layout[0]
+            keys = self._make_metrics().layout[0] if self._layout is None else self._layout[0]
             return parent.metric_collection.part(keys)
         if "metric_collection" not in self._modules:
-            self._modules["metric_collection"] = self.metrics()
+            with self._lock:
+                if "metric_collection" not in self._modules:
+                    self._modules["metric_collection"] = self._make_metrics()
         return self._modules["metric_collection"]  # type: ignore[return-value]
 
     def update_metrics(
@@ -174,9 +189,9 @@ class Evaluated(nn.Module, ABC, metaclass=Finished):
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the collection too, which is made when first asked for.
+        """Yield the collection too, made if need be; it takes no memory before its first update.
 
-        Lightning looks for metrics once, maybe before the first update.
+        Lightning looks for metrics once, maybe before that.
         """
         if self._parent is None or self._parent() is None:
             self.metric_collection  # noqa: B018
@@ -189,7 +204,7 @@ class Evaluated(nn.Module, ABC, metaclass=Finished):
                     self.title, "eval_metrics", "made by its metrics()", type(metrics).__name__
                 )
             )
-        own = self._layout if self._layout is not None else self.metrics().layout
+        own = self._layout if self._layout is not None else self._make_metrics().layout
         if metrics.is_part:
             given = f"the part {preview(metrics.layout[0], 4)} of a collection"
             hint = "Update the whole, by the head that made it."

@@ -24,7 +24,7 @@ from torch_heads.metrics.bound import (
 )
 from torch_heads.metrics.sums import Sums, Total
 from torch_heads.metrics.tallies import MOST_CONFUSIONS
-from torch_heads.metrics.tally import Tally
+from torch_heads.metrics.tally import Lock, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
 
@@ -57,6 +57,8 @@ class ReadingCollection(MetricCollection):
     ) -> None:
         super().__init__({}, compute_groups=False)
         self.layout = layout
+        #: Held while a batch is added.
+        self.lock = Lock()
         #: The tallies by name.
         self.tallies = dict(tallies)
         for name, tally in tallies.items():
@@ -165,6 +167,8 @@ class ReadingCollection(MetricCollection):
 
     def confusion_matrix(self, head: str | None = None) -> Tensor:
         """Return the weights ``[n_classes, n_classes]`` of labels (rows) and predictions (columns).
+
+        Where a logit is NaN no class is predicted: the label stands in no column.
 
         Args:
             head: the head's name; None where the collection is of a single head.

@@ -16,7 +16,7 @@ from torch_heads.functional.residuals import BINS
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.values import sum_rows
 from torch_heads.metrics.sums import Total
-from torch_heads.metrics.tally import Tally
+from torch_heads.metrics.tally import Addition, Tally
 
 MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
 
@@ -60,12 +60,11 @@ class NumberTally(Tally):
 
     def __init__(self, columns: int) -> None:
         super().__init__(columns, Total.ALL)
-        self.add_state("residuals", torch.zeros(columns, BINS, dtype=torch.float64), "sum")
+        self.add_zeros("residuals", columns, BINS)
 
-    def add(self, observed: TallyInput) -> None:
-        """Add one batch in place, with one scatter for all columns."""
-        add_totals(self.sums, observed)
-        add_residuals(self.residuals, observed)
+    def additions(self, observed: TallyInput) -> list[Addition]:
+        """Return what one batch adds, with one scatter for all columns."""
+        return [*totals(self.sums, observed), residuals(self.residuals, observed)]
 
     def residual_counts(self, columns: slice) -> Tensor:
         """Return the counts of residuals of some columns, over all processes."""
@@ -98,14 +97,17 @@ class ScoreTally(Tally):
         self._numbers = [i for i, own in enumerate(columns) if own is None]
         self.numbers = torch.tensor(self._numbers, dtype=torch.int64)
         if self._numbers:
-            zeros = torch.zeros(len(self._numbers), BINS, dtype=torch.float64)
-            self.add_state("residuals", zeros, "sum")
+            self.add_zeros("residuals", len(self._numbers), BINS)
 
-    def add(self, observed: TallyInput) -> None:
-        """Add one batch in place, with one scatter for all columns."""
-        add_scores(self.sums, observed, self.thresholds, self.size)
+    def additions(self, observed: TallyInput) -> list[Addition]:
+        """Return what one batch adds, with one scatter for all columns."""
+        added = [
+            *totals(self.sums, observed),
+            scores(self.sums, observed, self.thresholds, self.size),
+        ]
         if self._numbers:
-            add_residuals(self.residuals, observed.columns(self.numbers))
+            added.append(residuals(self.residuals, observed.columns(self.numbers)))
+        return added
 
     def residual_counts(self, columns: slice) -> Tensor | None:
         """Return the counts of residuals of some columns, over all processes; None of classes."""
@@ -118,8 +120,9 @@ class ScoreTally(Tally):
 class ClassTally(Tally):
     """The sums of class ids, and the confusions of each label with each prediction.
 
-    ``confusion`` holds the ``[K, K]`` matrices of the heads one after the other, the smallest ones
-    if all would have more than `MOST_CONFUSIONS` entries.
+    ``confusion`` holds the ``[K, 1 + K]`` matrices of the heads one after the other, the smallest
+    ones if all would have more than `MOST_CONFUSIONS` entries. The first column of each counts the
+    labels for which no class was predicted: -1, where a logit is NaN.
 
     Args:
         widths: the number of classes of each column.
@@ -135,10 +138,11 @@ class ClassTally(Tally):
         ascending = sorted(range(len(widths)), key=widths.__getitem__)
         ends = list(accumulate(widths[column] ** 2 for column in ascending))
         kept = sorted(ascending[: bisect_right(ends, MOST_CONFUSIONS)])
-        *starts, size = accumulate((widths[column] ** 2 for column in kept), initial=0)
+        steps = [1 + widths[column] for column in kept]
+        *starts, size = accumulate((step * (step - 1) for step in steps), initial=0)
         self._starts = dict(zip(kept, starts, strict=True))
-        self.add_state("confusion", torch.zeros(size, dtype=torch.float64), "sum")
-        own = starts, [widths[column] for column in kept], kept
+        self.add_zeros("confusion", size)
+        own = [start + 1 for start in starts], steps, kept
         self.starts, self.widths, self.kept = (torch.tensor(one, dtype=torch.int64) for one in own)
 
     def confusion_of(self, column: int) -> Tensor | None:
@@ -149,49 +153,49 @@ class ClassTally(Tally):
         if column not in self._starts:
             return None
         start, width = self._starts[column], self.classes[column]
-        return self.part("confusion", slice(start, start + width**2)).view(width, width)
+        end = start + width * (1 + width)
+        return self.part("confusion", slice(start, end)).view(width, 1 + width)[:, 1:]
 
-    def add(self, observed: TallyInput) -> None:
-        """Add one batch in place; its predictions are class ids."""
+    def additions(self, observed: TallyInput) -> list[Addition]:
+        """Return what one batch adds; its predictions are class ids, or -1 for none."""
         ids, labels, weights = observed.predictions, observed.labels, observed.weights
         correct = (ids == labels).to(observed.loss_sums.dtype)
-        add_totals(self.sums, observed._replace(predictions=correct))
+        added = totals(self.sums, observed._replace(predictions=correct))
         if not self._starts:
-            return
-        ones = self.sums.new_ones(()) if weights is None else weights.double()
+            return added
+        ones = self.confusion.new_ones(()) if weights is None else weights.to(self.confusion.dtype)
         ones = ones.expand(ids.shape)
         if len(self._starts) < len(self.classes):
             ids, labels, ones = (one.index_select(1, self.kept) for one in (ids, labels, ones))
         place = torch.addcmul(ids + self.starts, labels, self.widths)
-        self.confusion.scatter_add_(0, place.flatten(), ones.flatten())
+        return [*added, Addition(self.confusion, ones.flatten(), place.flatten())]
 
 
-def add_scores(sums: Tensor, observed: TallyInput, thresholds: Tensor, size: int) -> None:
-    """Add one batch to the state of a `ScoreTally`, in place."""
-    add_totals(sums, observed)
+def scores(sums: Tensor, observed: TallyInput, thresholds: Tensor, size: int) -> Addition:
+    """Return what the scores of one batch add to the state of a `ScoreTally`."""
     scores = observed.predictions.float()
     # a tiny logit is positive, its score a half
     decisions = scores - 0.5 if observed.logits is None else observed.logits
     bins = bin_scores(decisions, scores, thresholds)
     place = bins.add_(label_kinds(observed.labels), alpha=size)
     place = place.to(torch.int32).to(torch.int64)  # two casts are twice as fast as one
-    _count(sums[:, Total.ALL - 1 :], place, observed.weights)  # places are counted from 1
+    return _counts(sums[:, Total.ALL - 1 :], place, observed.weights)  # places are counted from 1
 
 
-def add_residuals(counts: Tensor, observed: TallyInput) -> None:
-    """Count the residuals of one batch by bin, in place."""
+def residuals(counts: Tensor, observed: TallyInput) -> Addition:
+    """Return what the residuals of one batch add to their counts by bin."""
     place = bin_residuals(observed.predictions, observed.labels).to(torch.int64)
-    _count(counts, place, observed.weights)
+    return _counts(counts, place, observed.weights)
 
 
-def _count(counts: Tensor, place: Tensor, weights: Tensor | None) -> None:
-    """Add the weight of each label ``[N, U]`` at its place in the counts ``[U, places]``."""
-    ones = counts.new_ones(()) if weights is None else weights.double()
-    counts.scatter_add_(1, place.T, ones.expand(place.shape).T)
+def _counts(counts: Tensor, place: Tensor, weights: Tensor | None) -> Addition:
+    """Return the weight of each label ``[N, U]``, at its place in the counts ``[U, places]``."""
+    ones = counts.new_ones(()) if weights is None else weights.to(counts.dtype)
+    return Addition(counts, ones.expand(place.shape).T, place.T)
 
 
-def add_totals(sums: Tensor, observed: TallyInput) -> None:
-    """Add the totals of one batch to the state of a tally, in place, in the order of `Total`."""
+def totals(sums: Tensor, observed: TallyInput) -> list[Addition]:
+    """Return what one batch adds to the totals of a tally, in the order of `Total`."""
     rows, columns = observed.labels.shape
     by = observed.weights
     means = [
@@ -199,14 +203,13 @@ def add_totals(sums: Tensor, observed: TallyInput) -> None:
         for values in (observed.predictions, observed.labels)
     ]
     weighed = [observed.loss_sums, *means]
-    sums[:, : len(weighed)].add_(torch.stack(weighed, dim=-1))
+    added = [Addition(sums[:, : len(weighed)], torch.stack(weighed, dim=-1))]
     counts = sums[:, len(weighed) : Total.ALL]
     given = observed.loss_weights, by, observed.present, observed.valid
     if all(one is None for one in given):
-        counts.add_(rows)
-        return
-    for i, by in enumerate(given):
-        counts[:, i].add_(rows if by is None else total(by, True).expand(columns))
+        return [*added, Addition(counts, rows)]
+    each = [rows if one is None else total(one, True).expand(columns) for one in given]
+    return [*added, *(Addition(counts[:, i], one) for i, one in enumerate(each))]
 
 
 def total(values: Tensor, weighed: bool) -> Tensor:

@@ -5,13 +5,132 @@ one state adds up: over batches, over processes, over columns. It keeps no examp
 update of it serves every reading.
 """
 
+from __future__ import annotations
+
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from functools import partial
+from hashlib import sha256
+from itertools import zip_longest
+from operator import call, length_hint, setitem
+from threading import RLock
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
+
+from torch_heads.functional.errors import unexpected
+
+
+class Lock:
+    """A lock that a copy, or a pickle, has as a new one of its own."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
+        """Return what makes a new one."""
+        return Lock, ()
+
+
+class Agreement:
+    """What is counted in this process, which must be the same in all: told to each other once.
+
+    Args:
+        title: who counts, as errors say it.
+        counted: what is counted, in words.
+    """
+
+    def __init__(self, title: str, counted: Sequence[str]) -> None:
+        self._title, self._counted, self._reached = title, tuple(counted), False
+
+    def reach(self, device: torch.device, group: Any = None) -> None:
+        """Compare with all processes, the first time.
+
+        Raises:
+            ValueError: in each of them, if they differ.
+        """
+        if self._reached:
+            return
+        digest = sha256("\n".join(self._counted).encode()).digest()
+        own = torch.tensor([int.from_bytes(digest[:7])], device=device)
+        size = distributed.get_world_size(group)
+        digests = [torch.empty_like(own) for _ in range(size)]
+        distributed.all_gather(digests, own, group=group)
+        if len({int(one) for one in digests}) > 1:
+            each: list[Any] = [None] * size
+            distributed.all_gather_object(each, self._counted, group=group)
+            other = next(i for i, one in enumerate(each) if one != each[0])
+            pairs = zip_longest(each[0], each[other], fillvalue="nothing")
+            first, second = next(pair for pair in pairs if pair[0] != pair[1])
+            given = f"{first} in process 0 and {second} in process {other}"
+            expected = "of the same heads in the same order in all processes"
+            raise ValueError(unexpected(self._title, "metrics", expected, given))
+        self._reached = True
+
+
+class Addition(NamedTuple):
+    """Values that are to be added to a state in place, or at ``places`` along its last axis."""
+
+    state: Tensor
+    values: Any
+    places: Tensor | None = None
+
+    @property
+    def step(self) -> Callable[[], Any]:
+        """What adds them."""
+        if self.places is None:
+            return partial(self.state.add_, self.values)
+        return partial(self.state.scatter_add_, -1, self.places, self.values)
+
+    def take_back(self) -> None:
+        """Take them away again, without memory for the opposite values."""
+        self.state.neg_()
+        self.step()
+        self.state.neg_()
+
+
+def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lock) -> None:
+    """Add one batch to several tallies: to all of them or, whatever raises, to none.
+
+    Args:
+        batch: the tallies, each with what it takes.
+        device: where the batch is; the tallies move there.
+        lock: that of the tallies, so that no two threads add to them at once.
+    """
+    if torch.compiler.is_compiling():
+        for tally, taken in batch:
+            tally.prepare(device)
+            for addition in tally.additions(taken):
+                addition.step()
+        return
+    with lock:
+        for tally, _ in batch:
+            tally.prepare(device)
+        # all that takes memory, or may not fit together, comes before the first addition
+        additions = [one for tally, taken in batch for one in tally.additions(taken)]
+        counts = [
+            partial(setitem, vars(tally), "_update_count", tally.update_count + 1)
+            for tally, _ in batch
+        ]
+        steps: list[Callable[[], Any]] = [*(one.step for one in additions), *counts]
+        steps.append(int)  # does nothing: where no step is left, all are done
+        left = iter(steps)
+        try:
+            deque(map(call, left), maxlen=0)  # no signal is handled before all is done
+        except BaseException:
+            if length_hint(left):
+                for one in additions[: len(steps) - length_hint(left) - 1]:
+                    one.take_back()
+            raise
 
 
 class Tally(Metric):
@@ -28,21 +147,31 @@ class Tally(Metric):
 
     def __init__(self, columns: int, width: int) -> None:
         super().__init__(compute_with_cache=False)
+        #: What all processes must have in common; None where that is not asked.
+        self.agreement: Agreement | None = None
         # float64 counts stay exact up to 2**53; float32 would stop counting at 2**24
-        self.add_state("sums", torch.zeros(columns, width, dtype=torch.float64), "sum")
+        self.add_zeros("sums", columns, width)
+
+    def add_zeros(self, name: str, *shape: int) -> None:
+        """Add a state, which takes no memory before the first update; nor does its default."""
+        self.add_state(name, torch.zeros((), dtype=torch.float64), "sum")
+        kept: list[dict[str, Any]] = [self.__dict__, self._defaults]
+        for states in kept:
+            states[name] = states[name].expand(shape)
 
     @property
     def update_called(self) -> bool:
         """Whether there was a batch since the last reset."""
         return self._update_count > 0 or bool(self.sums.any())
 
-    def add(self, observed: Any) -> None:
-        """Add one batch in place; `update`, without torchmetrics' bookkeeping."""
+    def additions(self, observed: Any) -> list[Addition]:
+        """Return what one batch adds to the states; nothing is added yet."""
         raise NotImplementedError
 
     def update(self, observed: Any) -> None:
         """Add one batch."""
-        self.add(observed)
+        for addition in self.additions(observed):
+            addition.step()
 
     def compute(self) -> Tensor:
         """Return the sums, added over all processes."""
@@ -63,25 +192,42 @@ class Tally(Metric):
         return None
 
     def prepare(self, device: torch.device) -> None:
-        """Move to the device of a batch, and out of an inference mode that has ended."""
-        if self.sums.device != device:
-            self.to(device)
-        if torch.compiler.is_compiling():
-            return
-        self.__dict__["_update_count"] += 1  # not by setattr, which is slow for modules
-        if self.sums.is_inference() and not torch.is_inference_mode_enabled():
-            for name in self._defaults:
-                setattr(self, name, getattr(self, name).clone())
+        """Move to the device of a batch, to memory of its own, and out of a past inference mode."""
+        thaw = not (torch.compiler.is_compiling() or torch.is_inference_mode_enabled())
+        ready = True
+        for name in self._defaults:
+            state = getattr(self, name)
+            if state.device != device:
+                self.to(device)
+                state = getattr(self, name)
+            ready = ready and state.is_contiguous() and not (thaw and state.is_inference())
+        if not ready:
+            self.allocate()
+
+    def allocate(self) -> None:
+        """Give the states memory of their own."""
+        for name in self._defaults:
+            setattr(self, name, getattr(self, name).clone(memory_format=torch.contiguous_format))
+
+    def persistent(self, mode: bool = False) -> None:
+        """Set whether the states stand in a ``state_dict``: then they are there to be loaded."""
+        super().persistent(mode)
+        if mode:
+            self.allocate()
 
     def reset(self) -> None:
         """Set the states to 0, in place."""
         if self._is_synced:
             self.unsync()
-        states = {name: getattr(self, name) for name in self._defaults}
-        super().reset()
-        for name, state in states.items():
+        self._update_count, self._cache = 0, None
+        for name in self._defaults:
+            state = getattr(self, name)
+            if not state.is_contiguous():
+                continue
             if torch.is_inference_mode_enabled() or not state.is_inference():
-                setattr(self, name, state.zero_())
+                state.zero_()
+            else:
+                setattr(self, name, torch.zeros_like(state))
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Add up the states of all processes, until `unsync` gives back these very tensors."""
@@ -90,18 +236,33 @@ class Tally(Metric):
         if self._is_synced:
             self._cache = states
 
+    def set_dtype(self, dst_type: str | torch.dtype) -> Tally:
+        """Cast the states, and nothing else: what cuts the scores stays exact.
+
+        Raises:
+            ValueError: if that is no floating type: weights need not be whole.
+        """
+        dtype = torch.empty(0).type(dst_type).dtype
+        if not dtype.is_floating_point:
+            raise ValueError(unexpected(type(self).__name__, "dtype", "to be floating", dtype))
+        kept: list[dict[str, Any]] = [self.__dict__, self._defaults]
+        for states in kept:
+            states |= {
+                name: on_memory(states[name], lambda one: one.to(dtype)) for name in self._defaults
+            }
+        return self
+
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
         # `module.to(torch.bfloat16)` reaches metric states too, and would round counts past 256
         def keep_dtype(state: Tensor) -> Tensor:
             probe = fn(state.new_empty(0))
-            same = probe.dtype == state.dtype or self._dtype_convert
-            return fn(state) if same else state.to(probe.device)
+            return fn(state) if probe.dtype == state.dtype else state.to(probe.device)
 
         for name in self.fixed:
             value = getattr(self, name)
             device = fn(value.new_empty(0)).device
             setattr(self, name, fn(value) if value.is_meta else value.to(device))
-        return super()._apply(keep_dtype, exclude_state)
+        return super()._apply(lambda state: on_memory(state, keep_dtype), exclude_state)
 
     def _sync_dist(
         self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None
@@ -109,13 +270,23 @@ class Tally(Metric):
         if dist_sync_fn is not gather_all_tensors:
             super()._sync_dist(dist_sync_fn, process_group)
             return
+        group = process_group or self.process_group
+        if self.agreement is not None:
+            self.agreement.reach(self.sums.device, group)
         # one all-reduce for all states, where torchmetrics gathers every rank's copy of each
         states = [getattr(self, name) for name in self._defaults]
         joined = torch.cat([state.flatten() for state in states])
-        torch.distributed.all_reduce(joined, group=process_group or self.process_group)
+        distributed.all_reduce(joined, group=group)
         parts = torch.split(joined, [state.numel() for state in states])
         for name, state, part in zip(self._defaults, states, parts, strict=True):
             setattr(self, name, part.view(state.shape))
+
+
+def on_memory(state: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return a function of a state; of the one number of a state that has no other memory."""
+    if state.is_contiguous():
+        return fn(state)
+    return fn(state[(0,) * state.dim()].clone()).expand(state.shape)
 
 
 class BatchMeanTally(Tally):
@@ -124,8 +295,8 @@ class BatchMeanTally(Tally):
     def __init__(self, columns: int) -> None:
         super().__init__(columns, 2)
 
-    def add(self, observed: tuple[Tensor, Tensor | None]) -> None:
-        """Add the values ``[columns]`` of one call, and 0 or 1 for whether they count."""
+    def additions(self, observed: tuple[Tensor, Tensor | None]) -> list[Addition]:
+        """Return the values ``[columns]`` of one call, and 0 or 1 for whether they count."""
         values, counted = observed
-        self.sums[:, 0].add_(values if counted is None else values * counted)
-        self.sums[:, 1].add_(1 if counted is None else counted)
+        counts = torch.ones_like(values) if counted is None else counted.to(values.dtype)
+        return [Addition(self.sums, torch.stack([values * counts, counts], dim=-1))]

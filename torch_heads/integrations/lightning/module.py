@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningCLI, LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from torch_heads.computation.inputs import Inputs
 from torch_heads.functional.errors import unexpected
@@ -22,6 +22,7 @@ from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
 from torch_heads.integrations.checkpoint_io import AtomicCheckpoints
 from torch_heads.integrations.lightning.batch import Batch
+from torch_heads.integrations.lightning.logging import CallbackMetrics, on_cpu
 from torch_heads.integrations.lightning.projection import make_projection, project
 from torch_heads.integrations.lightning.resume import PlateauValues, RandomState
 from torch_heads.integrations.lightning.window import (
@@ -29,9 +30,9 @@ from torch_heads.integrations.lightning.window import (
     count_labels,
     target_losses,
 )
-from torch_heads.metrics.tally import BatchMeanTally
+from torch_heads.metrics.tally import Agreement, BatchMeanTally
 
-MOST_LOGGED = 256  # metrics of an epoch; Lightning takes 0.3 ms for each
+MOST_LOGGED = 256  # metrics of an epoch in the table of Lightning
 
 
 class HeadModule(LightningModule):
@@ -103,7 +104,12 @@ class HeadModule(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.global_normalization = global_normalization
         self.report = report
+        self.agreement = Agreement(title, head.computation.counted)
         self.epoch_loss = BatchMeanTally(len(head.computation.targets))
+        self.epoch_loss.agreement = self.agreement
+        self._step_keys = (
+            [f"train/loss/{name}" for name in head] if isinstance(head, MultiHead) else []
+        )
         self._window: list[Batch] = []  # of one optimizer step, under global_normalization
 
     def logits(self, inputs: Any) -> Any:
@@ -153,6 +159,11 @@ class HeadModule(LightningModule):
             ) from None
 
     # Training.
+
+    def on_fit_start(self) -> None:
+        """Refuse processes whose heads differ, before they add up the first loss."""
+        if distributed.is_available() and distributed.is_initialized():
+            self.agreement.reach(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Drop the batches of a step that never came: the last epoch may have been stopped."""
@@ -213,27 +224,36 @@ class HeadModule(LightningModule):
         return loss * k  # by which Lightning divides it, however short the last step of an epoch
 
     def _log_step(self, loss: Tensor, losses: Tensor) -> None:
-        names, values = ["train/loss"], loss.detach().reshape(1)
-        if several := isinstance(self.head, MultiHead):
-            names += [f"train/loss/{name}" for name in self.head.names]
-            values = torch.cat([values, self.head.computation.head_losses(losses).detach()])
+        loss, each = loss.detach(), None
+        if isinstance(self.head, MultiHead):
+            each = self.head.computation.head_losses(losses).detach()
         if self.trainer.world_size > 1:
             # or each process would keep the checkpoint, and take the rate, that is its own best
+            values = loss.reshape(1) if each is None else torch.cat([loss.reshape(1), each])
             values = self.trainer.strategy.reduce(values, reduce_op="mean")
-        self.log("train/loss", values[0], prog_bar=True, logger=False if several else None)
-        if several:  # loggers get the sum with its parts
+            loss, each = values[0], None if each is None else values[1:]
+        self.log("train/loss", loss, prog_bar=True, logger=None if each is None else False)
+        if each is not None:
+            self._seen().stack(self._step_keys, each)
             n: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
             due = n > 0 and (self.trainer.global_step + 1) % n == 0
-            due = due and not self.trainer.fit_loop._should_accumulate()
-            self._publish(dict(zip(names, values, strict=True)), due)
+            if due and not self.trainer.fit_loop._should_accumulate():
+                names = ["train/loss", *self._step_keys]  # loggers get the sum with its parts
+                self._to_loggers(names, torch.cat([loss.reshape(1), each]))
 
-    def _publish(self, values: dict[str, Tensor], due: bool) -> None:
-        """Hand values to callbacks and, if due, to loggers: fast, however many they are."""
-        self.trainer.callback_metrics.update(values)
-        if due and self.loggers:
-            scalars = torch.stack(list(values.values())).cpu().unbind()  # waits once for all
-            named = dict(zip(values, scalars, strict=True))
-            self.trainer._logger_connector.log_metrics(named)
+    def _seen(self) -> CallbackMetrics:
+        """Return what callbacks see."""
+        connector = self.trainer._logger_connector
+        seen: Any = connector._callback_metrics
+        if not isinstance(seen, CallbackMetrics):
+            connector._callback_metrics = CallbackMetrics()
+            connector._callback_metrics.update(seen)
+        return connector._callback_metrics  # type: ignore[return-value]
+
+    def _to_loggers(self, names: Sequence[str], values: Tensor) -> None:
+        """Hand values to the loggers: fast, however many they are."""
+        if self.loggers:
+            self.trainer._logger_connector.log_metrics(on_cpu(names, values))
 
     # Evaluation.
 
@@ -242,6 +262,7 @@ class HeadModule(LightningModule):
         self.head.metric_collection.reset()
         self.epoch_loss.reset()
 
+    @torch.no_grad()
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add the batch to the loss and the metrics of the epoch, over all data loaders."""
         part = Batch.of(batch, self.head)
@@ -249,9 +270,8 @@ class HeadModule(LightningModule):
         inputs = Inputs(part.labels, logits, part.features, part.weights)
         computation = self.head.computation
         measured = computation.measure(inputs, observe=True, divide=True)
-        self.epoch_loss.prepare(measured.losses.device)
-        self.epoch_loss.add((measured.losses, measured.divisors))
-        computation.record(self.head.metric_collection, measured)
+        epoch_loss = self.epoch_loss, (measured.losses, measured.divisors)
+        computation.record(self.head.metric_collection, measured, others=[epoch_loss])
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
 
@@ -277,13 +297,16 @@ class HeadModule(LightningModule):
         losses = safe_divide(sums[:, 0], sums[:, 1])
         loss = self.head.computation.total_loss(losses).reshape(()).to(torch.get_default_dtype())
         values = self.head.metric_collection.compute()
+        names = [f"{stage}/loss", *(f"{stage}/{key}" for key in values)]
+        numbers = torch.stack([loss, *values.values()])
+        self._seen().stack(names, numbers)
+        if len(values) <= MOST_LOGGED:
+            for table in self.trainer._evaluation_loop._logged_outputs:  # which Lightning logs
+                table.update(on_cpu(names, numbers))
+        elif not self.trainer.sanity_checking:
+            self._to_loggers(names[1:], numbers[1:])  # the first one is logged below
         with warnings.catch_warnings():
             # that these should be synced, which they are: each tally once, not each value
             warnings.filterwarnings("ignore", "It is recommended to use", PossibleUserWarning)
             self.log(f"{stage}/loss", loss, prog_bar=True)
-            named = {f"{stage}/{key}": value for key, value in values.items()}
-            if len(named) <= MOST_LOGGED:
-                self.log_dict(named)
-            else:
-                self._publish(named, due=not self.trainer.sanity_checking)
             self.trainer.callback_metrics  # noqa: B018  looked up here, it warns here
