@@ -23,7 +23,7 @@ from torch_heads.metrics.tallies import TallyInput
 from torch_heads.metrics.tally import Tally, add_batch
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """What was measured of a batch, in the order of the targets.
 
     Attributes:
@@ -144,7 +144,7 @@ class Computation(ABC):
         observe: bool = False,
         divisors: Tensor | None = None,
         divide: bool = False,
-    ) -> Measured:
+    ) -> Measurement:
         """Encode a batch, and return the loss of each target and what was asked for.
 
         Args:
@@ -164,7 +164,7 @@ class Computation(ABC):
             for group, batch, own in zip(self.groups, self.encode(inputs), given, strict=False)
         ]
         if not (observe or divide):
-            return Measured(self._join([one.losses for one in outputs]))
+            return Measurement(self._join([one.losses for one in outputs]))
         has_labels = None
         if any(one.has_labels is not None for one in outputs):
             has_labels = self._join(
@@ -175,7 +175,7 @@ class Computation(ABC):
                     for one in outputs
                 ]
             )
-        return Measured(
+        return Measurement(
             self._join([one.losses for one in outputs]).reshape(-1),
             [one.tally_input for one in outputs],
             has_labels,
@@ -187,7 +187,7 @@ class Computation(ABC):
     def record(
         self,
         metrics: ReadingCollection,
-        measured: Measured,
+        measured: Measurement,
         regularization: Tensor | float | None = None,
         others: Sequence[tuple[Tally, Any]] = (),
     ) -> None:

@@ -12,7 +12,13 @@ from torch import Tensor
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.group import Group
-from torch_heads.computation.inputs import ABSENT, Arranged, EncodedBatch, Inputs, Stacked
+from torch_heads.computation.inputs import (
+    ABSENT,
+    ArrangedLogits,
+    EncodedBatch,
+    Inputs,
+    StackedLabels,
+)
 from torch_heads.computation.layout import Arrangement, in_buckets
 from torch_heads.computation.predictor import Predicted
 from torch_heads.functional.constants import move_constants
@@ -27,7 +33,7 @@ HeadWeights = Callable[[torch.device], Tensor]
 Given = Mapping[str, Any] | Tensor  # by name, or of all heads side by side
 
 
-class Fused(Computation):
+class MultiComputation(Computation):
     """The computation of several named heads.
 
     Those of a single target that have a family in common are merged into one group; a head of
@@ -111,7 +117,9 @@ class Fused(Computation):
 
     def encode(self, inputs: Inputs) -> list[EncodedBatch]:
         """Return one checked batch per group: the merged ones first, then those of the others."""
-        labels = inputs.labels.columns if isinstance(inputs.labels, Stacked) else inputs.labels
+        labels = (
+            inputs.labels.columns if isinstance(inputs.labels, StackedLabels) else inputs.labels
+        )
         given_logits = self._check_logits(inputs.logits)
         given = {} if labels is ABSENT else self._check_labels(labels, given_logits)
         weights = self._check_weights(inputs.weights)
@@ -140,7 +148,7 @@ class Fused(Computation):
             return [*own, *(given[self.names[i]] for i in self._others)]
         parts = iter(self._logit_parts.split(given))
         arranged = [
-            Arranged(list(islice(parts, len(group.layout.buckets)))) for group, _ in self._own
+            ArrangedLogits(list(islice(parts, len(group.layout.buckets)))) for group, _ in self._own
         ]
         return [*arranged, *parts]
 
@@ -151,7 +159,7 @@ class Fused(Computation):
             return [*own, *(given.get(self.names[i], ABSENT) for i in self._others)]
         parts = self._label_parts.split(given)
         count = len(self._own)
-        return [*parts[:count], *map(Stacked, parts[count:])]
+        return [*parts[:count], *map(StackedLabels, parts[count:])]
 
     def _each_weights(self, given: Mapping[str, Any]) -> list[Any]:
         """Return the weights of each merged group, and then of each other head."""
@@ -293,7 +301,7 @@ class Fused(Computation):
         for (group, members), parts in zip(self._own, each, strict=False):
             places = [self._starts[i] for i in members]
             wanted = [keys[place] for place in places]
-            if isinstance(parts, Arranged):
+            if isinstance(parts, ArrangedLogits):
                 mine = partial(logits_of, members)
                 predicted = group.predictor.predict(parts.parts, mine, wanted)
             else:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torch_heads.computation.balance import GroupBalance
 from torch_heads.computation.encoder import Encoder, Labels
-from torch_heads.computation.inputs import Arranged, EncodedBatch, Features, Inputs
+from torch_heads.computation.inputs import ArrangedLogits, EncodedBatch, Features, Inputs
 from torch_heads.computation.layout import Bucket, LogitLayout
 from torch_heads.computation.predictor import Predictor
 from torch_heads.computation.ragged import join_ragged
@@ -82,7 +82,7 @@ class Group:
         """
         given = inputs.logits
         parts: Tensor | Sequence[Tensor]
-        if isinstance(given, Arranged):
+        if isinstance(given, ArrangedLogits):
             parts, like = given.parts, given.parts[0]
         else:
             each = [

@@ -13,13 +13,13 @@ Features = Mapping[str, Any]
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
 
 
-class Stacked(NamedTuple):
+class StackedLabels(NamedTuple):
     """Label columns out of a tensor of many heads' labels, which has one dtype for all."""
 
     columns: Tensor
 
 
-class Arranged(NamedTuple):
+class ArrangedLogits(NamedTuple):
     """Logits that have been checked, of each bucket of a group's layout, ``[D*, C]``."""
 
     parts: Sequence[Tensor]
@@ -32,7 +32,7 @@ class Inputs(NamedTuple):
         labels: of a head, in any of its forms; of a group, a sequence with those of each target,
             or one tensor ``[D*, U]``.
         logits: of a head, in any of its forms; of a group, a sequence with those of each target,
-            or `Arranged`.
+            or `ArrangedLogits`.
         features: where weights and masks are looked up.
         weights: of a head, per example; of a group, a sequence with those of each target.
         mask: ``[D*]``, False where a row is padding; None for nowhere.

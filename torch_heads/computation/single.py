@@ -10,13 +10,13 @@ from torch import Tensor
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.group import Group
-from torch_heads.computation.inputs import EncodedBatch, Inputs, Stacked
+from torch_heads.computation.inputs import EncodedBatch, Inputs, StackedLabels
 from torch_heads.computation.predictor import Predicted
 from torch_heads.computation.target import Target
 from torch_heads.functional.values import check_logits
 
 
-class Single(Computation):
+class SingleComputation(Computation):
     """The computation of a head of a single target: a group of one."""
 
     def __init__(self, target: Target) -> None:
@@ -31,7 +31,7 @@ class Single(Computation):
         """Return the one batch."""
         labels, weights = inputs.labels, inputs.weights
         own = Inputs(
-            labels.columns if isinstance(labels, Stacked) else [labels],
+            labels.columns if isinstance(labels, StackedLabels) else [labels],
             [inputs.logits],
             inputs.features,
             None if weights is None else [weights],
@@ -45,7 +45,7 @@ class Single(Computation):
         return self.groups[0].predictor.predict(checked, lambda: [checked], keys)
 
 
-class Masked(Computation):
+class SequenceComputation(Computation):
     """The computation of another head at every step of padded sequences.
 
     Args:

@@ -15,11 +15,11 @@ from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.tensors import sum_scalars
-from torch_heads.heads.evaluated import Labels
-from torch_heads.heads.spec import Specified
+from torch_heads.heads.metric_owner import Labels
+from torch_heads.heads.spec import EstimatorWords
 
 
-class Head(Specified):
+class Head(EstimatorWords):
     """The top of a model for one target, or for several.
 
     A head knows how logits become predictions, what the loss is, which metrics to keep, and what

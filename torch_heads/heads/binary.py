@@ -15,7 +15,7 @@ from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
-from torch_heads.heads.evaluated import Labels
+from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, RegressionOutput
 from torch_heads.metrics.readings import (
     AUC,

@@ -19,7 +19,7 @@ from torch_heads.functional.arguments import (
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.labels import class_ids
 from torch_heads.functional.tensors import is_empty, is_text, kind_of, to_tensor
-from torch_heads.heads.evaluated import Labels
+from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
 from torch_heads.heads.tensor_head import TensorHead
 

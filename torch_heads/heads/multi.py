@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from torch_heads.computation.computation import Computation
-from torch_heads.computation.fused import Fused
+from torch_heads.computation.fused import MultiComputation
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.children import FIXED, FixedHeads, check_head_weights, check_heads
-from torch_heads.heads.evaluated import Labels
+from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput
 
 
@@ -53,7 +53,7 @@ class MultiHead(Head):
     {'even': tensor(20.5000), 'ink': tensor(2.)}
     """
 
-    computation: Fused
+    computation: MultiComputation
 
     def __init__(self, heads: Iterable[Head], head_weights: Sequence[float] | None = None) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class MultiHead(Head):
 
     def _make_computation(self) -> Computation:
         children = [self[name].computation for name in self.names]
-        computation = Fused(
+        computation = MultiComputation(
             self.title, self.names, children, self._factors_on if self._has_factors else None
         )
         keys: list[str] = []

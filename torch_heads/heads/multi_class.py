@@ -16,7 +16,7 @@ from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import SWAPPED, check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
-from torch_heads.heads.evaluated import Labels, head_title
+from torch_heads.heads.metric_owner import Labels, head_title
 
 
 class MultiClassHead(ClassHead):

@@ -17,7 +17,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.label_sets import multi_hot
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
-from torch_heads.heads.evaluated import Labels, head_title
+from torch_heads.heads.metric_owner import Labels, head_title
 from torch_heads.heads.spec import ExportOutput, PredictOutput
 from torch_heads.metrics.readings import AUC, AUCPrecisionRecall, Mean, Reading
 from torch_heads.metrics.sums import Total

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import ABSENT, Features, Inputs
-from torch_heads.computation.single import Masked
+from torch_heads.computation.single import SequenceComputation
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_logits
@@ -105,7 +105,7 @@ class SequentialHeadWrapper(Head):
 
     def _make_computation(self) -> Computation:
         inner = self.static_head.computation
-        return Masked(self.title, inner, self._masked, self._steps)
+        return SequenceComputation(self.title, inner, self._masked, self._steps)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, whose static head is a part of it."""

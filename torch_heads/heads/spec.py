@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torch_heads.computation.inputs import Features
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.heads.evaluated import Evaluated, Labels
+from torch_heads.heads.metric_owner import Labels, MetricOwner
 
 
 class ModeKeys(StrEnum):
@@ -112,7 +112,7 @@ class EstimatorSpec:
             object.__setattr__(self, "loss", self.loss.reshape(()))
 
 
-class Specified(Evaluated):
+class EstimatorWords(MetricOwner):
     """The words of tf.estimator: what a head hands over for one batch in one mode."""
 
     loss: Callable[..., Tensor]

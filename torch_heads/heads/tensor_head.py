@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.loss_fn import CustomLoss, LossFn
-from torch_heads.computation.single import Single
+from torch_heads.computation.single import SingleComputation
 from torch_heads.computation.target import Target
 from torch_heads.families.family import (
     NO_BALANCE,
@@ -39,7 +39,7 @@ from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.base import Head
-from torch_heads.heads.evaluated import Labels
+from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
 from torch_heads.metrics.readings import Coverage, Reading, usual_readings
 
@@ -219,7 +219,7 @@ class TensorHead(Head):
         if self.missing_label is not None:
             readings["label/coverage"] = Coverage()
         after = self._regularized_after
-        return Single(
+        return SingleComputation(
             Target(
                 title=self.title,
                 name=self.name,

@@ -14,7 +14,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import NEGATIVE, SOFT
 from torch_heads.heads.base import Head
-from torch_heads.heads.evaluated import suffixed
+from torch_heads.heads.metric_owner import suffixed
 from torch_heads.integrations.report.canvas import Floats, number
 from torch_heads.integrations.report.ownership import check_owner
 from torch_heads.metrics.bound import Place

@@ -23,7 +23,7 @@ from torch_heads.metrics.tally import Agreement, BatchMeanTally, Lock
 Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
 
 
-class Finished(ABCMeta):
+class HeadType(ABCMeta):
     """Lets a head make its computation when its constructor has ended, and not before."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -40,7 +40,7 @@ class Finished(ABCMeta):
         return inspect.Signature(others)
 
 
-class Evaluated(nn.Module, ABC, metaclass=Finished):
+class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     """A module with a computation, and the tallies of what it measured."""
 
     computation: Computation
@@ -134,7 +134,7 @@ class Evaluated(nn.Module, ABC, metaclass=Finished):
 
         That of a head inside of another is its part of the other's.
         """
-        parent: Evaluated | None = None if self._parent is None else self._parent()
+        parent: MetricOwner | None = None if self._parent is None else self._parent()
         if parent is not None:
             keys = self._make_metrics().layout[0] if self._layout is None else self._layout[0]
             return parent.metric_collection.part(keys)
@@ -219,7 +219,7 @@ class Evaluated(nn.Module, ABC, metaclass=Finished):
                 )
             )
 
-    def _adopt(self, children: Iterable[Evaluated]) -> None:
+    def _adopt(self, children: Iterable[MetricOwner]) -> None:
         """Make the collections of these heads parts of this one's."""
         for child in children:
             child._modules.pop("metric_collection", None)
