@@ -13,6 +13,7 @@ from torch import Tensor
 
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.own_code import own_code
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.tensors import sum_scalars
 from torch_heads.heads.metric_owner import Labels
@@ -66,6 +67,7 @@ class Head(EstimatorWords):
             raise ValueError(unexpected(self.title, "one loss_reduction", "of all heads", given))
         return kinds[0]
 
+    @own_code
     def loss(
         self,
         labels: Labels,
@@ -78,10 +80,6 @@ class Head(EstimatorWords):
         divisors: Tensor | None = None,
     ) -> Tensor:
         """Return the scalar training loss.
-
-        All heads share this code. To compile it for each of several heads in one process, give
-        ``torch.compile(head.loss, isolate_recompiles=True)``: else PyTorch counts each of them
-        as a recompilation, and stops after eight.
 
         Args:
             labels: see the head's class; labels come before logits.
@@ -134,6 +132,7 @@ class Head(EstimatorWords):
         """
         return self.computation.divisors(Inputs(labels, logits, features, weights))
 
+    @own_code
     def forward(self, logits: Any, keys: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the predictions that are tensors, in a flat dict, so that a model can be served.
 

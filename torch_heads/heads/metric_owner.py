@@ -14,11 +14,14 @@ from torch import nn
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.own_code import own_code
 from torch_heads.functional.tensors import sum_scalars
 from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.readings import BatchMean
 from torch_heads.metrics.tally import Agreement, BatchMeanTally, Lock
+
+METHODS = ("forward", "loss", "update_metrics")  # whose copies are made again when they are looked up
 
 Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
 
@@ -144,6 +147,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
                     self._modules["metric_collection"] = self._make_metrics()
         return self._modules["metric_collection"]  # type: ignore[return-value]
 
+    @own_code
     def update_metrics(
         self,
         eval_metrics: ReadingCollection | None = None,
@@ -236,7 +240,8 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the head of which this one is a part, which finds it again."""
-        return {**self.__dict__, "_parent": None}
+        state = {**self.__dict__, "_parent": None}
+        return {name: value for name, value in state.items() if name not in METHODS}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         if any(key.startswith(f"{prefix}metric_collection.") for key in state_dict):
