@@ -107,7 +107,8 @@ def rows(sparse: dict[str, Any]) -> list[list[Any]]:
 
 
 def as_rows(sparse: dict[str, Any], device: torch.device) -> Any:
-    return rows(sparse)
+    """Return lists of names, and sets of ids: lists of two ids of two classes may be multi-hot."""
+    return [{*row} if sparse["dtype"] == "int64" else row for row in rows(sparse)]
 
 
 def as_coo(sparse: dict[str, Any], device: torch.device) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.functional.containers import has_mask
 from torch_heads.functional.errors import shape, unexpected
 from torch_heads.functional.tensors import to_tensor
 
@@ -80,6 +81,8 @@ def stack_alike(
         return None
     if first.is_nested or first.is_complex():
         return None
+    if type(first) is not Tensor and has_mask(first):
+        return None
     shape, dtype = first.shape, first.dtype
     flat = size == 1 and shape == leading
     if not flat and shape != (*leading, size):
@@ -90,6 +93,8 @@ def stack_alike(
         if not isinstance(one, Tensor) or one.shape != shape or one.dtype != dtype or own != size:
             return None
         if one.device != device or one.layout != torch.strided:
+            return None
+        if type(one) is not Tensor and has_mask(one):
             return None
     if size > 1:
         return torch.cat(list(given), dim=-1)
