@@ -630,6 +630,8 @@ REFUSED = [
         labels=[1, None]),
     even.refuses("NaN in a list of labels", "labels without gaps, got nan in row 0. …missing_label",
         labels=[float("nan"), 1]),
+    ink.refuses("NaN in a tensor", "labels without gaps, got nan in row 1. …missing_label",
+        labels=T([[1.0, 2.0], [float("nan"), 1.0]]), only_on_cpu=True),
     digit.refuses("NA in a series of ids", "labels without gaps, got <NA> in row 1. …missing_label",
         labels=pd.Series([1, pd.NA], dtype=object)),
     digit.refuses("null in a column of polars",

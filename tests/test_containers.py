@@ -392,3 +392,14 @@ def test_weights_of_images_hold_for_their_pixels() -> None:
     assert head.loss(labels, logits, weights=wide[..., 0]) == expected
     alone = head["depth"].loss(labels["depth"], logits[..., 2:], weights=weights)
     assert alone == head["depth"].loss(labels["depth"], logits[..., 2:], weights=wide)
+
+
+def test_nan_is_refused_by_its_row_in_a_tensor_of_a_regression() -> None:
+    labels = torch.tensor([[1.0, 2.0], [nan, 3.0]])
+    heads = [th.RegressionHead(name="a"), th.RegressionHead(name="b", missing_label=nan)]
+    for given in (labels, {"a": labels[:, 0], "b": labels[:, 1]}):
+        with pytest.raises(ValueError, match=r"RegressionHead 'a': expected .* got nan in row 1\."):
+            th.MultiHead(heads).loss(given, torch.zeros(2, 2))
+    assert th.MultiHead(heads).loss(labels.flip(1), torch.zeros(2, 2)).isfinite()
+    assert th.RegressionHead().loss(labels[:, 1], torch.full((2, 1), nan)).isnan()
+    assert th.RegressionHead().loss(labels[:, 0], torch.zeros(2, 1), weights=[1, 0]) == 0.5

@@ -15,6 +15,7 @@ from torch_heads.computation.weighing import Weighing
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.containers import has_mask
 from torch_heads.functional.missing import MissingColumns
+from torch_heads.functional.tensors import gap
 from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import (
     active_labels,
@@ -84,6 +85,16 @@ class Encoder:
             if active is not present:
                 labels = labels._replace(values=zero_where_false(labels.values, active))
         return labels, weights
+
+    def refuse_nan(self, values: Tensor) -> None:
+        """Refuse NaN among labels ``[D*, U]``.
+
+        Raises:
+            ValueError: by the title of the target whose label it is.
+        """
+        bad = values.isnan()
+        if bad.any():
+            raise ValueError(gap(self._blame(bad), "labels", "nan", bad.nonzero()[0].tolist()[:-1]))
 
     # Labels.
 

@@ -109,6 +109,16 @@ def are_finite(values: Tensor) -> bool:
     return bool(unwrapped(values.detach()).sum().isfinite())
 
 
+def is_nan(values: Tensor) -> bool:
+    """Return whether any value is known to be NaN; False where to know would be to wait."""
+    if torch.compiler.is_compiling() or not values.is_cpu:
+        return False
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        return False
+    total: float = values.item() if values.numel() == 1 else values.detach().sum().item()
+    return total != total
+
+
 def unwrapped(values: Tensor) -> Tensor:
     """Return what a transform such as `torch.func.vmap` sees one slice of, the slices first."""
     functorch = torch._C._functorch
