@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torch_heads as th
-from torch_heads.functional.labels import class_ids
+from torch_heads.functional.labels import MISSING_NAME, class_ids
 from torch_heads.functional.values import check_values, whole_numbers
 
 NAMES = ["zero", "one", "two", "three"]
@@ -63,7 +63,7 @@ def test_names_in_an_array_are_those_of_the_list_that_numpy_makes_of_it(
     for array in arrays:
         written = [name.decode() if isinstance(name, bytes) else name for name in array.tolist()]
         known = {name: i for i, name in enumerate(vocabulary)}
-        expected = [known.get(name, -1) for name in written]
+        expected = [known.get(name, MISSING_NAME) for name in written]
         for given_names in [array, array.astype(object), array.tolist()]:
             assert class_ids("head", given_names, vocabulary, mask=mask).tolist() == expected
         for bad in [name for name, i in zip(written, expected, strict=True) if i < 0][:1]:
@@ -87,8 +87,8 @@ def test_names_of_many_characters_are_told_apart_by_each_of_them(count: int) -> 
 
 @pytest.mark.parametrize("form", [list, np.array, lambda names: np.array(names, dtype=object)])
 def test_a_missing_name_has_no_class(form: Any) -> None:
-    assert class_ids("head", form(["two", "?", "one"]), NAMES, "?").tolist() == [2, -1, 1]
-    assert class_ids("head", form([b"two", b"?"]), NAMES, "?").tolist() == [2, -1]
+    assert class_ids("head", form(["two", "?", "one"]), NAMES, "?").tolist() == [2, MISSING_NAME, 1]
+    assert class_ids("head", form([b"two", b"?"]), NAMES, "?").tolist() == [2, MISSING_NAME]
 
 
 def test_padding_may_have_any_name(device: torch.device) -> None:

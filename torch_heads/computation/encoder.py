@@ -13,7 +13,10 @@ from torch_heads.computation.places import Places
 from torch_heads.computation.target import Target
 from torch_heads.computation.weighing import Weighing
 from torch_heads.functional.constants import Constants
+from torch_heads.functional.containers import has_mask
 from torch_heads.functional.missing import MissingColumns
+from torch_heads.functional.tensors import gap
+from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import (
     active_labels,
     both,
@@ -53,13 +56,9 @@ class Encoder:
         highs = [targets[i].family.highest for i in owner]
         self._highest = highs[0] if len(set(highs)) == 1 else None
         self._weighing = Weighing(targets)
-        self._names = any(target.takes_class_names for target in targets)
         self._owner = owner
         self._places = Places(self.sizes)
-        self._constants = Constants(
-            highest=torch.tensor(highs, device="cpu"),
-            may_miss=[targets[i].may_miss for i in owner],
-        )
+        self._constants = Constants(highest=torch.tensor(highs, device="cpu"))
 
     def encode(self, inputs: Inputs, logits: Tensor) -> tuple[Labels, Tensor | None]:
         """Return the labels and the weights of a batch, checked.
@@ -87,6 +86,16 @@ class Encoder:
                 labels = labels._replace(values=zero_where_false(labels.values, active))
         return labels, weights
 
+    def refuse_nan(self, values: Tensor) -> None:
+        """Refuse NaN among labels ``[D*, U]``.
+
+        Raises:
+            ValueError: by the title of the target whose label it is.
+        """
+        bad = values.isnan()
+        if bad.any():
+            raise ValueError(gap(self._blame(bad), "labels", "nan", bad.nonzero()[0].tolist()[:-1]))
+
     # Labels.
 
     def _labels(self, inputs: Inputs, logits: Tensor) -> Labels:
@@ -94,15 +103,16 @@ class Encoder:
         given = inputs.labels
         if isinstance(given, Tensor):
             return self._numbers(given, logits, mask)
-        if not self._names:
-            joined = stack_alike(given, self.sizes, leading, device)
-            if joined is not None and self._takes(joined):
-                return self._numbers(joined, logits, mask)
+        joined = stack_alike(given, self.sizes, leading, device)
+        if joined is not None and self._takes(joined):
+            return self._numbers(joined, logits, mask)
         return self._in_pieces(given, logits, mask)
 
     def _takes(self, labels: Any) -> bool:
         """Return whether labels are a tensor that needs no closer look by its head."""
         if not isinstance(labels, Tensor) or labels.is_complex():
+            return False
+        if type(labels) is not Tensor and has_mask(labels):
             return False
         ids = not labels.is_floating_point() and labels.dtype != torch.bool
         return ids or not self.family.takes_ids
@@ -113,11 +123,6 @@ class Encoder:
         """Return labels ``[D*, K]`` of any dtype as numbers; ``places`` says which columns."""
         present = self._missing.present(columns, places) if self._missing.any else None
         ids = self.family.takes_ids
-        if ids and present is not None and columns.is_floating_point():
-            # among floats, a missing class id may be NaN, too
-            may_miss = self._constants.on(columns.device)["may_miss"]
-            may_miss = may_miss if places is None else may_miss[places]
-            present = present & ~(columns.isnan() & may_miss)
         valid = None if mask is None else mask.unsqueeze(-1)
         columns = zero_where_false(columns, both(present, valid))
         if ids:
@@ -132,7 +137,7 @@ class Encoder:
             key: Any = i
             if labels is ABSENT:
                 key = "absent"
-            elif self._takes(labels) and not self.targets[i].takes_class_names:
+            elif self._takes(labels):
                 key = (labels.dtype, labels.layout, self.sizes[i])
             alike.setdefault(key, []).append(i)
         pieces: list[Labels] = []
@@ -149,11 +154,14 @@ class Encoder:
             if isinstance(key, tuple):
                 columns = stack_alike([given[i] for i in members], sizes, leading, device)
             if columns is None:
+                for i in members:
+                    refuse_transposed(self.targets[i].title, given[i], leading)
                 each = [
                     self.targets[i].encode_labels(given[i], leading, device, mask) for i in members
                 ]
                 columns = torch.cat(each, dim=-1) if len(each) > 1 else each[0]
-                if self.family.takes_ids and columns.is_floating_point():
+                ids = self.family.takes_ids
+                if ids and columns.is_floating_point() and columns.shape[-1] > sum(sizes):
                     pieces.append(self._likeliest(self.targets[key], columns, logits, mask))
                     continue
             places = self._places.of(members, device) if self._missing.any else None

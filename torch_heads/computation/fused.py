@@ -22,8 +22,16 @@ from torch_heads.computation.inputs import (
 from torch_heads.computation.layout import Arrangement, in_buckets
 from torch_heads.computation.predictor import Predicted
 from torch_heads.functional.constants import move_constants
+from torch_heads.functional.containers import (
+    has_mask,
+    is_table,
+    nearest,
+    opened,
+    table_columns,
+)
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.tensors import gap, is_text, to_tensor
+from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import SWAPPED, check_columns, check_logits
 
 LACKING = "Only a head with a missing_label may lack its labels."
@@ -91,11 +99,6 @@ class MultiComputation(Computation):
         self._lacking = {
             name for name, child in zip(names, children, strict=True) if child.may_miss
         }
-        self._with_class_names = [
-            name
-            for name, child in zip(names, children, strict=True)
-            if any(target.takes_class_names for target in child.targets)
-        ]
         logits: list[list[int]] = []
         labels: list[list[int]] = []
         for group, members in self._own:
@@ -121,8 +124,8 @@ class MultiComputation(Computation):
             inputs.labels.columns if isinstance(inputs.labels, StackedLabels) else inputs.labels
         )
         given_logits = self._check_logits(inputs.logits)
-        given = {} if labels is ABSENT else self._check_labels(labels, given_logits)
-        weights = self._check_weights(inputs.weights)
+        given = {} if labels is ABSENT else self._check_labels(labels, given_logits, inputs.mask)
+        weights = self._check_weights(inputs.weights, given_logits)
         each = zip(
             self._each_logits(given_logits),
             self._each_labels(given),
@@ -175,57 +178,92 @@ class MultiComputation(Computation):
         self._check_names("logits", logits, [])
         return logits
 
-    def _check_labels(self, labels: Any, logits: Given) -> Given:
+    def _check_labels(self, labels: Any, logits: Given, mask: Tensor | None) -> Given:
         """Return a dict with the labels of every head that may not miss any, or one tensor."""
+        if not isinstance(labels, (dict, Tensor)) and is_table(labels):
+            labels = self._by_head(table_columns(self.title, "labels", labels))
         if isinstance(labels, Mapping):
             self._check_names("labels", labels, self._lacking)
-            if labels and self._known.isdisjoint(labels):
-                expected = f"by head names {preview(self.names)}"
-                raise ValueError(unexpected(self.title, "labels", expected, preview(labels)))
             return labels
         if labels is None:
             expected = "as a dict by head name, or one numeric tensor"
             raise ValueError(unexpected(self.title, "labels", expected, None))
-        if self._with_class_names:
-            given = type(labels).__name__
-            hint = f"The heads {preview(self._with_class_names)} take class names. {SWAPPED}"
-            expected = "as a dict by head name"
-            raise ValueError(unexpected(self.title, "labels", expected, given, hint))
-        first: Any = logits
-        while isinstance(first, Mapping):  # of one head, or of one inside of it
-            first = next(iter(first.values()), None)
-        if not isinstance(first, Tensor):
-            first = to_tensor(self.title, "logits", first)
+        if not isinstance(labels, Tensor) and is_text(opened(labels)):
+            expected = "as a dict by head name, or one numeric tensor"
+            raise ValueError(unexpected(self.title, "labels", expected, "strings"))
+        first = self._any_logits(logits)
         if not first.is_floating_point():
             raise ValueError(
                 unexpected(self.title, "logits", "to be floating", first.dtype, SWAPPED)
             )
         plain = isinstance(labels, Tensor) and labels.layout == torch.strided
         plain = plain and labels.device == first.device and not labels.is_complex()
-        stacked = labels if plain else to_tensor(self.title, "labels", labels, first.device)
-        width = self.columns[-1].stop
-        return check_columns(self.title, "labels", stacked, first.shape[:-1], width)
+        width, leading = self.columns[-1].stop, first.shape[:-1]
+        if plain and (type(labels) is Tensor or not has_mask(labels)):
+            return check_columns(self.title, "labels", labels, leading, width)
+        refuse_transposed(self.title, labels, leading)
+        stacked = to_tensor(self.title, "labels", labels, first.device, may_miss=True)
+        stacked = check_columns(self.title, "labels", stacked, leading, width)
+        for column in stacked.isnan().flatten(0, -2).any(0).nonzero().flatten().tolist():
+            owners = [target for target in self.targets for _ in range(target.columns)]
+            if not owners[column].may_miss and mask is None:
+                place = stacked[..., column].isnan().nonzero()[0].tolist()
+                raise ValueError(gap(owners[column].title, "labels", "a gap", place))
+        return stacked
 
-    def _check_weights(self, weights: Any) -> Mapping[str, Any]:
+    def _by_head(self, table: dict[Any, Any]) -> dict[Any, Any]:
+        """Return a table's columns by head, those of the classes of one head together."""
+        found = dict(table)
+        for name, child in zip(self.names, self._children, strict=True):
+            target = child.fusable_target
+            classes = () if target is None else target.label_vocabulary or ()
+            several = target is not None and len(classes) == target.columns > 1
+            if several and name not in table and self._known.isdisjoint(classes):
+                own = {one: found.pop(one) for one in classes if one in found}
+                if own:
+                    found[name] = own
+        return found
+
+    def _any_logits(self, logits: Given) -> Tensor:
+        """Return the logits of all heads, or of one of them."""
+        first: Any = logits
+        while isinstance(first, Mapping):  # of one head, or of one inside of it
+            first = next(iter(first.values()), None)
+        return first if isinstance(first, Tensor) else to_tensor(self.title, "logits", first)
+
+    def _check_weights(self, weights: Any, logits: Given) -> Mapping[str, Any]:
         """Return a dict of weights for some heads, empty for None."""
         if weights is None:
             return {}
+        if not isinstance(weights, Tensor) and is_table(weights):
+            weights = table_columns(self.title, "weights", weights)
         if not isinstance(weights, Mapping):
-            given = type(weights).__name__
-            raise TypeError(unexpected(self.title, "weights", "as a dict by head name", given))
+            if not isinstance(weights, Tensor):
+                device = self._any_logits(logits).device
+                weights = to_tensor(self.title, "weights", weights, device, may_miss=False)
+            return dict.fromkeys(self.names, weights)
         unknown = [name for name in weights if name not in self._known]
         if unknown:
             expected = f"by head names {preview(self.names)}"
-            raise ValueError(unexpected(self.title, "weights", expected, preview(unknown)))
+            hint = nearest(unknown[0], self.names)
+            raise ValueError(unexpected(self.title, "weights", expected, preview(unknown), hint))
         return weights
 
     def _check_names(
         self, argument: str, given: Mapping[str, Any], may_lack: Iterable[str]
     ) -> None:
-        absent = self._known.difference(given).difference(may_lack)
+        lacking = self._known.difference(given)
+        if not lacking:
+            return
+        absent = lacking.difference(may_lack)
+        unknown = [name for name in given if name not in self._known]
+        meant = [*filter(None, (nearest(name, lacking) for name in unknown))][:1]
+        if unknown and not absent:
+            expected = f"by head names {preview(self.names)}"
+            raise ValueError(unexpected(self.title, argument, expected, preview(unknown), *meant))
         if absent:
             missing = preview(name for name in self.names if name in absent)
-            hint = LACKING if argument == "labels" else ""
+            hint = " ".join([*meant, *([LACKING] if argument == "labels" else [])])
             expected = f"for the heads {missing}"
             raise ValueError(unexpected(self.title, argument, expected, preview(given), hint))
 

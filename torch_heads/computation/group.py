@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from torch_heads.functional.values import (
     are_finite,
     both,
     check_logits,
+    is_nan,
     rows_of,
     sum_rows,
     zero_where_false,
@@ -67,6 +69,7 @@ class Group:
         self._balance = GroupBalance(self.targets, self.layout)
         self._reducer = Reducer(self.targets)
         self._loss_fn = targets[0].loss_fn
+        self._unbounded = targets[0].family.lowest == -inf  # so that no range says what NaN is
         self._may_miss = any(target.may_miss for target in targets)
         self._shape = self.layout.buckets[0].shape
         self._constants = Constants(never_miss=[not target.may_miss for target in targets])
@@ -177,6 +180,8 @@ class Group:
             sums = weighted_sums(self._losses(batch, balance), weights.loss)
             means = self._reducer.target_means(sums / max(rows, 1))
         losses = self._reducer.reduce(means, rows, weights, divisors)
+        if self._unbounded and is_nan(losses):
+            self._encoder.refuse_nan(batch.labels)
         own = self._divisors(rows, weights, means) if divide else None
         if not observe:
             return GroupOutput(losses, divisors=own)

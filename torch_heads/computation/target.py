@@ -34,7 +34,6 @@ class Target:
         reduction: how the losses of a batch become one.
         missing: what stands for a missing label.
         weight_column: where its weights are looked up.
-        takes_class_names: whether labels are class names, which cannot be stacked.
         label_smoothing: how far labels move to uniform in the loss.
         bins: where the scores of its metrics are cut; None unless they count scores.
         counts: what its metrics count.
@@ -61,7 +60,6 @@ class Target:
     reduction: Reduction
     missing: Missing
     weight_column: WeightColumn
-    takes_class_names: bool
     label_smoothing: float
     bins: ScoreBins | None
     counts: Counts

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_heads.functional.containers import has_mask, in_order, is_table, named_values
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.tensors import is_text, kind_of, to_tensor
 from torch_heads.functional.weights import WeightColumn
 
-MissingLabel = float | str | None
+MissingLabel = float | str | Sequence[float | str] | None
 
 
 def check_count(who: str, argument: str, value: Any, least: int) -> int:
@@ -96,18 +98,36 @@ def check_missing_label(
     missing: Any,
     vocabulary: Sequence[str] | None,
     label_range: tuple[float, float],
-    takes_names: bool,
     whole: bool = False,
 ) -> MissingLabel:
-    """Return the label value that means "not labelled", which no label can have.
+    """Return the value that means "not labelled", or a tuple of several, which no label can have.
 
     Raises:
-        TypeError: if it is not of the labels' type.
-        ValueError: if a label could have this value.
+        TypeError: if one is not of the labels' type.
+        ValueError: if a label could have this value, or there is none in a list.
     """
-    argument = "missing_label"
+    if isinstance(missing, (list, tuple, set, frozenset)):
+        if not missing:
+            raise ValueError(unexpected(who, "missing_label", "with at least one value", missing))
+        return tuple(
+            one
+            if isinstance(one, float) and one != one  # always missing, beside others
+            else _check_missing_value(who, one, vocabulary, label_range, whole)
+            for one in missing
+        )
     if missing is None:
         return None
+    return _check_missing_value(who, missing, vocabulary, label_range, whole)
+
+
+def _check_missing_value(
+    who: str,
+    missing: Any,
+    vocabulary: Sequence[str] | None,
+    label_range: tuple[float, float],
+    whole: bool,
+) -> float | str:
+    argument = "missing_label"
     if isinstance(missing, str):
         if vocabulary is None:
             hint = "A string needs a label_vocabulary."
@@ -116,8 +136,8 @@ def check_missing_label(
             given = repr(missing)
             raise ValueError(unexpected(who, argument, "outside of label_vocabulary", given))
         return missing
-    if takes_names or isinstance(missing, bool) or not isinstance(missing, Real):
-        kind = "a string" if takes_names else "a number"
+    if isinstance(missing, bool) or not isinstance(missing, Real):
+        kind = "a number" if vocabulary is None else "a string or a number"
         raise TypeError(unexpected(who, argument, f"as {kind}, as the labels are", repr(missing)))
     value = float(missing)
     if whole and not (value.is_integer() and abs(value) <= 2**53):
@@ -130,23 +150,28 @@ def check_missing_label(
     return int(value) if whole else value
 
 
-def check_class_weights(who: str, argument: str, values: Any, n_classes: int) -> Tensor | None:
+def check_class_weights(
+    who: str, argument: str, values: Any, n_classes: int, vocabulary: Sequence[str] | None = None
+) -> Tensor | None:
     """Return one weight per class as a tensor; one number is for all.
+
+    A dict, or a series with an index, is read by class name or id.
 
     Raises:
         ValueError: if there are not as many as classes, or one is negative or not finite.
     """
     if values is None:
         return None
-    try:
+    named = named_values(values)
+    if named is not None and n_classes > 1:
+        names = vocabulary or [str(i) for i in range(n_classes)]
+        values = in_order(who, argument, named, names, "class")
+    elif named is not None or is_table(values) or is_text(values):
+        raise ValueError(unexpected(who, argument, "as one number per class", kind_of(values)))
+    if not isinstance(values, Tensor) or has_mask(values):
         # not on the meta device, where a model may be built whose other states are loaded
-        device = values.device if isinstance(values, Tensor) else torch.device("cpu")
-        dtype = torch.get_default_dtype()
-        weights = torch.as_tensor(values, dtype=dtype, device=device).detach().clone()
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
-            unexpected(who, argument, "as one number per class", repr(values))
-        ) from None
+        values = to_tensor(who, argument, values, torch.device("cpu"), may_miss=False)
+    weights: Tensor = values.detach().to(torch.get_default_dtype(), copy=True)
     if weights.dim() == 0:
         weights = weights.expand(n_classes).clone()
     if weights.shape != (n_classes,):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import nan, prod
 from typing import Any, NamedTuple
 
@@ -10,9 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.functional.containers import (
+    in_order,
+    is_gap,
+    is_table,
+    opened,
+    table_columns,
+)
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.labels import MISSING_NAME, class_ids
-from torch_heads.functional.tensors import is_text, to_tensor
+from torch_heads.functional.missing import each_missing
+from torch_heads.functional.tensors import gap, is_text, to_tensor
 from torch_heads.functional.values import SAME_BATCH, check_columns, check_values, zero_where_false
 
 
@@ -23,20 +31,41 @@ def multi_hot(
     leading: Sequence[int],
     n_classes: int,
     device: torch.device,
-    missing: float | str | None = None,
+    missing: object = None,
     mask: Tensor | None = None,
 ) -> Tensor:
     """Return labels as ``[D*, n_classes]``, one entry per class.
 
-    Multi-hot labels are taken as they are. Sets of classes may be given row-wise as
-    ``torch.sparse_coo_tensor`` of ids (``[D*, ?]``), as a (jagged) nested tensor of ids, or as
-    nested lists of ids or names, in which rows of length ``n_classes`` are read as multi-hot. A
-    set of nothing but ``missing`` is a row without a label. Where ``mask`` ``[D*]`` is False
-    (padding), any set will do.
+    Multi-hot labels are taken as they are, and by name out of a dict or a table with a column per
+    class. Sets of classes may be given row-wise as ``torch.sparse_coo_tensor`` of ids
+    (``[D*, ?]``), as a (jagged) nested tensor of ids, as Python sets or nested lists of ids or
+    names. Nested lists of numbers are multi-hot where all rows have length ``n_classes``, and sets
+    of ids else. A set of
+    nothing but ``missing``, and a gap in place of a set, is a row without a label. Where ``mask``
+    ``[D*]`` is False (padding), any set will do.
 
     Raises:
         ValueError: if an id is out of range, a name unknown, or the batch of another shape.
     """
+    may_miss = missing is not None
+    if is_table(labels):
+        labels = table_columns(who, "labels", labels)
+        if len(labels) == 1:  # of sets
+            (labels,) = labels.values()
+    if isinstance(labels, Mapping):
+        table = labels
+        names = vocabulary or [str(i) for i in range(n_classes)]
+        own = [(name, table[name]) for name in table if _names_class(name, names)]
+        if len(own) < n_classes:
+            own = [(name, table[name]) for name in table]
+        each = [
+            to_tensor(who, f"labels[{name!r}]", one, device, may_miss, mask)
+            for name, one in zip(names, in_order(who, "labels", own, names, "class"), strict=True)
+        ]
+        columns = [check_columns(who, "labels of a class", one, leading, 1) for one in each]
+        return torch.cat(columns, -1)
+    if not isinstance(labels, Tensor):
+        labels = _listed(opened(labels))
     sparse = isinstance(labels, Tensor) and (labels.layout == torch.sparse_coo or labels.is_nested)
     argument = "sparse labels" if sparse else "labels"
     if sparse and labels.device != device:
@@ -51,7 +80,9 @@ def multi_hot(
         if isinstance(labels, Tensor) and labels.layout != torch.strided:
             expected = "to be dense, torch.sparse_coo or jagged"
             raise ValueError(unexpected(who, argument, expected, labels.layout))
-        dense = to_tensor(who, argument, labels, device)
+        if isinstance(labels, (list, tuple)):
+            labels = [[row] * n_classes if is_gap(row) else row for row in labels]
+        dense = to_tensor(who, argument, labels, device, may_miss, mask)
         return check_columns(who, argument, dense, leading, n_classes)
     if sets.leading != tuple(leading):
         expected = f"of batch shape {list(leading)}"
@@ -60,12 +91,7 @@ def multi_hot(
 
 
 def _hot(
-    who: str,
-    argument: str,
-    sets: _Sets,
-    n_classes: int,
-    missing: float | str | None,
-    mask: Tensor | None,
+    who: str, argument: str, sets: _Sets, n_classes: int, missing: object, mask: Tensor | None
 ) -> Tensor:
     ids, leading = sets.ids, sets.leading
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.is_complex():
@@ -74,36 +100,56 @@ def _hot(
         ids = zero_where_false(ids, mask.flatten()[sets.rows])
     absent = None
     if missing is not None:
-        absent = _rows_of_nothing_but(
-            MISSING_NAME if sets.named else missing, ids, sets.rows, leading
-        )
+        values = {MISSING_NAME} if sets.named else {*each_missing(missing)}
+        absent = _rows_of_nothing_but(values, ids, sets.rows, leading)
         ids = zero_where_false(ids, ~absent[sets.rows])
+        if sets.gaps:
+            absent = absent.index_fill(0, torch.tensor(sets.gaps, device=ids.device), True)
     check_values(who, argument, ids, 0, n_classes - 1)
     hot = torch.zeros(prod(leading) * n_classes, dtype=torch.int64, device=ids.device)
     hot = hot.index_fill(0, sets.rows * n_classes + ids, 1).view(-1, n_classes)
     if absent is not None:
-        value = nan if isinstance(missing, str) or missing is None else missing
-        hot = hot.double().masked_fill(absent.unsqueeze(-1), value)
+        hot = hot.double().masked_fill(absent.unsqueeze(-1), nan)
     return hot.view(*leading, n_classes)
 
 
+def _names_class(name: object, names: Sequence[str]) -> bool:
+    """Return whether a column is a class by name; others may stand beside these."""
+    return name in names or (isinstance(name, (int, np.integer)) and int(name) in range(len(names)))
+
+
+def _listed(labels: Any) -> Any:
+    """Return lists for an array of objects such as lists, and all else as it is."""
+    if isinstance(labels, np.ndarray) and labels.dtype.kind == "O":
+        return [_listed(opened(label)) for label in labels.tolist()]
+    if isinstance(labels, list):
+        return [_listed(label) for label in labels]
+    return labels
+
+
 class _Sets(NamedTuple):
-    """Sets of class ids: each id and its row, the batch shape, and whether they came as names."""
+    """Sets of class ids: each id and its row, and the batch shape.
+
+    ``named`` is whether they came as names, and ``gaps`` are the rows without a set.
+    """
 
     ids: Tensor
     rows: Tensor
     leading: tuple[int, ...]
     named: bool = False
+    gaps: Sequence[int] = ()
 
 
 def _rows_of_nothing_but(
-    missing: float | str, ids: Tensor, rows: Tensor, leading: Sequence[int]
+    missing: set[Any], ids: Tensor, rows: Tensor, leading: Sequence[int]
 ) -> Tensor:
-    if isinstance(missing, str):  # a name, among ids
-        return torch.zeros(prod(leading), dtype=torch.bool, device=ids.device)
     counts = torch.zeros(prod(leading), dtype=torch.int64, device=ids.device)
-    alone = counts.index_add(0, rows, torch.ones_like(rows)) == 1
-    held = counts.index_add(0, rows, torch.eq(ids, missing).to(torch.int64)) == 1
+    alone = torch.eq(counts.index_add(0, rows, torch.ones_like(rows)), 1)
+    held = torch.zeros_like(alone)
+    for value in missing:
+        if not isinstance(value, str):  # a name, among ids
+            hits = counts.index_add(0, rows, torch.eq(ids, value).to(torch.int64))
+            held = held | (hits == 1)
     return alone & held
 
 
@@ -148,6 +194,16 @@ def _sets_of_lists(
         steps = mask.flatten().tolist()
         sets = [entries if step else [] for entries, step in zip(sets, steps, strict=True)]
     flat = [entry for entries in sets for entry in entries]
+    gaps: list[int] = []
+    if not set(map(type, flat)) <= {str, int, bytes}:
+        for i, entries in enumerate(sets):
+            for entry in filter(is_gap, entries):
+                if missing is None or len(entries) > 1:
+                    raise ValueError(gap(who, "labels", repr(entry), [i]))
+                gaps.append(i)
+        flat = [entry for entry in flat if not is_gap(entry)]
+        for i in gaps:
+            sets[i] = []
     rows = torch.tensor(
         [i for i, entries in enumerate(sets) for _ in entries], dtype=torch.int64, device=device
     )
@@ -155,9 +211,9 @@ def _sets_of_lists(
     if named:
         ids = torch.from_numpy(class_ids(who, flat, vocabulary, missing)).to(device)
     else:
-        numbers = np.asarray(flat) if flat else np.zeros(0, dtype=np.int64)
-        ids = to_tensor(who, "labels", numbers, device)
-    return _Sets(ids, rows, _batch_shape(who, labels, depth), named)
+        numbers = flat or np.zeros(0, dtype=np.int64)
+        ids = to_tensor(who, "labels", numbers, device, may_miss=False)
+    return _Sets(ids, rows, _batch_shape(who, labels, depth), named, gaps)
 
 
 def _batch_shape(who: str, labels: Any, depth: int) -> tuple[int, ...]:
@@ -174,21 +230,28 @@ def _batch_shape(who: str, labels: Any, depth: int) -> tuple[int, ...]:
 
 
 def _are_sets(labels: Any, depth: int, n_classes: int) -> bool:
+    """Return whether lists are sets of ids, not multi-hot."""
     if not isinstance(labels, (list, tuple)):
         return False
-    sets = _rows_of_sets(labels, depth)
-    return sets is not None and (not sets or any(len(entries) != n_classes for entries in sets))
+    sets = _rows_of_sets(labels, depth, keep=True)
+    if sets is None or not sets:
+        return sets is not None
+    sets = [row for row in sets if not is_gap(row)]
+    full = [row for row in sets if len(row) == n_classes and not isinstance(row, (set, frozenset))]
+    return not full or len(full) < len(sets)
 
 
-def _rows_of_sets(labels: Any, depth: int) -> list[list[Any]] | None:
-    """Return the entries of each row, None where a row is no list."""
+def _rows_of_sets(labels: Any, depth: int, keep: bool = False) -> list[Any] | None:
+    """Return the entries of each row, None where a row is no list; or ``keep`` the rows."""
     level: list[Any] = [labels]
     for _ in range(depth):
-        if any(_is_entry(part) for part in level):
+        if any(_is_entry(part) or isinstance(part, (set, frozenset)) for part in level):
             return None
         level = [item for part in level for item in part]
-    return None if any(_is_entry(row) for row in level) else [list(row) for row in level]
+    if any(_is_entry(row) and not is_gap(row) for row in level):
+        return None
+    return level if keep else [[row] if is_gap(row) else list(row) for row in level]
 
 
 def _is_entry(value: Any) -> bool:
-    return not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) == 0
+    return not isinstance(value, (list, tuple, set, frozenset)) and getattr(value, "ndim", 0) == 0

@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.functional.containers import is_gap, opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.missing import each_missing
+from torch_heads.functional.tensors import gap
 
-MISSING_NAME = -1  # the id of a name that means "not labelled"
-UNKNOWN = -2
+MISSING_NAME = -(2**53)  # the id of a name that means "not labelled", exact in a float
+UNKNOWN = MISSING_NAME - 1
 
 BITS = 63  # of a whole number that is not negative, in int64
 FEW_NAMES = 4  # up to which comparisons are faster than a search
@@ -31,7 +34,8 @@ def class_ids(
 ) -> Ids:
     """Return the int64 index of each class name in the vocabulary, in the names' shape.
 
-    The name that means "not labelled" becomes -1; where ``mask`` is False (padding), any does.
+    The names that mean "not labelled" become `MISSING_NAME`, and so do None, NaN and NA if any may
+    be ``missing``; where ``mask`` is False (padding), any name does.
 
     Raises:
         ValueError: if there is no vocabulary, or a name is not in it.
@@ -40,33 +44,52 @@ def class_ids(
         hint = "Class names need a label_vocabulary."
         raise ValueError(unexpected(who, "labels", "to be numeric", "strings", hint))
     index = {name: i for i, name in enumerate(vocabulary)}
-    if isinstance(missing, str):
-        index[missing] = MISSING_NAME
+    values = each_missing(missing)
+    index |= {value: MISSING_NAME for value in values if isinstance(value, str)}
     ids = _ids_of_list(names, index) if isinstance(names, (list, tuple)) else None
     if ids is not None:
         return ids
-    try:
-        array = np.asarray(names)
+    names = opened(names)
+    try:  # of objects, since beside strings NumPy spells out None and numbers
+        array = np.asarray(names, dtype=None if isinstance(names, np.ndarray) else object)
     except ValueError:
-        given = "rows of different lengths"
-        raise ValueError(unexpected(who, "labels", "to be rectangular", given)) from None
+        array = None
+    if array is None or (array.dtype.kind == "O" and any(map(_holds_names, array.flat))):
+        given = "rows of different lengths, or sets"
+        raise ValueError(unexpected(who, "labels", "to be rectangular", given))
     if array.dtype.kind in "SU" and array.size:
         ids = _ids_of_codes(array.ravel(), index)
     else:
         flat = array.ravel().tolist()
         ids = _ids_of_list(flat, index)
         if ids is None:
-            ids = np.array([index.get(_text(name), UNKNOWN) for name in flat], dtype=np.int64)
+            found = [_id(_text(name), index) for name in flat]
+            if values:
+                pairs = zip(flat, found, strict=True)
+                found = [MISSING_NAME if i == UNKNOWN and is_gap(name) else i for name, i in pairs]
+            ids = np.array(found, dtype=np.int64)
     if ids.size and ids.min() == UNKNOWN:
         unknown = ids == UNKNOWN
         ids[unknown] = MISSING_NAME
         if mask is not None and mask.numel() == ids.size:
             unknown &= mask.cpu().numpy().ravel()
         for place in np.flatnonzero(unknown)[:1]:
+            name = _text(array.ravel().tolist()[place])
+            if is_gap(name):
+                where = [int(i) for i in np.unravel_index(place, array.shape)]
+                raise ValueError(gap(who, "labels", repr(name), where))
             expected = f"from label_vocabulary {preview(vocabulary)}"
-            given = repr(_text(array.ravel().tolist()[place]))
+            given = repr(name)
             raise ValueError(unexpected(who, "labels", expected, given))
     return ids.reshape(array.shape)
+
+
+def _id(name: Any, index: Mapping[str, int]) -> int:
+    return index.get(name, UNKNOWN) if isinstance(name, str) else UNKNOWN
+
+
+def _holds_names(entry: Any) -> bool:
+    return isinstance(entry, (list, tuple, set, frozenset, np.ndarray))
 
 
 def _text(name: Any) -> Any:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isnan, nan
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torch_heads.functional.constants import Constants
+
+
+def each_missing(missing: Any) -> tuple[Any, ...]:
+    """Return the values of a ``missing_label``, which may be none, one or several."""
+    if missing is None:
+        return ()
+    return missing if isinstance(missing, tuple) else (missing,)
 
 
 class Missing:
@@ -23,10 +31,10 @@ class Missing:
     def __init__(self, *values: float) -> None:
         self.values = values
         # told apart here: compiled code may take numbers for symbols
-        self._has_nan = any(map(isnan, values))
-        self._exact = tuple(value for value in values if not isnan(value))
+        self.has_nan = any(map(isnan, values))
+        self.exact = tuple(value for value in values if not isnan(value))
         self._rounded = tuple(
-            rounded for value in self._exact if (rounded := float(np.float32(value))) != value
+            rounded for value in self.exact if (rounded := float(np.float32(value))) != value
         )
 
     def __bool__(self) -> bool:
@@ -35,12 +43,12 @@ class Missing:
 
     def present(self, columns: Tensor) -> Tensor:
         """Return where labels are not missing."""
-        there = ~columns.isnan() if self._has_nan else None
         # in the labels' own dtype, in which the missing one was written, or in float32, before
         # they became float64; among whole numbers -1 is not 255, and large ones are not rounded
         floating = columns.is_floating_point()
+        there = ~columns.isnan() if floating and self.has_nan else None
         written = columns if floating else columns.double()
-        for value in self._exact + (self._rounded if floating else ()):
+        for value in self.exact + (self._rounded if floating else ()):
             differs = written != value
             there = differs if there is None else there & differs
         return torch.ones_like(columns, dtype=torch.bool) if there is None else there
@@ -61,16 +69,12 @@ class MissingColumns:
         self._rows: list[Constants] = []
         self._rounds: list[bool] = []
         if self.any and not alike:
-            for i in range(max(len(own.values) for own in columns)):
-                # NaN equals no label, so it also stands for "none may miss"
-                each = [own.values[i] if i < len(own.values) else None for own in columns]
-                values = [nan if one is None else one for one in each]
-                self._rows.append(
-                    Constants(
-                        values=torch.tensor(values, dtype=torch.float64, device="cpu"),
-                        are_nan=[one is not None and isnan(one) for one in each],
-                    )
-                )
+            self._has_nan = Constants(has_nan=[own.has_nan for own in columns])
+            for i in range(max(len(own.exact) for own in columns)):
+                # NaN equals no label, so it stands for "none may miss"
+                values = [own.exact[i] if i < len(own.exact) else nan for own in columns]
+                made = torch.tensor(values, dtype=torch.float64, device="cpu")
+                self._rows.append(Constants(values=made))
                 self._rounds.append(any(float(np.float32(v)) != v for v in values if not isnan(v)))
 
     def present(self, columns: Tensor, index: Tensor | None = None) -> Tensor | None:
@@ -86,15 +90,15 @@ class MissingColumns:
             return self._uniform.present(columns)
         there = None
         floating = columns.is_floating_point()
+        if floating:
+            has_nan = self._has_nan.on(columns.device)["has_nan"]
+            there = ~(columns.isnan() & (has_nan if index is None else has_nan[index]))
         for row, rounds in zip(self._rows, self._rounds, strict=True):
-            constants = row.on(columns.device)
-            values, are_nan = constants["values"], constants["are_nan"]
+            values = row.on(columns.device)["values"]
             if index is not None:
-                values, are_nan = values[index], are_nan[index]
+                values = values[index]
             differs = columns != values.to(columns.dtype if floating else torch.float64)
             if rounds and columns.dtype == torch.float64:
                 differs &= columns != values.float().double()
-            if floating:
-                differs &= ~(columns.isnan() & are_nan)
             there = differs if there is None else there & differs
-        return there
+        return torch.ones_like(columns, dtype=torch.bool) if there is None else there

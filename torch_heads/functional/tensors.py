@@ -1,6 +1,7 @@
 """What users may pass where a tensor is due, and how it becomes one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import nan
 from numbers import Real
 from typing import Any
 
@@ -8,7 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.functional.containers import (
+    columns_in_order,
+    has_mask,
+    is_gap,
+    is_table,
+    opened,
+)
 from torch_heads.functional.errors import preview, unexpected
+
+NEEDS_MISSING = "Labels that are missing need a missing_label."
 
 
 def is_text(values: Any) -> bool:
@@ -20,10 +30,10 @@ def is_text(values: Any) -> bool:
     if isinstance(values, Tensor):
         return False
     if isinstance(values, np.ndarray):
-        return values.dtype.kind in "SU" or (
+        return values.dtype.kind in "SUT" or (
             values.dtype.kind == "O" and is_text(values.ravel().tolist())
         )
-    if isinstance(values, (list, tuple)):
+    if isinstance(values, (list, tuple, set, frozenset)):
         return any(is_text(value) for value in values)
     return isinstance(values, (str, bytes))
 
@@ -51,16 +61,28 @@ def kind_of(values: Any) -> str:
         return f"a tensor of {values.dtype}"
     if is_text(values):
         return "strings"
-    entries = np.asarray(values, dtype=object).ravel()
-    if entries.size == 0 or isinstance(entries[0], Real):
-        return "numbers" if entries.size else "nothing"
-    return f"{type(entries[0]).__name__} values"
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "biufO":
+        return f"{values.dtype} values"
+    entries = np.asarray(values, dtype=object).ravel().tolist()
+    others = [entry for entry in entries if not isinstance(entry, Real)]
+    if others:
+        return f"{type(others[0]).__name__} values"
+    return "numbers" if entries else "nothing"
 
 
-def to_tensor(who: str, argument: str, values: Any, device: torch.device | None = None) -> Tensor:
-    """Return numbers as a tensor; NumPy arrays and nested lists go to ``device``.
+def to_tensor(
+    who: str,
+    argument: str,
+    values: Any,
+    device: torch.device | None = None,
+    may_miss: bool | None = None,
+    valid: Tensor | None = None,
+) -> Tensor:
+    """Return numbers as a tensor; what is none goes to ``device``.
 
-    A dense tensor is returned as it is. Python floats get torch's default dtype.
+    A dense tensor is returned as it is. Python floats get torch's default dtype; what has a dtype
+    keeps it. What is masked, None or NA is a gap; of labels and weights, which say whether any
+    ``may_miss``, so is NaN in anything but a tensor. Gaps that may be there become NaN.
 
     Raises:
         ValueError: if the values are missing, ragged, sparse, not real, or on another device.
@@ -75,13 +97,17 @@ def to_tensor(who: str, argument: str, values: Any, device: torch.device | None 
             raise ValueError(
                 unexpected(who, argument, f"on the logits' device {device}", values.device)
             )
-        return values
+        return _unmasked(who, argument, values, may_miss, valid) if has_mask(values) else values
     if values is None:
         raise ValueError(unexpected(who, argument, "to be given", None))
     if isinstance(values, Mapping):
         raise ValueError(unexpected(who, argument, "as one tensor", kind_of(values)))
+    if is_table(values):
+        columns = columns_in_order(who, argument, values)
+        each = [to_tensor(who, argument, one, device, may_miss, valid) for one in columns]
+        return torch.stack(each, -1)
     try:
-        array = np.asarray(values)
+        array = np.asarray(opened(values))
     except ValueError:
         raise ValueError(
             unexpected(who, argument, "to be rectangular", "rows of different lengths")
@@ -91,16 +117,101 @@ def to_tensor(who: str, argument: str, values: Any, device: torch.device | None 
         raise ValueError(
             unexpected(who, argument, "as one tensor", "a list of tensors", hint)
         ) from None
+    if array.dtype.kind == "O":
+        array = _numbers(who, argument, array, may_miss, valid)
+    elif may_miss is False and array.dtype.kind == "f" and np.isnan(array).any():
+        _refuse_gaps(who, argument, np.isnan(array), array, valid)
     if array.dtype.kind not in "biuf":
         raise ValueError(unexpected(who, argument, "to be numeric", kind_of(array)))
     if array.dtype.kind == "u":
         if array.size and array.max() > np.iinfo(np.int64).max:
             raise ValueError(unexpected(who, argument, "to fit into int64", array.max()))
         array = array.astype(np.int64)
-    if array.dtype.kind == "f" and not isinstance(values, np.ndarray):
+    first = _first(values)
+    if array.dtype.kind == "f" and type(first) in (bool, int, float):
         return torch.tensor(array, dtype=torch.get_default_dtype(), device=device)
     # a copy: the caller's array may be read-only, reversed, or of the other byte order
-    return torch.tensor(array.astype(array.dtype.newbyteorder("=")), device=device)
+    dtype = array.dtype.newbyteorder("=") if array.dtype != np.longdouble else np.float64
+    return torch.tensor(array.astype(dtype), device=device)
+
+
+def _first(values: Any) -> Any:
+    """Return the first entry of nested lists."""
+    while isinstance(values, (list, tuple)) and values:
+        values = values[0]
+    return values
+
+
+def _numbers(
+    who: str,
+    argument: str,
+    array: np.ndarray[Any, Any],
+    may_miss: bool | None,
+    valid: Tensor | None,
+) -> np.ndarray[Any, Any]:
+    """Return numbers that came as objects, with NaN for gaps."""
+    entries = array.ravel().tolist()
+    gaps = np.array([is_gap(entry) for entry in entries], bool).reshape(array.shape)
+    nan_alone = may_miss is None and all(
+        isinstance(entries[i], float) for i in np.flatnonzero(gaps)
+    )
+    rest = [nan if gap else entry for gap, entry in zip(gaps.flat, entries, strict=True)]
+    for entry in rest:
+        if not isinstance(entry, (Real, np.bool_)):
+            expected, given = "to be numeric", f"{type(entry).__name__} values"
+            if isinstance(entry, (list, tuple, np.ndarray)):
+                expected, given = "to be rectangular", "rows of different lengths"
+            elif is_text(entry):
+                given = "strings"
+            raise ValueError(unexpected(who, argument, expected, given))
+    if gaps.any() and not (may_miss or nan_alone):
+        _refuse_gaps(who, argument, gaps, array, valid)
+    numbers = np.array(rest).reshape(array.shape)
+    if numbers.dtype.kind == "O":
+        bad = max(rest, key=abs)
+        raise ValueError(unexpected(who, argument, "to fit into int64", bad))
+    return numbers
+
+
+def _unmasked(
+    who: str, argument: str, values: Any, may_miss: bool | None, valid: Tensor | None
+) -> Tensor:
+    """Return the numbers of a masked tensor, with NaN for gaps."""
+    data: Tensor = values.get_data()
+    mask: Tensor = values.get_mask()
+    if bool(mask.all()):
+        return data
+    if not may_miss:
+        _refuse_gaps(who, argument, ~mask.cpu().numpy(), None, valid)
+    data = data if data.is_floating_point() else data.double()
+    return torch.where(mask, data, nan)
+
+
+def _refuse_gaps(
+    who: str,
+    argument: str,
+    gaps: np.ndarray[Any, Any],
+    values: np.ndarray[Any, Any] | None,
+    valid: Tensor | None,
+) -> None:
+    """Refuse the first gap in a row that is no padding.
+
+    Raises:
+        ValueError: if there is any.
+    """
+    if valid is not None and gaps.shape[: valid.dim()] == valid.shape:
+        rows = valid.cpu().numpy()
+        gaps = gaps & rows.reshape(*rows.shape, *[1] * (gaps.ndim - rows.ndim))
+    for place in np.argwhere(gaps)[:1]:
+        given = "a masked entry" if values is None else repr(values.item(*place))
+        raise ValueError(gap(who, argument, given, place.tolist()))
+
+
+def gap(who: str, argument: str, given: str, place: Sequence[int]) -> str:
+    """Return the words that refuse a gap in a row."""
+    where = f"row {place[0]}" if len(place) < 3 else f"row {place[0]}, at {list(place)}"
+    hint = NEEDS_MISSING if "labels" in argument else ""
+    return unexpected(who, argument, "without gaps", f"{given} in {where}", hint)
 
 
 def sum_scalars(who: str, losses: Any) -> Tensor | float:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.functional.containers import has_mask
 from torch_heads.functional.errors import shape, unexpected
 from torch_heads.functional.tensors import to_tensor
 
@@ -82,6 +83,8 @@ def stack_alike(
         return None
     if first.is_nested or first.is_complex():
         return None
+    if type(first) is not Tensor and has_mask(first):
+        return None
     shape, dtype, full = first.shape, first.dtype, (*leading, size)
     allowed = (full, leading) if size == 1 else (full,)
     if shape not in allowed:
@@ -98,6 +101,8 @@ def stack_alike(
             if one.shape not in allowed:
                 return None
             others.append(one)
+        if type(one) is not Tensor and has_mask(one):
+            return None
     if size > 1:
         return torch.cat(list(given), dim=-1)
     if others:  # one view of all of them takes less time than a view of each
@@ -111,6 +116,16 @@ def are_finite(values: Tensor) -> bool:
     if torch.compiler.is_compiling() or not values.is_cpu:
         return False
     return bool(unwrapped(values.detach()).sum().isfinite())
+
+
+def is_nan(values: Tensor) -> bool:
+    """Return whether any value is known to be NaN; False where to know would be to wait."""
+    if torch.compiler.is_compiling() or not values.is_cpu:
+        return False
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        return False
+    total: float = values.item() if values.numel() == 1 else values.detach().sum().item()
+    return total != total
 
 
 def unwrapped(values: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def find_weights(
         expected = f"with the weight_column {column!r}"
         raise ValueError(unexpected(who, "features", expected, given))
     argument = f"features[{column!r}]"
-    found = to_tensor(who, argument, features[column], logits.device)
+    found = to_tensor(who, argument, features[column], logits.device, may_miss=False)
     if found.ndim == 1:
         found = found[:, None]  # tf.estimator's rule; it matters only for logits of rank 3 and more
     return check_weights(who, argument, found, logits, columns)
@@ -38,6 +38,8 @@ def find_weights(
 
 def check_weights(who: str, argument: str, values: Any, logits: Tensor, columns: int) -> Tensor:
     """Return weights ``[D*, 1]``, or ``[D*, columns]`` where there are several.
+
+    Weights of the first dimensions ``[D0, ..., DK]`` alone hold for all that is in these.
 
     Args:
         who: whose weights.
@@ -49,11 +51,15 @@ def check_weights(who: str, argument: str, values: Any, logits: Tensor, columns:
     Raises:
         ValueError: if they are not real numbers or of another shape.
     """
-    weights = to_tensor(who, argument, values, logits.device)
+    weights = to_tensor(who, argument, values, logits.device, may_miss=False)
     leading = logits.shape[:-1]
     per_column = (*leading, columns)
     if weights.shape == leading:
         weights = weights.unsqueeze(-1)
+    elif 0 < weights.dim() < len(leading) and weights.shape == leading[: weights.dim()]:
+        # of an image or a sequence, and so of all that is in it
+        inner = [1] * (len(leading) - weights.dim())
+        weights = weights.view(*weights.shape, *inner).expand(leading).unsqueeze(-1)
     elif weights.shape != (*leading, 1) and weights.shape != per_column:
         allowed = [leading, (*leading, 1), *([per_column] if columns > 1 else [])]
         raise ValueError(

@@ -89,15 +89,15 @@ class Head(EstimatorWords):
             mode: taken for compatibility; the loss is the same in every mode.
             regularization_losses: scalars that are added after the reduction.
             weights: per example, ``[D*]`` or ``[D*, 1]``, or per label column,
-                ``[D*, labels_dimension]``, instead of a ``weight_column``; of a `MultiHead`, a
-                dict of these by head name.
+                ``[D*, labels_dimension]``, instead of a ``weight_column``. Those of the first
+                dimensions alone, such as ``[D0]``, hold for all that is in these. Of a
+                `MultiHead`, one tensor for all heads, or a dict or table of these by head name.
             divisors: of a larger batch of which this is a part: the sum of what `divisors` returns
                 for each part. The losses of the parts then add up to the loss of the whole.
 
         Raises:
             ValueError: if a shape, type or value is not what the head takes.
-            TypeError: if ``regularization_losses`` are not a list, or the ``weights`` of a
-                `MultiHead` not a dict.
+            TypeError: if ``regularization_losses`` are not a list.
         """
         added = None
         if regularization_losses is not None:

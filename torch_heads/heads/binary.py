@@ -36,7 +36,7 @@ class BinaryClassHead(ClassHead):
     """Two exclusive classes from one logit, by the sigmoid cross entropy.
 
     Shapes: logits ``[D0, ..., DN, 1]``; labels the same, or without the last dimension. Labels are
-    numbers in [0, 1] (soft ones too), or class names with a ``label_vocabulary``.
+    numbers in [0, 1] (soft ones too); with a ``label_vocabulary`` also class names.
 
     Predictions: ``logits``, ``logistic`` and ``class_ids`` ``[D*, 1]``, ``probabilities`` and
     ``all_class_ids`` ``[D*, 2]``, and the strings ``classes`` and ``all_classes``.
@@ -50,8 +50,9 @@ class BinaryClassHead(ClassHead):
             ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
             by itself.
         name: the suffix of the metric keys; required under a `MultiHead`.
-        missing_label: the label that means "not labelled": NaN, a number outside [0, 1], or a
-            string with a ``label_vocabulary``.
+        missing_label: the label that means "not labelled": NaN, a number outside [0, 1], a string
+            with a ``label_vocabulary``, or a list of these. With it, None, NaN and what is masked
+            are missing, too.
         pos_weight: a factor of the positive labels' loss; metrics stay unweighted by it.
         label_smoothing: how far labels move to a half in the loss; metrics keep the labels.
 

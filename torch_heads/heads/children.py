@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_heads.functional.containers import has_mask, in_order, named_values
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.heads.base import Head
 
 FIXED = "The heads are computed as one; make a MultiHead of the others instead."
@@ -83,8 +85,8 @@ def check_heads(who: str, heads: Any) -> list[Head]:
     return children
 
 
-def check_head_weights(who: str, head_weights: Any, count: int) -> Tensor | None:
-    """Return one factor per head, None where none is given.
+def check_head_weights(who: str, head_weights: Any, names: Sequence[str]) -> Tensor | None:
+    """Return one factor per head, in the order of the names; None where none is given.
 
     Raises:
         TypeError: if they are not numbers.
@@ -92,8 +94,14 @@ def check_head_weights(who: str, head_weights: Any, count: int) -> Tensor | None
     """
     if head_weights is None:
         return None
+    count = len(names)
     expected = f"as one finite number per head, {count} in all"
-    if isinstance(head_weights, (str, Mapping)) or not isinstance(head_weights, Iterable):
+    named = named_values(head_weights)
+    if named is not None:
+        head_weights = in_order(who, "head_weights", named, names, "head")
+    elif has_mask(head_weights):
+        head_weights = to_tensor(who, "head_weights", head_weights, may_miss=False)
+    if isinstance(head_weights, (str, set, frozenset)) or not isinstance(head_weights, Iterable):
         raise TypeError(unexpected(who, "head_weights", expected, repr(head_weights)))
     given = head_weights.tolist() if isinstance(head_weights, Tensor) else list(head_weights)
     for weight in given:

@@ -16,9 +16,9 @@ from torch_heads.functional.arguments import (
     check_smoothing,
     check_unbalanced,
 )
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.containers import columns_in_order, is_table, opened
 from torch_heads.functional.labels import class_ids
-from torch_heads.functional.tensors import is_empty, is_text, kind_of, to_tensor
+from torch_heads.functional.tensors import is_empty, is_text
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
 from torch_heads.heads.tensor_head import TensorHead
@@ -47,7 +47,7 @@ class ClassHead(TensorHead):
         check_unbalanced(self.title, self.loss_fn, **weights, label_smoothing=smooth)
         count = label_dimension * family.logits_per_label
         for argument, given in weights.items():
-            weight = check_class_weights(self.title, argument, given, count)
+            weight = check_class_weights(self.title, argument, given, count, self.label_vocabulary)
             self.register_buffer(argument, weight)
         self.label_smoothing = check_smoothing(self.title, label_smoothing)
 
@@ -56,15 +56,17 @@ class ClassHead(TensorHead):
         return ClassBalance(self._buffers["class_weight"], self._buffers["pos_weight"])
 
     def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
-        """Return labels as a tensor; class names, if the head takes them, as ids."""
-        if is_text(labels) or (self._takes_class_names and is_empty(labels)):
-            names, missing = self.label_vocabulary, self.missing_label
+        """Return labels as a tensor; class names, of which there is a vocabulary, as ids."""
+        if not isinstance(labels, (Tensor, list, tuple)):
+            if is_table(labels):
+                columns = columns_in_order(self.title, "labels", labels)
+                labels = columns[0] if len(columns) == 1 else labels
+            labels = opened(labels)
+        names, missing = self.label_vocabulary, self.missing_label
+        if is_text(labels) or (names is not None and is_empty(labels)):
             ids = class_ids(self.title, labels, names, missing, mask)
             return torch.from_numpy(ids).to(device)
-        if self._takes_class_names and labels is not None:
-            expected = "as names of the label_vocabulary"
-            raise ValueError(unexpected(self.title, "labels", expected, kind_of(labels)))
-        return to_tensor(self.title, "labels", labels, device)
+        return super().numbers(labels, device, mask)
 
     def class_names(self) -> list[str]:
         """Return the names of the classes: the vocabulary, or the ids as strings."""

@@ -21,7 +21,11 @@ from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, Read
 from torch_heads.metrics.readings import BatchMean
 from torch_heads.metrics.tally import Agreement, BatchMeanTally, Lock
 
-METHODS = ("forward", "loss", "update_metrics")  # whose copies are made again when they are looked up
+METHODS = (
+    "forward",
+    "loss",
+    "update_metrics",
+)  # whose copies are made again when they are looked up
 
 Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
 

@@ -28,8 +28,10 @@ class MultiHead(Head):
     with a ``loss_fn`` or an ``inverse_link_fn`` is computed by itself.
 
     Shapes: logits ``[D0, ..., DN, logits_dimension]``, the heads' logits side by side, or a dict
-    by head name; labels a dict by head name, or, where no head takes class names, one tensor
-    ``[D0, ..., DN, labels_dimension]`` with the heads' label columns side by side.
+    by head name; labels a dict by head name, or a table (a pandas or polars frame, a pyarrow table,
+    a structured array) with a column per head, or per class of a head with a ``label_vocabulary``;
+    or one tensor of numbers ``[D0, ..., DN, labels_dimension]`` with the heads' label columns side
+    by side. Keys of no head are refused where a head's labels are absent.
 
     Predictions are keyed ``(head, key)``; those of `forward` ``"head/key"``. Metrics are the
     heads' own, and ``loss/<head>``: the mean of the head's training losses over update calls, in
@@ -38,8 +40,8 @@ class MultiHead(Head):
     Args:
         heads: heads with names that differ; they are child modules, ``multi_head["name"]``. They
             are fixed: to replace one, make another `MultiHead`.
-        head_weights: one factor per head; by default 1. They may be assigned later, also as a
-            ``nn.Parameter``.
+        head_weights: one factor per head, or a dict of them by name; by default 1. They may be
+            assigned later, also as a ``nn.Parameter``.
 
     Raises:
         ValueError: if there is no head, a name is missing or used twice, two heads share a metric
@@ -55,7 +57,11 @@ class MultiHead(Head):
 
     computation: MultiComputation
 
-    def __init__(self, heads: Iterable[Head], head_weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        heads: Iterable[Head],
+        head_weights: Sequence[float] | Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         children = check_heads(self.title, heads)
         self.names = [head.name or "" for head in children]
@@ -160,7 +166,7 @@ class MultiHead(Head):
         if name != "head_weights":
             super().__setattr__(name, value)
             return
-        weights = check_head_weights(self.title, value, len(self.names))
+        weights = check_head_weights(self.title, value, self.names)
         self._parameters.pop(name, None)
         if isinstance(value, nn.Parameter):
             self._parameters[name] = value

@@ -12,7 +12,6 @@ from torch_heads.families.categorical import Categorical
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import SWAPPED, check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
@@ -23,7 +22,7 @@ class MultiClassHead(ClassHead):
     """Exclusive classes, one logit each, by the softmax cross entropy.
 
     Shapes: logits ``[D0, ..., DN, n_classes]``; labels ``[D0, ..., DN]`` or ``[D0, ..., DN, 1]``:
-    integer class ids, or class names with a ``label_vocabulary``; or class probabilities
+    integer class ids, with a ``label_vocabulary`` also class names; or class probabilities
     ``[D0, ..., DN, n_classes]``, floating, as in distillation or mixup. Metrics read the likeliest
     of these, the first of equals.
 
@@ -40,9 +39,11 @@ class MultiClassHead(ClassHead):
             ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
             by itself.
         name: the suffix of the metric keys; required under a `MultiHead`.
-        missing_label: the label that means "not labelled": an int that is no class id, or a
-            string with a ``label_vocabulary``.
-        class_weight: a factor of the loss per class, ``[n_classes]``. With the reduction
+        missing_label: the label that means "not labelled": an int that is no class id, a string
+            with a ``label_vocabulary``, or a list of these. With it, None, NaN and what is masked
+            are missing, too, and ids may be floats, as beside NaN they are.
+        class_weight: a factor of the loss per class, ``[n_classes]``, or a dict of them by class
+            name or id. With the reduction
             ``weighted_mean`` the loss is that of ``torch.nn.functional.cross_entropy``, which
             divides by these weights, too. Metrics stay unweighted by them.
         label_smoothing: how far labels move to uniform in the loss; metrics keep the labels.
@@ -102,18 +103,17 @@ class MultiClassHead(ClassHead):
     ) -> Tensor:
         """Return class ids ``[D*, 1]``, or probabilities ``[D*, n_classes]``."""
         wide = (*leading, self.n_classes)
-        if isinstance(labels, Tensor) and labels.shape == wide and labels.is_floating_point():
-            return to_tensor(self.title, "labels", labels, device)
         ids = self.numbers(labels, device, mask)
+        if ids.shape == wide and ids.is_floating_point():
+            return ids
         if ids.numel() == 0:
             ids = ids.to(torch.int64)  # an empty list has no type
         if ids.shape == wide:
-            if ids.is_floating_point():
-                return ids
             hint = "One-hot labels are class ids by labels.argmax(-1), probabilities by .float()."
             expected, given = "as class ids", f"{ids.dtype} of shape {list(ids.shape)}"
             raise ValueError(unexpected(self.title, "labels", expected, given, hint))
-        if ids.is_floating_point() or ids.dtype == torch.bool:
+        gaps_allowed = ids.is_floating_point() and self.missing_label is not None
+        if not gaps_allowed and (ids.is_floating_point() or ids.dtype == torch.bool):
             hint = SWAPPED if ids.is_floating_point() else ""
             raise ValueError(
                 unexpected(self.title, "labels", "to be integer class ids", ids.dtype, hint)

@@ -31,9 +31,10 @@ class MultiLabelHead(ClassHead):
 
     Shapes: logits ``[D0, ..., DN, n_classes]``. Labels are multi-hot of the same shape, with
     values in [0, 1]; or sets of class ids: ``torch.sparse_coo_tensor`` of shape
-    ``[D0, ..., DN, ?]`` with ids as values, a jagged nested tensor, or nested lists; or sets of
-    class names in nested lists, with a ``label_vocabulary``. Nested lists of numbers in which each
-    row has length ``n_classes`` are read as multi-hot.
+    ``[D0, ..., DN, ?]`` with ids as values, a jagged nested tensor, Python sets, or nested lists;
+    or sets of class names, with a ``label_vocabulary``; or a dict or table with a column per class.
+    Nested lists of numbers in which each row has length ``n_classes`` are read as multi-hot, others
+    as sets. Python sets always hold ids.
 
     Predictions: ``logits`` and ``probabilities`` ``[D*, n_classes]``, and the strings ``classes``,
     which are the names of all classes.
@@ -52,9 +53,11 @@ class MultiLabelHead(ClassHead):
         missing_label: the entry of a multi-hot row that means "not labelled": NaN or a number
             outside [0, 1]; the mean of an example is over the entries that are there. Of sets of
             ids or names, the number or string that, alone in a set, means that the whole row is
-            not labelled.
-        class_weight: a factor of the loss per class, ``[n_classes]``.
-        pos_weight: a factor of the positive labels' loss per class, ``[n_classes]``. Metrics stay
+            not labelled. It may be a list of these. With it, None, NaN and what is masked are
+            missing, too, and so is a row that is None.
+        class_weight: a factor of the loss per class, ``[n_classes]``, or a dict of them by class
+            name or id.
+        pos_weight: a factor of the positive labels' loss per class, likewise. Metrics stay
             unweighted by both.
         label_smoothing: how far labels move to a half in the loss; metrics keep the labels.
 
@@ -138,10 +141,6 @@ class MultiLabelHead(ClassHead):
         return super().export_outputs({**predictions, "all_classes": predictions["classes"]}) | {
             "predict": PredictOutput(predictions)
         }
-
-    @property
-    def _takes_class_names(self) -> bool:
-        return False  # sets of names, beside numbers
 
     def _class_ids(self, classes: Sequence[int] | Sequence[str] | None) -> tuple[int, ...]:
         argument = "classes_for_class_based_metrics"

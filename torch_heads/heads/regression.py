@@ -35,7 +35,8 @@ class RegressionHead(TensorHead):
             treat each row by itself.
         inverse_link_fn: from logits to predictions, of the same shape.
         name: the suffix of the metric keys; required under a `MultiHead`.
-        missing_label: the label that means "not labelled": NaN, or a number that no label has.
+        missing_label: the label that means "not labelled": NaN, or a number that no label has, or
+            a list of these. With it, None, NaN and what is masked are missing, too.
 
     Raises:
         ValueError: if an argument's value is not allowed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import nan
+from math import isnan, nan
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ from torch_heads.functional.arguments import (
 )
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.labels import MISSING_NAME
-from torch_heads.functional.missing import Missing
+from torch_heads.functional.missing import Missing, each_missing
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import to_tensor
@@ -64,7 +64,8 @@ class TensorHead(Head):
         loss_fn: a loss ``[D*, label_dimension]`` of one's own, in place of the family's; of
             ``labels`` and ``logits``, or with PyTorch's arguments ``input`` and ``target``.
         name: the suffix of the metric keys; required under a `MultiHead`.
-        missing_label: the label that means "not labelled".
+        missing_label: the label that means "not labelled", or a list of these. With it, what is
+            NaN, None, NA or masked is missing, too.
         thresholds: of scores, at which to keep metrics.
 
     Raises:
@@ -128,7 +129,6 @@ class TensorHead(Head):
             missing_label,
             self.label_vocabulary,
             (family.lowest, family.highest),
-            self._takes_class_names,
             whole=family.takes_ids,
         )
         self.thresholds = check_thresholds(self.title, thresholds)
@@ -164,8 +164,13 @@ class TensorHead(Head):
         Raises:
             ValueError: if they are not what the head takes.
         """
-        labels = to_tensor(self.title, "labels", labels, device)
+        labels = self.numbers(labels, device, mask)
         return check_columns(self.title, "labels", labels, leading, self.label_dimension)
+
+    def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
+        """Return labels as a tensor, with NaN where there are none, if any may be missing."""
+        may_miss = self.missing_label is not None
+        return to_tensor(self.title, "labels", labels, device, may_miss, mask)
 
     def string_predictions(self, predictions: Mapping[str, Tensor]) -> Mapping[str, Any]:
         """Return the predictions by `string_keys`, NumPy arrays, from those that are tensors."""
@@ -232,7 +237,6 @@ class TensorHead(Head):
                 reduction=self._reduction,
                 missing=self._missing(),
                 weight_column=self.weight_column,
-                takes_class_names=self._takes_class_names,
                 label_smoothing=self.label_smoothing,
                 bins=ScoreBins(tuple(sorted(self.thresholds))) if counts is Counts.SCORES else None,
                 counts=counts,
@@ -247,23 +251,18 @@ class TensorHead(Head):
             )
         )
 
-    @property
-    def _takes_class_names(self) -> bool:
-        """Whether labels are class names."""
-        return self.label_vocabulary is not None
-
     def _number_of_names(self) -> int:
         """Return how many names a vocabulary has."""
         family = self.family
         return int(family.highest) + 1 if family.takes_ids else self.label_dimension
 
     def _missing(self) -> Missing:
-        given = self.missing_label
-        if given is None:
-            return Missing()
-        values = given if isinstance(given, tuple) else (given,)
-        name = MISSING_NAME if self._takes_class_names else nan
-        return Missing(*(name if isinstance(one, str) else one for one in values))
+        given = each_missing(self.missing_label)
+        values = {one: None for one in given if not isinstance(one, str) and not isnan(one)}
+        if given and self.label_vocabulary is not None:
+            values[MISSING_NAME] = None
+        # whatever is masked or None is NaN
+        return Missing(*values, *([nan] if given else []))
 
     def extra_repr(self) -> str:
         """Return what tells this head from others of its class."""
