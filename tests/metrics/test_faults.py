@@ -109,6 +109,24 @@ def test_metrics_are_not_cast_to_whole_numbers() -> None:
     assert {state.dtype for state in states(metrics).values()} == {torch.float64}
 
 
+def test_a_signal_before_the_first_addition_takes_nothing_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    head, batch = mixture(), random_batch(ROWS, torch.Generator().manual_seed(0))
+    metrics = update(head, head.metrics(), batch)
+    before = {key: state.clone() for key, state in states(metrics).items()}
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch_heads.metrics.tally.deque", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        update(head, metrics, batch)
+    assert counts(metrics) == {1}
+    for key, state in states(metrics).items():
+        assert torch.equal(state, before[key]), key
+
+
 @pytest.fixture
 def interrupted() -> Iterator[None]:
     """Raise at random moments."""

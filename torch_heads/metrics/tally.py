@@ -127,8 +127,10 @@ def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lo
         try:
             deque(map(call, left), maxlen=0)  # no signal is handled before all is done
         except BaseException:
-            if length_hint(left):
-                for one in additions[: len(steps) - length_hint(left) - 1]:
+            begun = len(steps) - length_hint(left)
+            if begun < len(steps):
+                # the last one begun is the one that raised; a signal may come before any has begun
+                for one in additions[: max(begun - 1, 0)]:
                     one.take_back()
             raise
 
