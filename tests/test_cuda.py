@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -78,6 +79,14 @@ def test_no_value_travels_between_the_devices(given: Given, random: torch.Genera
     with Copies() as copies:
         train_and_evaluate(head, metrics, batch, extra)
     assert not copies.found
+
+
+def test_labels_of_all_heads_in_one_array_are_looked_at_before_they_travel() -> None:
+    head = th.MultiHead([th.BinaryClassHead(name="a"), th.RegressionHead(name="b")])
+    logits = torch.zeros(2, 2, device=META)
+    assert head.loss(np.array([[1.0, 2.0], [0.0, 3.0]]), logits).is_meta
+    with pytest.raises(ValueError, match="BinaryClassHead 'a': expected labels without gaps"):
+        head.loss(np.array([[1.0, 2.0], [np.nan, 3.0]]), logits)
 
 
 def test_a_reset_clears_the_states_in_place_where_a_captured_update_adds_to_them(

@@ -185,12 +185,10 @@ class MultiComputation(Computation):
         if isinstance(labels, Mapping):
             self._check_names("labels", labels, self._lacking)
             return labels
-        if labels is None:
+        if labels is None or (not isinstance(labels, Tensor) and is_text(opened(labels))):
             expected = "as a dict by head name, or one numeric tensor"
-            raise ValueError(unexpected(self.title, "labels", expected, None))
-        if not isinstance(labels, Tensor) and is_text(opened(labels)):
-            expected = "as a dict by head name, or one numeric tensor"
-            raise ValueError(unexpected(self.title, "labels", expected, "strings"))
+            given = None if labels is None else "strings"
+            raise ValueError(unexpected(self.title, "labels", expected, given))
         first = self._any_logits(logits)
         if not first.is_floating_point():
             raise ValueError(
@@ -202,14 +200,21 @@ class MultiComputation(Computation):
         if plain and (type(labels) is Tensor or not has_mask(labels)):
             return check_columns(self.title, "labels", labels, leading, width)
         refuse_transposed(self.title, labels, leading)
-        stacked = to_tensor(self.title, "labels", labels, first.device, may_miss=True)
+        # looked at where they are, since to read what has gone to a device would wait for it
+        where = first.device if isinstance(labels, Tensor) else torch.device("cpu")
+        stacked = to_tensor(self.title, "labels", labels, where, may_miss=True)
         stacked = check_columns(self.title, "labels", stacked, leading, width)
-        for column in stacked.isnan().flatten(0, -2).any(0).nonzero().flatten().tolist():
-            owners = [target for target in self.targets for _ in range(target.columns)]
-            if not owners[column].may_miss and mask is None:
-                place = stacked[..., column].isnan().nonzero()[0].tolist()
+        if mask is None:
+            self._refuse_gaps(stacked)
+        return stacked.to(first.device)
+
+    def _refuse_gaps(self, labels: Tensor) -> None:
+        """Refuse labels ``[D*, U]`` with a gap where a head may not miss any."""
+        owners = [target for target in self.targets for _ in range(target.columns)]
+        for column in labels.isnan().flatten(0, -2).any(0).nonzero().flatten().tolist():
+            if not owners[column].may_miss:
+                place = labels[..., column].isnan().nonzero()[0].tolist()
                 raise ValueError(gap(owners[column].title, "labels", "a gap", place))
-        return stacked
 
     def _by_head(self, table: dict[Any, Any]) -> dict[Any, Any]:
         """Return a table's columns by head, those of the classes of one head together."""

@@ -75,6 +75,11 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Whether this head is a part of another one."""
         return self._parent is not None and self._parent() is not None
 
+    @property
+    def _own_layout(self) -> Layout:
+        """The layout of this head's collections, that of the first one made."""
+        return self._make_metrics().layout if self._layout is None else self._layout
+
     def metrics(self, regularization_losses: Sequence[Any] | None = None) -> ReadingCollection:
         """Return a new metric collection, empty; with the regularization's where that is given."""
         collection = self._make_metrics(regularization_losses)
@@ -143,8 +148,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """
         parent: MetricOwner | None = None if self._parent is None else self._parent()
         if parent is not None:
-            keys = self._make_metrics().layout[0] if self._layout is None else self._layout[0]
-            return parent.metric_collection.part(keys)
+            return parent.metric_collection.part(self._own_layout[0])
         if "metric_collection" not in self._modules:
             with self._lock:
                 if "metric_collection" not in self._modules:
@@ -201,7 +205,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
 
         Lightning looks for metrics once, maybe before that.
         """
-        if self._parent is None or self._parent() is None:
+        if not self._is_part:
             self.metric_collection  # noqa: B018
         yield from super().named_modules(memo, prefix, remove_duplicate)
 
@@ -212,7 +216,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
                     self.title, "eval_metrics", "made by its metrics()", type(metrics).__name__
                 )
             )
-        own = self._layout if self._layout is not None else self._make_metrics().layout
+        own = self._own_layout
         if metrics.is_part:
             given = f"the part {preview(metrics.layout[0], 4)} of a collection"
             hint = "Update the whole, by the head that made it."
@@ -237,7 +241,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Refuse a collection that is not of this head."""
         if name == "metric_collection":
             self._check_metrics(value)
-            if self._parent is not None and self._parent() is not None:
+            if self._is_part:
                 expected = "on the head of which this one is a part"
                 raise ValueError(unexpected(self.title, name, expected, "an assignment here"))
         super().__setattr__(name, value)
