@@ -14,7 +14,7 @@ from torch_heads.families.family import Counts, Family
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.counters.counter import Slot
-from torch_heads.metrics.needs import ClassCounts, Confusions, Need, Totals
+from torch_heads.metrics.needs import ClassCounts, ClassScoreCounts, Confusions, Need, Totals
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.sums import Sums
 from torch_heads.metrics.tally import Tally
@@ -97,9 +97,11 @@ class AlikeColumns:
         self._place, column = members[0]
         self._one = column is not None
         self._constants: dict[Hashable, Constants] = {}
-        first = self._place.bins
         bins = [place.bins for place, _ in members if place.bins is not None]
-        if first is not None:
+        if ClassScoreCounts() in self._place.slots:
+            bins = [ScoreBins()]
+        if bins:
+            first = bins[0]
             each = bins if any(own != first for own in bins) else [first]
             made: dict[str, Any] = {
                 "grid": np.stack([own.grid for own in each]),
