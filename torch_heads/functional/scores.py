@@ -143,8 +143,14 @@ def counts_above(counts: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Both ``[..., bins + 1]``; the last edge has none above it.
     """
-    above = torch.nn.functional.pad(counts.flip(-1).cumsum(-1).flip(-1), (0, 1))
-    return above[..., SOFT:, :].sum(-2), above[..., NEGATIVE, :]
+    positives, negatives = counts[..., SOFT:, :].sum(-2), counts[..., NEGATIVE, :]
+    return above_edges(positives), above_edges(negatives)
+
+
+def above_edges(counts: Tensor) -> Tensor:
+    """Return the sums of the counts ``[..., bins]`` above each edge, ``[..., bins + 1]``."""
+    # descending, since a difference of sums would not be 0 where nothing is above
+    return torch.nn.functional.pad(counts.flip(-1).cumsum(-1), (1, 0)).flip(-1)
 
 
 def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:
@@ -201,14 +207,17 @@ def average_precision(true_positives: Tensor, false_positives: Tensor, unit: Ten
     positives = true_positives[..., :-1] - true_positives[..., 1:]
     negatives = false_positives[..., :-1] - false_positives[..., 1:]
     above = true_positives[..., 1:]
-    predicted = above + false_positives[..., 1:]
     below = true_positives[..., :-1]
     precision = safe_divide(below, below + false_positives[..., :-1])
-    size = unit.unsqueeze(-1)
-    step = 1 + negatives / (positives + size)
-    start = predicted / (size * step)
-    fractions = torch.digamma(start + positives / size + 1) - torch.digamma(start + 1)
-    spread = (positives + (above - predicted / step) * fractions) / step
     # without negatives the order does not matter, and equal scores count as one
-    gained = torch.where(negatives > 0, spread, precision * positives)
+    gained = precision * positives
+    mixed = (positives > 0) & (negatives > 0)
+    size = unit.unsqueeze(-1).expand(mixed.shape)[mixed]
+    own, others, before, ranked = (
+        one[mixed] for one in (positives, negatives, above, above + false_positives[..., 1:])
+    )
+    step = 1 + others / (own + size)
+    start = ranked / (size * step)
+    fractions = torch.digamma(start + own / size + 1) - torch.digamma(start + 1)
+    gained[mixed] = (own + (before - ranked / step) * fractions) / step
     return safe_divide(gained.sum(-1), true_positives[..., 0])
