@@ -90,12 +90,6 @@ class Sums:
         """Return one of the totals over all columns."""
         return self.totals[..., of].sum(-1)
 
-    @property
-    def unit(self) -> Tensor:
-        """The mean weight of an example, weighted by itself: 1 where none has another."""
-        squares = self.total(Total.SQUARED_WEIGHT)
-        return squares / self.total(Total.WEIGHT).clamp(min=torch.finfo(squares.dtype).tiny)
-
     def term(self, term: Term) -> Tensor:
         """Return the weighted sums ``[..., U]`` of a term."""
         return self._kept(term)
