@@ -46,7 +46,7 @@ from torch_heads.metrics.needs import ScoreCounts
 from torch_heads.metrics.readings.means import Coverage
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading
-from torch_heads.metrics.readings.usual import fine_readings, usual_readings
+from torch_heads.metrics.readings.usual import usual_readings
 
 
 class TensorHead(Head):
@@ -161,11 +161,8 @@ class TensorHead(Head):
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key, without the head's name."""
-        yield from usual_readings(self._counts or self.family.counts, self.thresholds)
-
-    def _fine_readings(self) -> Iterator[tuple[str, Reading]]:
-        """Yield the metrics, by key, that are read from the fine cut of scores."""
-        yield from fine_readings()
+        counts = self._counts or self.family.counts
+        yield from usual_readings(counts, self.thresholds, self.fine)
 
     def _metric_class_names(self) -> Sequence[str]:
         """Return the names of the classes in metric keys; empty where there are no classes."""
@@ -247,8 +244,6 @@ class TensorHead(Head):
         readings = dict(self.readings())
         if self.missing_label is not None:
             readings["label/coverage"] = Coverage()
-        if counts is Counts.SCORES and self.fine:
-            readings |= dict(self._fine_readings())
         head = Readable(
             self.title,
             counts,
