@@ -41,7 +41,7 @@ from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
-from torch_heads.metrics.asked import Asked, Readable, asked_readings
+from torch_heads.metrics.asked import Asked, Readable, asked_readings, same
 from torch_heads.metrics.needs import ScoreCounts
 from torch_heads.metrics.readings.means import Coverage
 from torch_heads.metrics.readings.outcomes import ThresholdReading
@@ -255,7 +255,7 @@ class TensorHead(Head):
             sorted(self.thresholds),
         )
         for key, reading in asked_readings(self.asked_metrics, head).items():
-            if key in readings and readings[key] != reading:
+            if key in readings and not same(readings[key], reading):
                 expected, given = "with keys of their own", f"another {key!r}"
                 raise ValueError(unexpected(self.title, "metrics", expected, given))
             if isinstance(reading, Reading):
