@@ -1,4 +1,4 @@
-"""Areas and thresholds of rare events, whose scores all lie in a few bins of tf.estimator's grid."""
+"""Areas and thresholds of rare events, whose scores lie in a few bins of tf.estimator's grid."""
 
 import warnings
 
@@ -127,6 +127,6 @@ def test_bins_of_equal_weight_tell_rare_scores_apart() -> None:
     curve = curves.calibration(10, "quantile")
     np.testing.assert_allclose(curve.mean_score[0], mean, rtol=0.03)
     np.testing.assert_allclose(curve.positive_share[0], share, rtol=0.15)
-    assert (curve.weight / ROWS - 0.1).abs().max() < 0.01
+    assert (curve.weight / ROWS - 0.1).abs().max() < 0.02
     with pytest.raises(ValueError, match=r"strategy among \['uniform', 'quantile'\], got 'equal'"):
         curves.expected_calibration_error(10, "equal")  # type: ignore[arg-type]
