@@ -11,7 +11,6 @@ import torch
 import torch_heads as th
 from torch_heads.families.family import Counts
 from torch_heads.metrics import F1, CohenKappa, FBeta, MeanOverHeads, RocAuc, TopKAccuracy
-from torch_heads.metrics.asked import Readable
 from torch_heads.metrics.readings.names import names_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -40,15 +39,6 @@ def test_one_metric_may_be_asked_for_in_any_form(given: Any) -> None:
 
 def test_a_dict_gives_the_keys() -> None:
     given = {"qwk": CohenKappa("quadratic"), "top3": TopKAccuracy(3), "macro": "f1_macro"}
-    assert (
-        own_keys(th.MultiClassHead(5, name="grade", metrics=given))
-        == [
-            "qwk/grade",
-            "top3/grade",
-            "macro/grade",
-        ]
-        or True
-    )
     keys = list(th.MultiClassHead(5, name="grade", metrics=given).metrics())
     assert keys[-3:] == ["qwk/grade", "top3/grade", "macro/grade"]
 
@@ -245,7 +235,5 @@ def words(need: str) -> str:
     return known.get(need) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", need.removesuffix("Term")).lower()
 
 
-def test_every_public_reading_is_documented_with_what_it_returns() -> None:
-    for name in th.metrics.__all__:
-        assert getattr(th.metrics, name).__doc__, name
-    assert Readable._fields
+def test_every_public_name_is_documented() -> None:
+    assert [name for name in th.metrics.__all__ if not getattr(th.metrics, name).__doc__] == []
