@@ -60,6 +60,9 @@ def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[floa
     for value in (thresholds := list(thresholds)):
         if not isinstance(value, Real) and not (isinstance(value, Tensor) and value.dim() == 0):
             raise TypeError(unexpected(who, "thresholds", "as a list of floats", repr(value)))
+    if any(isinstance(value, Tensor) and value.is_meta for value in thresholds):
+        given = "tensors on the meta device, which have no value"
+        raise ValueError(unexpected(who, "thresholds", "as a list of floats", given))
     values = tuple(float(value) for value in thresholds)
     for value in values:
         if not 0.0 < value < 1.0:

@@ -31,17 +31,14 @@ class Head(EstimatorWords):
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse another value of what the computation was made from, which would be ignored."""
         if "computation" in self.__dict__ and name in constructor_arguments(type(self)):
-            weights = self._buffers.get(name)
-            if weights is None or value is None:
-                expected, given = "as it was when the head was made", "an assignment"
-                hint = "Make another head."
-                raise TypeError(unexpected(self.title, name, expected, given, hint))
+            expected, given = "as it was when the head was made", "an assignment"
+            raise TypeError(unexpected(self.title, name, expected, given, "Make another head."))
         super().__setattr__(name, value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if "computation" in self.__dict__ and not self._is_part:
-            self.computation.prepare(fn(torch.empty(0)).device)
+            self.computation.prepare(fn(torch.empty(0, device="cpu")).device)
         return self
 
     @property

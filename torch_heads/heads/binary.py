@@ -65,7 +65,6 @@ class BinaryClassHead(ClassHead):
     tensor(20.5000)
     """
 
-    pos_weight: Tensor | None
     string_keys = ("classes", "all_classes")
     _regularized_after = "auc_precision_recall"
 

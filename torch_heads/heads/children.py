@@ -101,6 +101,11 @@ def check_head_weights(who: str, head_weights: Any, names: Sequence[str]) -> Ten
         head_weights = in_order(who, "head_weights", named, names, "head")
     elif has_mask(head_weights):
         head_weights = to_tensor(who, "head_weights", head_weights, may_miss=False)
+    if isinstance(head_weights, Tensor) and head_weights.is_meta:  # whose values are to come
+        if head_weights.shape != (count,):
+            size = f"a tensor of shape {list(head_weights.shape)}"
+            raise ValueError(unexpected(who, "head_weights", expected, size))
+        return head_weights.detach()
     if isinstance(head_weights, (str, set, frozenset)) or not isinstance(head_weights, Iterable):
         raise TypeError(unexpected(who, "head_weights", expected, repr(head_weights)))
     given = head_weights.tolist() if isinstance(head_weights, Tensor) else list(head_weights)

@@ -57,7 +57,6 @@ class MultiClassHead(ClassHead):
     tensor(5.0001)
     """
 
-    class_weight: Tensor | None
     string_keys = ("classes", "all_classes")
     _regularized_after = "average_loss"
 

@@ -70,8 +70,6 @@ class MultiLabelHead(ClassHead):
     tensor(1.1323)
     """
 
-    class_weight: Tensor | None
-    pos_weight: Tensor | None
     string_keys = ("classes",)
     _averages = True
     _regularized_after = "auc_precision_recall"

@@ -109,7 +109,7 @@ class SequentialHeadWrapper(Head):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, whose static head is a part of it."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
         self._adopt([self.static_head])
 
     def _masked(self, inputs: Inputs) -> Inputs:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from torch_heads.computation.inputs import Features
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.heads.metric_owner import Labels, MetricOwner
+from torch_heads.heads.metric_owner import Labels
+from torch_heads.heads.saved import SavedHead
 
 
 class ModeKeys(StrEnum):
@@ -82,6 +83,7 @@ class EstimatorSpec:
             what ``train_op_fn`` returned.
         eval_metric_ops: in EVAL, a metric collection that has seen this batch.
         export_outputs: in PREDICT, what a server answers, by signature name.
+        head: the head that made it, of which an estimator keeps what it means.
 
     Raises:
         ValueError: if what the mode needs is missing.
@@ -93,6 +95,7 @@ class EstimatorSpec:
     train_op: Any = None
     eval_metric_ops: Any = field(default_factory=dict)
     export_outputs: Mapping[str, ExportOutput] | None = None
+    head: SavedHead | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a spec that lacks what its mode needs."""
@@ -112,7 +115,7 @@ class EstimatorSpec:
             object.__setattr__(self, "loss", self.loss.reshape(()))
 
 
-class EstimatorWords(MetricOwner):
+class EstimatorWords(SavedHead):
     """The words of tf.estimator: what a head hands over for one batch in one mode."""
 
     loss: Callable[..., Tensor]
@@ -158,17 +161,17 @@ class EstimatorWords(MetricOwner):
             predictions = self.predictions(logits, self.all_prediction_keys())
             exports = self.export_outputs(predictions)
             predictions = {**predictions, **self.served_features(features)}
-            return EstimatorSpec(parsed, predictions, export_outputs=exports)
+            return EstimatorSpec(parsed, predictions, export_outputs=exports, head=self)
         predictions = self.predictions(logits)
         loss = self.loss(labels, logits, features, mode, regularization_losses)
         if parsed is ModeKeys.EVAL:
             metrics = self.metrics(regularization_losses)
             self.update_metrics(metrics, features, logits, labels, regularization_losses)
-            return EstimatorSpec(parsed, predictions, loss, eval_metric_ops=metrics)
+            return EstimatorSpec(parsed, predictions, loss, eval_metric_ops=metrics, head=self)
         train_op = make_train_op(
             self.title, loss, optimizer, trainable_variables, train_op_fn, update_ops
         )
-        return EstimatorSpec(parsed, predictions, loss, train_op)
+        return EstimatorSpec(parsed, predictions, loss, train_op, head=self)
 
 
 def make_train_op(

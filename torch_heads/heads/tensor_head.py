@@ -185,8 +185,8 @@ class TensorHead(Head):
             "predict": PredictOutput(predictions),
         }
 
-    def class_balance(self) -> ClassBalance:
-        """Return the corrections of class imbalance, one per logit."""
+    def class_balance(self, device: torch.device) -> ClassBalance:
+        """Return the corrections of class imbalance, one per logit, on a device."""
         return NO_BALANCE
 
     # What follows from it.

@@ -66,6 +66,10 @@ class NumberTally(Tally):
         """Return what one batch adds, with one scatter for all columns."""
         return [*totals(self.sums, observed), residuals(self.residuals, observed)]
 
+    def column_states(self, columns: slice) -> dict[str, Tensor]:
+        """Return views of what the states hold of some columns, by name."""
+        return {**super().column_states(columns), "residuals": self.residuals[columns]}
+
     def residual_counts(self, columns: slice) -> Tensor:
         """Return the counts of residuals of some columns, over all processes."""
         return self.part("residuals", columns)
@@ -92,10 +96,12 @@ class ScoreTally(Tally):
         most = max(len(column.thresholds) for column in bins)
         padded = [[*column.thresholds, *[inf] * (most - len(column.thresholds))] for column in bins]
         self.thresholds = (
-            torch.tensor(padded, dtype=torch.float32).view(len(bins), most).T.contiguous()
+            torch.tensor(padded, dtype=torch.float32, device="cpu")
+            .view(len(bins), most)
+            .T.contiguous()
         )
         self._numbers = [i for i, own in enumerate(columns) if own is None]
-        self.numbers = torch.tensor(self._numbers, dtype=torch.int64)
+        self.numbers = torch.tensor(self._numbers, dtype=torch.int64, device="cpu")
         if self._numbers:
             self.add_zeros("residuals", len(self._numbers), BINS)
 
@@ -109,12 +115,21 @@ class ScoreTally(Tally):
             added.append(residuals(self.residuals, observed.columns(self.numbers)))
         return added
 
+    def column_states(self, columns: slice) -> dict[str, Tensor]:
+        """Return views of what the states hold of some columns, by name."""
+        own, rows = super().column_states(columns), self._residual_rows(columns)
+        return own if rows is None else {**own, "residuals": self.residuals[rows]}
+
     def residual_counts(self, columns: slice) -> Tensor | None:
         """Return the counts of residuals of some columns, over all processes; None of classes."""
+        rows = self._residual_rows(columns)
+        return None if rows is None else self.part("residuals", rows)
+
+    def _residual_rows(self, columns: slice) -> slice | None:
         if columns.start not in self._numbers:
             return None
         first = self._numbers.index(columns.start)
-        return self.part("residuals", slice(first, first + columns.stop - columns.start))
+        return slice(first, first + columns.stop - columns.start)
 
 
 class ClassTally(Tally):
@@ -143,7 +158,9 @@ class ClassTally(Tally):
         self._starts = dict(zip(kept, starts, strict=True))
         self.add_zeros("confusion", size)
         own = [start + 1 for start in starts], steps, kept
-        self.starts, self.widths, self.kept = (torch.tensor(one, dtype=torch.int64) for one in own)
+        self.starts, self.widths, self.kept = (
+            torch.tensor(one, dtype=torch.int64, device="cpu") for one in own
+        )
 
     def confusion_of(self, column: int) -> Tensor | None:
         """Return the confusions of one column, ``[labels, predictions]``, over all processes.
@@ -152,9 +169,21 @@ class ClassTally(Tally):
         """
         if column not in self._starts:
             return None
+        width = self.classes[column]
+        return self.part("confusion", self._entries(column)).view(width, 1 + width)[:, 1:]
+
+    def column_states(self, columns: slice) -> dict[str, Tensor]:
+        """Return views of what the states hold of one column; its confusions ``[K, 1 + K]``."""
+        own, column = super().column_states(columns), columns.start
+        if column not in self._starts:
+            return own
+        width = self.classes[column]
+        entries = self.confusion[self._entries(column)].view(width, 1 + width)
+        return {**own, "confusion": entries}
+
+    def _entries(self, column: int) -> slice:
         start, width = self._starts[column], self.classes[column]
-        end = start + width * (1 + width)
-        return self.part("confusion", slice(start, end)).view(width, 1 + width)[:, 1:]
+        return slice(start, start + width * (1 + width))
 
     def additions(self, observed: TallyInput) -> list[Addition]:
         """Return what one batch adds; its predictions are class ids, or -1 for none."""
