@@ -6,8 +6,9 @@ It stands in a checkpoint as one tensor of bytes, so that every format of tensor
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch_heads.functional.errors import preview, unexpected
 
 VERSION = 1
 BLOCK = 1024  # bytes: heads that differ a little have tensors of one size, and are told by words
-CARRY = "docs/transfer.md says how to carry weights over to other heads."
+CARRY = "torch_heads.transfer(model, state_dict) carries over what both have."
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,25 @@ class TargetMeaning:
             target.label_vocabulary,
             f"{target.counts}{cuts}",
         )
+
+    def shared_logits(self, other: TargetMeaning) -> Iterator[tuple[int, int]]:
+        """Yield the places of logits that mean the same in another target, with those there.
+
+        Where both have names of classes, each class has its logits in the place of its name, and
+        there may be other classes; else both targets must be equal.
+        """
+        names, theirs = self.vocabulary, other.vocabulary
+        kind, their_kind = (one.distribution.partition("(")[0] for one in (self, other))
+        if names and theirs and kind == their_kind:
+            size = self.logits // len(names)  # of a class; 0 where two classes share one logit
+            for place, name in enumerate(names):
+                if size and size == other.logits // len(theirs) and name in theirs:
+                    there = theirs.index(name)
+                    yield from ((place * size + i, there * size + i) for i in range(size))
+            if size or names != theirs:
+                return
+        if (self.distribution, self.logits) == (other.distribution, other.logits):
+            yield from ((place, place) for place in range(self.logits))
 
 
 class Meaning:
@@ -103,6 +123,25 @@ class Meaning:
         text = json.dumps({"version": VERSION, "heads": heads}).encode()
         padded = text.ljust(-(-len(text) // BLOCK) * BLOCK)
         return torch.frombuffer(bytearray(padded), dtype=torch.uint8)
+
+    @property
+    def heads(self) -> list[str]:
+        """The names of the outermost heads, in their order."""
+        return [*dict.fromkeys(path[0] if path else "" for path in self.paths)]
+
+    def of_head(self, name: str) -> Meaning:
+        """Return what one of `heads` means; nothing where there is none of that name."""
+        return Meaning([one for one in self.targets if (one.path or ("",))[0] == name])
+
+    @property
+    def logits(self) -> int:
+        """How many logits all targets have."""
+        return sum(target.logits for target in self.targets)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where the logits of each target begin."""
+        return [*accumulate((target.logits for target in self.targets), initial=0)][:-1]
 
     @property
     def paths(self) -> list[tuple[str, ...]]:

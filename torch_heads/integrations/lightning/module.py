@@ -47,9 +47,10 @@ class HeadModule(LightningModule):
     Logged are ``train/loss`` and ``train/loss/<head>`` at every step, and for ``val`` and ``test``
     every metric key, such as ``val/auc/even``, and ``val/loss``: the loss of the whole epoch, in
     which labels count and not batches; under ``loss_reduction="sum"``, the mean of the batches'
-    sums. Several data loaders count as one. The metrics are those of `Head.metric_collection`,
-    which stays readable after the epoch. More than `MOST_LOGGED` of them, and
-    ``train/loss/<head>``, reach loggers and callbacks alone, and not the table of `Trainer.test`.
+    sums. So are ``val/loss/<head>``, which times the head weights add up to it. Several data
+    loaders count as one. The metrics are those of `Head.metric_collection`, which stays readable
+    after the epoch. More than `MOST_LOGGED` of them, and ``train/loss/<head>``, reach loggers and
+    callbacks alone, and not the table of `Trainer.test`.
 
     Args:
         backbone: any module.
