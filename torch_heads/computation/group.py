@@ -19,7 +19,6 @@ from torch_heads.computation.ragged import join_ragged
 from torch_heads.computation.reducer import UNWEIGHTED, ElementWeights, Reducer
 from torch_heads.computation.target import Target
 from torch_heads.families.family import NO_BALANCE, ClassBalance, Counts
-from torch_heads.functional.constants import Constants
 from torch_heads.functional.values import (
     active_labels,
     are_finite,
@@ -40,7 +39,7 @@ class GroupOutput(NamedTuple):
     Attributes:
         losses: the reduced loss of each target, ``[H]``; a scalar of one may have no axis.
         tally_input: what its tally takes; None where it was not asked for.
-        has_labels: which targets have any label, or never miss one, ``[H]``; None for all.
+        has_labels: which targets have any label, ``[H]``; None for all.
         divisors: what the losses were divided by, ``[H]``, 1 for sums; None where not asked for.
     """
 
@@ -70,9 +69,7 @@ class Group:
         self._reducer = Reducer(self.targets)
         self._loss_fn = targets[0].loss_fn
         self._unbounded = targets[0].family.lowest == -inf  # so that no range says what NaN is
-        self._may_miss = any(target.may_miss for target in targets)
         self._shape = self.layout.buckets[0].shape
-        self._constants = Constants(never_miss=[not target.may_miss for target in targets])
 
     def encode(self, inputs: Inputs) -> EncodedBatch:
         """Return a batch, checked.
@@ -189,9 +186,10 @@ class Group:
             sums = weighted_sums(self._losses(batch, None), weights.loss)
         seen = self._tally_input(batch, sums, weights.loss)
         has_labels = None
-        if self._may_miss and seen.present is not None:
-            counts = self._reducer.means_over_rows(seen.present.to(sums.dtype))
-            has_labels = (counts > 0) | self._constants.on(counts.device)["never_miss"]
+        if seen.present is not None:
+            has_labels = self._reducer.means_over_rows(seen.present.to(sums.dtype)) > 0
+        elif rows == 0:
+            has_labels = torch.zeros_like(means, dtype=torch.bool)
         return GroupOutput(losses, seen, has_labels, own)
 
     def divisors(self, batch: EncodedBatch) -> Tensor:

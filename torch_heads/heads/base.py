@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import own_code
-from torch_heads.functional.reductions import Reduction
+from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.tensors import sum_scalars
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import EstimatorWords
@@ -90,7 +90,9 @@ class Head(EstimatorWords):
                 dimensions alone, such as ``[D0]``, hold for all that is in these. Of a
                 `MultiHead`, one tensor for all heads, or a dict or table of these by head name.
             divisors: of a larger batch of which this is a part: the sum of what `divisors` returns
-                for each part. The losses of the parts then add up to the loss of the whole.
+                for each part. The losses of the parts then add up to the loss of the whole: each
+                part also takes its share of the regularization, the mean over the targets of its
+                divisor by the whole one.
 
         Raises:
             ValueError: if a shape, type or value is not what the head takes.
@@ -101,8 +103,12 @@ class Head(EstimatorWords):
             added = sum_scalars(self.title, regularization_losses)
         inputs = Inputs(labels, logits, features, weights)
         computation = self.computation
-        loss = computation.total_loss(computation.measure(inputs, divisors=divisors).losses)
-        return loss if added is None else loss + added
+        shares = added is not None and divisors is not None
+        measured = computation.measure(inputs, divisors=divisors, divide=shares)
+        loss = computation.total_loss(measured.losses)
+        if added is None:
+            return loss
+        return loss + (added * part_of(measured.divisors, divisors) if shares else added)
 
     @torch.no_grad()
     def divisors(
@@ -192,6 +198,17 @@ class Head(EstimatorWords):
             ValueError: if the mean is not among them.
             TypeError: if the mean does not tell the logits.
         """
+
+
+def part_of(own: Any, whole: Any) -> Tensor:
+    """Return the share of a part in a larger batch, from the divisors ``[T]`` of both.
+
+    >>> part_of(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([4.0, 2.0, 0.0]))
+    tensor(0.1250)
+    """
+    whole = torch.as_tensor(whole, device=own.device)
+    count = (whole != 0).sum()  # a target without any label has no part
+    return safe_divide(safe_divide(own, whole.to(own.dtype)).sum(), count.to(own.dtype))
 
 
 @cache

@@ -148,6 +148,11 @@ class AUC(Reading):
         """Return the area; 0 where a class is absent, as in tf.estimator."""
         return roc_auc(*sums.grid_counts())
 
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether there were labels of both classes: else there is no area."""
+        positives, negatives = sums.grid_counts()
+        return (positives[..., 0] != 0) & (negatives[..., 0] != 0)
+
 
 @dataclass(frozen=True)
 class AUCPrecisionRecall(Reading):
@@ -158,6 +163,11 @@ class AUCPrecisionRecall(Reading):
     def read(self, sums: Sums) -> Tensor:
         """Return the area; 1 where all labels are positive, 0 where none is."""
         return precision_recall_auc(*sums.grid_counts())
+
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether any label was positive: else there is no recall."""
+        positives, _ = sums.grid_counts()
+        return positives[..., 0] != 0
 
 
 @dataclass(frozen=True)
