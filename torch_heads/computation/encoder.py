@@ -82,8 +82,10 @@ class Encoder:
             present = both(labels.present, labels.valid)
             weights = zero_where_false(weights, present)
             active = active_labels(weights, present)
-            if active is not present:
-                labels = labels._replace(values=zero_where_false(labels.values, active))
+            if active is not None and active is not present:
+                # a loss_fn may look at rows that do not count
+                keep = active if self.targets[0].fuses else active | labels.values.isfinite()
+                labels = labels._replace(values=zero_where_false(labels.values, keep))
         return labels, weights
 
     def refuse_nan(self, values: Tensor) -> None:

@@ -107,9 +107,13 @@ class Group:
         present = both(labels.present, labels.valid)
         active = active_labels(weights, present)
         if active is not None and not (self.family.finite and all(map(are_finite, logits))):
+            each = zip(logits, self.layout.buckets, strict=True)
+            masks = [(block, self._of_block(active, bucket)) for block, bucket in each]
+            # a loss_fn may look at rows that do not count
+            looks = self._loss_fn is not None
             logits = [
-                zero_where_false(block, self._of_block(active, bucket))
-                for block, bucket in zip(logits, self.layout.buckets, strict=True)
+                zero_where_false(block, keep | block.isfinite() if looks else keep)
+                for block, keep in masks
             ]
         probabilities = None
         if labels.probabilities is not None:

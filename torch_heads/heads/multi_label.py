@@ -46,8 +46,8 @@ class MultiLabelHead(ClassHead):
         label_vocabulary: the names of the classes.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features`` and
-            ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
-            by itself. Among the labels of a row that counts, missing entries are NaN.
+            ``loss_reduction``. It gets no rows that are missing or padded, and all of weight 0.
+            Among the labels of a row, missing entries are NaN.
         classes_for_class_based_metrics: the ids or names of classes that get metrics of their own.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the entry of a multi-hot row that means "not labelled": NaN or a number

@@ -120,7 +120,9 @@ class SequentialHeadWrapper(Head):
         mask = self._mask(inputs.features, logits)
         if inputs.mask is not None:
             mask = mask & inputs.mask
-        own = {column: self._feature(inputs.features, column) for column in self.feature_columns}
+        own = {
+            column: self._steps_of(inputs.features, column, mask) for column in self.feature_columns
+        }
         return Inputs(inputs.labels, logits, own, inputs.weights, mask)
 
     def _steps(self, given: Any) -> Any:
@@ -140,6 +142,17 @@ class SequentialHeadWrapper(Head):
             given = "no features" if features is None else preview(features, 20)
             raise ValueError(unexpected(self.title, "features", f"with {key!r}", given))
         return features[key]
+
+    def _steps_of(self, features: Features | None, key: str, mask: Tensor) -> Any:
+        """Return a declared feature, of which each step has its own."""
+        values, (sequences, steps, *_) = self._feature(features, key), mask.shape
+        shape = getattr(values, "shape", None)
+        if shape is None:
+            shape = to_tensor(self.title, f"features[{key!r}]", values).shape
+        if tuple(shape[:2]) != (sequences, steps):
+            expected = f"of shape [{sequences}, {steps}, ...]"
+            raise ValueError(unexpected(self.title, f"features[{key!r}]", expected, [*shape]))
+        return values
 
     def _mask(self, features: Features | None, logits: Any) -> Tensor:
         while isinstance(logits, Mapping):  # of one head, or of one inside of it

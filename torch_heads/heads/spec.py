@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,8 +149,9 @@ class EstimatorWords(SavedHead):
         loss and a collection that has seen the batch; in TRAIN, the loss and a ``train_op``, which
         with an ``optimizer`` is a callable: it clears the gradients, runs the backward pass (only
         into ``trainable_variables`` where given), calls the ``update_ops``, steps, and returns the
-        loss. With ``train_op_fn`` it is what ``train_op_fn(loss)`` returns, and the ``update_ops``
-        are called right after that.
+        loss. With ``train_op_fn`` it is what ``train_op_fn(loss)`` returns; the ``update_ops``
+        belong to it: a ``train_op`` that is callable calls them after itself. One that is not has
+        run, and they run at once.
 
         Raises:
             ValueError: for an unknown mode, and in TRAIN unless exactly one of ``optimizer`` and
@@ -184,7 +186,7 @@ def make_train_op(
 ) -> Any:
     """Return the step of an optimizer as a callable, or what ``train_op_fn`` returns.
 
-    The ``update_ops`` run in the step, or at once after ``train_op_fn``.
+    The ``update_ops`` run in the step, or after what ``train_op_fn`` returned.
 
     Raises:
         ValueError: if not exactly one of ``optimizer`` and ``train_op_fn`` is given, or
@@ -196,6 +198,8 @@ def make_train_op(
         train_op = train_op_fn(loss)
         if train_op is None:
             raise ValueError(unexpected(who, "train_op_fn", "to return a train op", None))
+        if update_ops and callable(train_op):
+            return functools.partial(_run_with, train_op, update_ops)
         for update in update_ops or ():
             update()
         return train_op
@@ -226,6 +230,14 @@ def make_train_op(
         return loss
 
     return step
+
+
+def _run_with(train_op: Callable[[], Any], update_ops: Iterable[Callable[[], Any]]) -> Any:
+    """Run a step of the user's, and then the updates; return what the step returned."""
+    result = train_op()
+    for update in update_ops:
+        update()
+    return result
 
 
 def _check_train_op(
