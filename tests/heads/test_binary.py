@@ -80,7 +80,7 @@ def test_thresholds_give_metrics_in_their_own_order() -> None:
     ("label", "logit", "expected"),
     [
         (1, math.inf, math.nan),
-        (0, -math.inf, 0.0),
+        (0, -math.inf, math.nan),
         (0, math.inf, math.inf),
         (1, -math.inf, math.nan),
     ],
