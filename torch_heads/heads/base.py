@@ -168,8 +168,9 @@ class Head(EstimatorWords):
             own if target.label_vocabulary else target.predicted
             for target, own in zip(targets, names.full, strict=True)
         ]
-        if keys:
-            wanted = [*names.wanted(keys)]
+        chosen = [] if keys is None else names.wanted(keys)
+        if any(chosen):
+            wanted = [*chosen]
         asked = [*wanted]  # of tensors: class names are told by all of them
         for i, (target, own) in enumerate(zip(targets, wanted, strict=True)):
             if own is not target.predicted and not target.predicted.keys() >= {*own}:

@@ -12,6 +12,7 @@ from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.bernoulli import Bernoulli
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
@@ -109,6 +110,10 @@ class BinaryClassHead(ClassHead):
     ) -> Tensor:
         """Return labels ``[D*, 1]``, class names as ids."""
         labels = self.numbers(labels, device, mask)
+        if labels.shape == (*leading, 2):
+            hint = "One-hot labels are ids by labels.argmax(-1), probabilities by labels[..., 1]."
+            expected, given = "as one column", f"two, of shape {[*labels.shape]}"
+            raise ValueError(unexpected(self.title, "labels", expected, given, hint))
         return check_columns(self.title, "labels", labels, leading, 1)
 
     def readings(self) -> Iterator[tuple[str, Reading]]:

@@ -46,12 +46,13 @@ class ClassHead(TensorHead):
     ) -> None:
         super().__init__(family, label_dimension, label_vocabulary=label_vocabulary, **options)
         weights = {"class_weight": class_weight, "pos_weight": pos_weight}
-        smooth = label_smoothing or None
+        smoothing = check_smoothing(self.title, label_smoothing)
+        smooth = smoothing or None
         check_unbalanced(self.title, self.loss_fn, **weights, label_smoothing=smooth)
         self._balance: dict[str, Setting] = {}
         for argument, given in weights.items():
             self._set_weights(argument, given)
-        self.label_smoothing = check_smoothing(self.title, label_smoothing)
+        self.label_smoothing = smoothing
 
     def _set_weights(self, argument: str, given: Any) -> None:
         count = self.label_dimension * self.family.logits_per_label

@@ -12,7 +12,7 @@ from torch_heads.families.categorical import Categorical
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.values import SWAPPED, check_columns
+from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
@@ -112,7 +112,7 @@ class MultiClassHead(ClassHead):
             raise ValueError(unexpected(self.title, "labels", expected, given, hint))
         gaps_allowed = ids.is_floating_point() and self.missing_label is not None
         if not gaps_allowed and (ids.is_floating_point() or ids.dtype == torch.bool):
-            hint = SWAPPED if ids.is_floating_point() else ""
+            hint = f"Class ids are integers; probabilities have shape {[*wide]}."
             raise ValueError(
                 unexpected(self.title, "labels", "to be integer class ids", ids.dtype, hint)
             )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import ABSENT, Features, Inputs
 from torch_heads.computation.single import SequenceComputation
+from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_logits
@@ -54,11 +55,8 @@ class SequentialHeadWrapper(Head):
         if not isinstance(sequence_length_mask, str):
             given = type(sequence_length_mask).__name__
             raise TypeError(unexpected(title, "sequence_length_mask", "as a string", given))
-        columns = [feature_columns] if isinstance(feature_columns, str) else feature_columns or []
-        if not isinstance(columns, Iterable):
-            given = type(columns).__name__
-            raise TypeError(unexpected(title, "feature_columns", "as strings", given))
-        columns = list(columns)
+        several = [feature_columns] if isinstance(feature_columns, str) else feature_columns
+        columns = [] if several is None else listed(title, "feature_columns", "as strings", several)
         for column in columns:
             if not isinstance(column, str):
                 given = type(column).__name__
@@ -147,7 +145,7 @@ class SequentialHeadWrapper(Head):
         """Return a declared feature, of which each step has its own."""
         values, (sequences, steps, *_) = self._feature(features, key), mask.shape
         shape = getattr(values, "shape", None)
-        if shape is None:
+        if not isinstance(shape, tuple):
             shape = to_tensor(self.title, f"features[{key!r}]", values).shape
         if tuple(shape[:2]) != (sequences, steps):
             expected = f"of shape [{sequences}, {steps}, ...]"

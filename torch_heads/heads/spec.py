@@ -34,7 +34,7 @@ class ModeKeys(StrEnum):
             ValueError: if there is no such mode.
         """
         try:
-            return cls(value)
+            return cls(value if isinstance(value, str) else "")
         except ValueError:
             allowed = preview(str(mode) for mode in cls)
             raise ValueError(unexpected(who, "mode", f"among {allowed}", repr(value))) from None

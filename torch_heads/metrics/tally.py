@@ -151,6 +151,7 @@ class Tally(Metric):
         super().__init__(compute_with_cache=False)
         #: What all processes must have in common; None where that is not asked.
         self.agreement: Agreement | None = None
+        self._kept: dict[str, Tensor] = {}  # what is fixed, while it is on the meta device
         # float64 counts stay exact up to 2**53; float32 would stop counting at 2**24
         self.add_zeros("sums", columns, width)
 
@@ -285,8 +286,11 @@ class Tally(Metric):
         for name in self.fixed:
             value = getattr(self, name)
             device = fn(value.new_empty(0)).device
-            if device.type != "meta":  # where they would be lost
-                setattr(self, name, value.to(device))
+            if value.is_meta:
+                value = self._kept.get(name, value)
+            elif device.type == "meta":
+                self._kept[name] = value
+            setattr(self, name, value.to(device))
         return super()._apply(lambda state: on_memory(state, moved), exclude_state)
 
     def _sync_dist(
