@@ -224,6 +224,24 @@ def test_counts_follow_heads_and_classes_into_another_order() -> None:
     assert_close(head.metric_collection.compute(), expected.metric_collection.compute())
 
 
+def test_counts_without_confusions_follow_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch_heads.metrics.tallies.MOST_CONFUSIONS", 4)
+    saved = counted_alone(made("pet"), slice(None))
+    head = made("pet", PETS[::-1])
+    head.load_state_dict(saved.state_dict())
+    assert_close(head.metric_collection.compute(), saved.metric_collection.compute())
+
+
+def test_learned_weights_do_not_follow_into_another_order() -> None:
+    learned = several("even", "kilos")
+    learned.head_weights = nn.Parameter(torch.tensor([2.0, 3.0]))
+    other = several("kilos", "even")
+    other.head_weights = nn.Parameter(torch.ones(2))
+    with pytest.raises(ValueError, match="of the heads"):
+        other.load_state_dict(learned.state_dict())
+    assert other.head_weights.tolist() == [1.0, 1.0]
+
+
 @pytest.mark.parametrize("kind", ["pet", "tags"])
 def test_counts_of_a_single_head_follow_its_classes(kind: str) -> None:
     head = made(kind, PETS[::-1])

@@ -57,9 +57,9 @@ class Setting(Constants):
     """
 
     def __init__(self, value: Tensor) -> None:
+        self._home = torch.device("meta" if value.is_meta else "cpu")
         with torch.inference_mode(False):
-            self._made = {value.device: {"value": value.detach().clone()}}
-        self._home = value.device
+            self._made = {self._home: {"value": value.detach().to(self._home, copy=True)}}
         self._version = 0
 
     @property

@@ -71,7 +71,8 @@ class SavedHead(MetricOwner):
         }
         if saved is not None:
             before = states
-            states = self._carried(Meaning.read(self.title, saved), states, alone=not prefix)
+            alone = not prefix and len(states) == len(state_dict)
+            states = self._carried(Meaning.read(self.title, saved), states, alone)
             if states is not before:
                 for key in before:
                     del state_dict[prefix + key]
@@ -91,7 +92,7 @@ class SavedHead(MetricOwner):
         Args:
             saved: what they mean.
             states: the states as they were saved.
-            alone: whether nothing else is loaded, of which weights go by the order of the heads.
+            alone: whether nothing else is loaded: weights go by the order of heads and classes.
 
         Raises:
             ValueError: if they mean something else.

@@ -70,13 +70,14 @@ def reordered(states: dict[str, Tensor], order: Tensor) -> None:
         states: of the head, as `Tally.column_states` returns them; replaced in the dict.
         order: ``[K]``, where each class stood.
     """
-    confusion = states.get("confusion")
-    if confusion is None:
-        for name, values in states.items():
-            states[name] = values[order]
+    sums, confusion = states["sums"], states.get("confusion")
+    if len(sums) == len(order):
+        states |= {name: values[order] for name, values in states.items()}
         return
-    none_and_classes = torch.cat([order.new_zeros(1), order + 1])
-    states["confusion"] = confusion = confusion[order][:, none_and_classes]
-    sums = states["sums"] = states["sums"].clone()  # in which the labels are a sum of ids
-    ids = torch.arange(len(order), device=order.device)
-    sums[0, Total.LABEL] = (confusion.sum(1) * ids).sum()
+    states["sums"] = sums = sums.clone()  # in which the labels are a sum of ids
+    sums[0, Total.LABEL] = torch.nan
+    if confusion is not None:
+        none_and_classes = torch.cat([order.new_zeros(1), order + 1])
+        states["confusion"] = confusion = confusion[order][:, none_and_classes]
+        ids = torch.arange(len(order), device=order.device)
+        sums[0, Total.LABEL] = (confusion.sum(1) * ids).sum()
