@@ -270,6 +270,14 @@ def test_an_argument_of_another_head_is_refused(head: type[th.Head], argument: s
         head(**{argument: None})
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_a_head_is_not_scripted() -> None:
+    for model in (even.head(), nn.Sequential(nn.Linear(2, 1), even.head())):
+        with pytest.raises(TypeError) as refusal:
+            torch.jit.script(model)
+        assert_says(refusal.value, EVEN, "a head as the last module of torch.export.export, got …")
+
+
 def test_the_abstract_head_is_not_built_at_all() -> None:
     with pytest.raises(TypeError, match="abstract class Head"):
         th.Head()  # type: ignore[abstract]

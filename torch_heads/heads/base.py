@@ -41,6 +41,11 @@ class Head(EstimatorWords):
             self.computation.prepare(fn(torch.empty(0, device="cpu")).device)
         return self
 
+    def __prepare_scriptable__(self) -> None:
+        """Refuse `torch.jit.script`, which would say something else."""
+        expected, given = "as the last module of torch.export.export", "torch.jit.script"
+        raise TypeError(unexpected(self.title, "a head", expected, given))
+
     @property
     def logits_dimension(self) -> int:
         """The size of the logits' last axis."""
