@@ -341,6 +341,8 @@ def test_whatever_holds_a_batch_gives_the_result_of_the_plain_tensors(
         if isinstance(found, Exception):
             return
         accepted.add(form)
+        if kind == "sets" and argument == "labels" and form in ("sparse", "nested"):
+            return  # which hold ids, and the plain ones are multi-hot
         expected = outcome(head, put(batch, argument, plain(form, own)))
         about = f"{kind} took {argument} as {form}"
         assert not isinstance(expected, Exception), f"{about}, and not the tensor: {expected}"

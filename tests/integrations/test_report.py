@@ -666,8 +666,10 @@ def test_of_many_heads_the_spread_and_the_ends_are_printed() -> None:
     assert len(text.splitlines()) < 50
     rows = [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in text.split("\n")]
     values = np.array([metrics[f"auc/t{i}"].compute() for i in range(100) if i != 1])
+    values = values[~np.isnan(values)]  # of labels of one class alone
+    assert len(values) > 50
     marks = [f"{mark:.3f}" for mark in np.percentile(values, [0, 25, 50, 75, 100])]
-    assert ["auc", "99", *marks] in rows
+    assert ["auc", str(len(values)), *marks] in rows
     places = [row[1] for row in rows if re.match(r"t\d", row[0] if row else "")]
     assert places == ["98", "97", "96", "95", "94", "5", "4", "3", "2", "1"]
 

@@ -116,21 +116,23 @@ def _hot(
 
 
 def _refuse_multi_hot(who: str, labels: Tensor, sets: _Sets, n_classes: int) -> None:
-    """Refuse rows of 0 and 1 as wide as there are classes, which could be multi-hot or ids.
+    """Refuse rows as wide as there are classes that are no sets of ids, but could be multi-hot.
 
-    On a device an assertion reports them, so that nothing waits.
+    They have nothing but 0 and 1, and some of these twice. On a device an assertion reports them,
+    so that nothing waits.
     """
-    ids, count = sets.ids, prod(sets.leading)
+    ids = sets.ids
     if ids.dtype == torch.bool or ids.is_floating_point() or not len(ids):
         return
     if labels.is_nested:
-        if len(ids) != count * n_classes or any(len(row) != n_classes for row in labels.unbind()):
+        if n_classes == 2 or any(len(row) != n_classes for row in labels.unbind()):
             return
         binary = ((ids == 0) | (ids == 1)).all()
     else:
         if labels.shape[-1] != n_classes:
             return
-        binary = (ids == 1).all()
+        # a set of one id stands in the first place
+        binary = torch.eq(ids, 1).all() & labels._indices()[-1].any()
     if ids.is_cuda or torch.compiler.is_compiling():
         torch._assert_async(~binary, "sparse labels of 0 and 1 could be multi-hot: make them dense")
     elif not ids.is_meta and bool(binary):
