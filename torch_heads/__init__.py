@@ -20,6 +20,7 @@ from torch_heads.heads.spec import (
     RegressionOutput,
 )
 from torch_heads.heads.tensor_head import TensorHead
+from torch_heads.heads.transfer import transfer
 
 __all__ = [
     "BinaryClassHead",
@@ -41,4 +42,5 @@ __all__ = [
     "TensorHead",
     "families",
     "metrics",
+    "transfer",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torch_heads.computation.inputs import EncodedBatch
@@ -53,7 +54,8 @@ class Target:
             ``missing``; not checked for their range.
         string_keys: which of its predictions are strings.
         predict_strings: returns these by key, NumPy arrays, from the predictions that are tensors.
-        class_balance: returns the head's present corrections of class imbalance, per logit.
+        class_balance: returns the head's present corrections of class imbalance, per logit, on a
+            device.
         loss_fn: a loss of one's own, ``[D*, loss_columns]`` of a batch.
     """
 
@@ -77,7 +79,7 @@ class Target:
     encode_labels: Callable[..., Tensor]
     string_keys: tuple[str, ...]
     predict_strings: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
-    class_balance: Callable[[], ClassBalance]
+    class_balance: Callable[[torch.device], ClassBalance]
     loss_fn: Callable[[EncodedBatch], Tensor] | None
 
     @property

@@ -20,6 +20,7 @@ from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
+from torch_heads.heads.saved import refuse_other_heads
 from torch_heads.integrations.checkpoint_io import AtomicCheckpoints
 from torch_heads.integrations.lightning.batch import Batch
 from torch_heads.integrations.lightning.logging import CallbackMetrics, on_cpu
@@ -47,9 +48,10 @@ class HeadModule(LightningModule):
     Logged are ``train/loss`` and ``train/loss/<head>`` at every step, and for ``val`` and ``test``
     every metric key, such as ``val/auc/even``, and ``val/loss``: the loss of the whole epoch, in
     which labels count and not batches; under ``loss_reduction="sum"``, the mean of the batches'
-    sums. Several data loaders count as one. The metrics are those of `Head.metric_collection`,
-    which stays readable after the epoch. More than `MOST_LOGGED` of them, and
-    ``train/loss/<head>``, reach loggers and callbacks alone, and not the table of `Trainer.test`.
+    sums. So are ``val/loss/<head>``, which times the head weights add up to it. Several data
+    loaders count as one. The metrics are those of `Head.metric_collection`, which stays readable
+    after the epoch. More than `MOST_LOGGED` of them, and ``train/loss/<head>``, reach loggers and
+    callbacks alone, and not the table of `Trainer.test`.
 
     Args:
         backbone: any module.
@@ -147,11 +149,17 @@ class HeadModule(LightningModule):
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         """Load weights, and name the checkpoint that a trainer has them from if they do not fit."""
+        weight = state_dict.get("projection.weight")
+        if isinstance(self.projection, nn.Identity) and isinstance(weight, Tensor):
+            width = weight.shape[-1]  # so that whoever loads need not know it
+            out = self.head.logits_dimension
+            self.projection = make_projection(type(self).__name__, width, out).to(self.device)
         trainer = self._trainer
         path = None if trainer is None or trainer.state.stopped else trainer.ckpt_path
         try:
+            refuse_other_heads(self, state_dict)  # before the backbone is changed
             return super().load_state_dict(state_dict, strict, assign)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             if path is None:
                 raise
             who, expected = type(self).__name__, "with the weights of this backbone and head"
@@ -293,11 +301,26 @@ class HeadModule(LightningModule):
         """Return the predictions, with class names where the head has a ``label_vocabulary``."""
         return self.head.predictions(self.logits(Batch.of(batch, self.head).inputs))
 
+    def _with_losses(self, values: dict[str, Tensor], losses: Tensor) -> dict[str, Tensor]:
+        """Return metrics with each ``loss/<head>`` of the epoch in place of that of its batches.
+
+        Args:
+            values: the metrics by key; NaN where a head never had a label.
+            losses: of all targets over the epoch, ``[T]``.
+        """
+        keys = [key for key, _ in self.head.computation.batch_mean_keys()]
+        if not keys:
+            return values
+        means = torch.stack([values[key] for key in keys])
+        whole = torch.cat([own for own, _ in self.head.computation.batch_means(losses, None)])
+        each = torch.where(means.isnan(), means, whole.to(means.dtype))
+        return {**values, **dict(zip(keys, each.unbind(), strict=True))}
+
     def _log_epoch(self, stage: str) -> None:
         sums = self.epoch_loss.compute()["sums"]
         losses = safe_divide(sums[:, 0], sums[:, 1])
         loss = self.head.computation.total_loss(losses).reshape(()).to(torch.get_default_dtype())
-        values = self.head.metric_collection.compute()
+        values = self._with_losses(self.head.metric_collection.compute(), losses)
         names = [f"{stage}/loss", *(f"{stage}/{key}" for key in values)]
         numbers = torch.stack([loss, *values.values()])
         self._seen().stack(names, numbers)
