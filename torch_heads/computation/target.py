@@ -27,7 +27,7 @@ class Target:
         kind: the name of the head's class.
         label_vocabulary: the names of the classes; None without.
         family: the distribution of its labels.
-        columns: how many label columns it has.
+        columns: how many label columns it has, in the computation.
         averages: whether an example's loss is the mean over its columns; else each column is a
             loss element of its own.
         has_column_axis: whether statistics of several numbers per label keep an axis of columns.
@@ -41,8 +41,8 @@ class Target:
         regularized_after: the key after which a regularization loss stands; None for the beginning.
         predicted: what it predicts, by key.
         encode_labels: from labels in any form, the batch shape, the device and a mask of valid
-            rows to numbers ``[D*, columns]``, of any dtype, in which missing labels are one of
-            ``missing``; not checked for their range.
+            rows to numbers ``[D*, given_columns]``, of any dtype, in which missing labels are one
+            of ``missing``; not checked for their range.
         string_keys: which of its predictions are strings.
         predict_strings: returns these by key, NumPy arrays, from the predictions that are tensors.
         class_balance: returns the head's present corrections of class imbalance, per logit.
@@ -76,6 +76,11 @@ class Target:
     def logits(self) -> int:
         """How many logits it has."""
         return self.columns * self.family.logits_per_label
+
+    @property
+    def given_columns(self) -> int:
+        """How many columns of numbers a user gives as its labels."""
+        return self.columns * self.family.numbers_per_label
 
     @property
     def loss_columns(self) -> int:

@@ -49,6 +49,15 @@ class ClassBalance(NamedTuple):
 NO_BALANCE = ClassBalance()
 
 
+class LabelPart(NamedTuple):
+    """One of several numbers that a user gives for a label: its name, and what it may be."""
+
+    name: str
+    lowest: float = -inf
+    highest: float = inf
+    whole: bool = False
+
+
 @dataclass(frozen=True)
 class Family(ABC):
     """A distribution of a label given its logits.
@@ -65,6 +74,8 @@ class Family(ABC):
         lowest: the least value of a label.
         highest: the largest value of a label.
         takes_ids: whether labels are class ids, int64; else they have the dtype of the logits.
+        label_parts: the numbers that a user gives for each label, where they are several, such as a
+            time and an event; `encode` makes one of them.
         counts: what metrics count.
         finite: whether finite logits always give finite losses and gradients, so that logits that
             do not count need not be set to 0.
@@ -74,6 +85,7 @@ class Family(ABC):
     highest: ClassVar[float] = inf
     logits_shape: ClassVar[tuple[int, ...]] = ()
     takes_ids: ClassVar[bool] = False
+    label_parts: ClassVar[tuple[LabelPart, ...]] = ()
     counts: ClassVar[Counts] = Counts.NUMBERS
     finite: ClassVar[bool] = False
 
@@ -99,6 +111,26 @@ class Family(ABC):
     @abstractmethod
     def mean(self, logits: Tensor) -> Tensor:
         """Return the mean of each label, ``[..., U]``: the inverse link."""
+
+    @property
+    def numbers_per_label(self) -> int:
+        """How many numbers a user gives for a label."""
+        return max(len(self.label_parts), 1)
+
+    @property
+    def given_range(self) -> tuple[float, float]:
+        """The least and the largest number that a user may give for a label."""
+        parts = self.label_parts or (LabelPart("label", self.lowest, self.highest),)
+        return min(part.lowest for part in parts), max(part.highest for part in parts)
+
+    def encode(self, *parts: Tensor) -> Tensor:
+        """Return the one number that the computation has for each label, from its parts.
+
+        Args:
+            parts: by `label_parts`, each ``[..., U]`` and checked; of any dtype.
+        """
+        (part,) = parts
+        return part
 
     def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean of `loss` over all labels, a scalar."""

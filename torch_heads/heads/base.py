@@ -52,7 +52,7 @@ class Head(EstimatorWords):
     @property
     def labels_dimension(self) -> int:
         """The number of label columns: how wide the labels are as one dense tensor."""
-        return sum(target.columns for target in self.computation.targets)
+        return sum(target.given_columns for target in self.computation.targets)
 
     @property
     def loss_reduction(self) -> Reduction:

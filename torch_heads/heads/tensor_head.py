@@ -128,7 +128,7 @@ class TensorHead(Head):
             self.title,
             missing_label,
             self.label_vocabulary,
-            (family.lowest, family.highest),
+            family.given_range,
             whole=family.takes_ids,
         )
         self.thresholds = check_thresholds(self.title, thresholds)
@@ -165,7 +165,8 @@ class TensorHead(Head):
             ValueError: if they are not what the head takes.
         """
         labels = self.numbers(labels, device, mask)
-        return check_columns(self.title, "labels", labels, leading, self.label_dimension)
+        width = self.label_dimension * self.family.numbers_per_label
+        return check_columns(self.title, "labels", labels, leading, width)
 
     def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels as a tensor, with NaN where there are none, if any may be missing."""
