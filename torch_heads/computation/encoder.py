@@ -254,7 +254,7 @@ def check_part(who: Blame, part: LabelPart, values: Tensor) -> None:
     argument = f"labels {part.name!r}"
     check_values(who, argument, values, part.lowest, part.highest)
     if part.whole:
-        whole_numbers(who, argument, values)
+        whole_numbers(who, argument, values, "as whole numbers")
 
 
 def any_mask(masks: Sequence[Tensor | None]) -> bool:

@@ -49,8 +49,8 @@ class Gaussian(Distribution):
         loss = error.square() / 2 + log_scale + LOG_SQRT_2_PI
         if not self.beta:
             return loss
-        value = loss.detach()
-        return value + torch.exp(2 * self.beta * log_scale.detach()) * (loss - value)
+        # the loss itself, of whose gradient the weight is a factor
+        return torch.lerp(loss.detach(), loss, torch.exp(2 * self.beta * log_scale.detach()))
 
     def quantile(self, logits: Tensor, q: float) -> Tensor:
         """Return ``m + s * z``, with the quantile ``z`` of the standard normal distribution."""
