@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,6 +15,22 @@ from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.metrics.readings import Reading
+
+
+class TargetPrior(NamedTuple):
+    """The prior of one target.
+
+    Attributes:
+        offset: ``[C]``, added to its logits.
+        scale: ``[C]``, a factor of them before.
+        loss: its average loss where its logits are the offset, a scalar; NaN without labels.
+        origin: what that owes to the unit of the labels, a scalar.
+    """
+
+    offset: Tensor
+    scale: Tensor
+    loss: Tensor
+    origin: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,6 +62,8 @@ class Target:
         string_keys: which of its predictions are strings.
         predict_strings: returns these by key, NumPy arrays, from the predictions that are tensors.
         class_balance: returns the head's present corrections of class imbalance, per logit.
+        prior: returns what is known of its labels before any input is seen; None for nothing.
+        keep_prior: keeps that.
         loss_fn: a loss of one's own, ``[D*, loss_columns]`` of a batch.
     """
 
@@ -70,6 +88,8 @@ class Target:
     string_keys: tuple[str, ...]
     predict_strings: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
     class_balance: Callable[[], ClassBalance]
+    prior: Callable[[], TargetPrior | None]
+    keep_prior: Callable[[TargetPrior], None]
     loss_fn: Callable[[EncodedBatch], Tensor] | None
 
     @property

@@ -49,6 +49,22 @@ class ClassBalance(NamedTuple):
 NO_BALANCE = ClassBalance()
 
 
+class Prior(NamedTuple):
+    """What is known of labels before any input is seen.
+
+    Attributes:
+        offset: logits ``[U, *logits_shape]`` of labels that are all distributed alike.
+        scale: how far logits are expected to move, of the same shape.
+        origin: ``[U]``, what the loss owes to the unit of the labels alone: the loss of a density
+            is larger by the log of a factor of the labels. 0 where a unit does not matter, or is a
+            factor of the loss.
+    """
+
+    offset: Tensor
+    scale: Tensor
+    origin: Tensor
+
+
 class LabelPart(NamedTuple):
     """One of several numbers that a user gives for a label: its name, and what it may be."""
 
@@ -167,6 +183,26 @@ class Family(ABC):
         """Return what metrics compare with each label, ``[..., U]``: the mean, or a class id."""
         return self.mean(logits)
 
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return the numbers ``[..., U, S]`` of each label whose means tell the `prior`."""
+        return labels.unsqueeze(-1)
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return the prior of labels of which the means of the `moments` are known.
+
+        By default the link of their mean, and a scale of 1.
+
+        Args:
+            means: ``[U, S]``, in float64.
+            counts: ``[U]``, how many labels there are, or their weight. What was never seen is
+                taken to be as frequent as half a label, so that the prior is finite.
+
+        Raises:
+            TypeError: if the mean does not determine the logits.
+        """
+        offset = self.link(means[:, 0])
+        return Prior(offset, torch.ones_like(offset), torch.zeros_like(counts))
+
     def link(self, mean: Tensor) -> Tensor:
         """Return logits ``[..., U, *logits_shape]`` of which ``mean`` is the inverse link.
 
@@ -195,6 +231,27 @@ def check_family(who: str, family: Any) -> Family:
         given = type(family).__name__
         raise TypeError(unexpected(who, "family", "as a torch_heads.Family", given))
     return family
+
+
+def seen_share(share: Tensor, counts: Tensor) -> Tensor:
+    """Return a share of labels, at least that of half a label and at most that of all but half."""
+    half = 0.5 / counts.clamp(min=1)
+    return share.clamp(min=half, max=1 - half)
+
+
+def mean_and_spread(means: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation ``[U]`` from the means ``[U, 2]`` of numbers and squares.
+
+    The deviation is 1 where all labels are the same.
+
+    >>> mean_and_spread(torch.tensor([[2.0, 13.0], [3.0, 9.0]]))
+    (tensor([2., 3.]), tensor([3., 1.]))
+    """
+    mean, square = means.unbind(-1)
+    variance = square - mean.square()
+    # what rounding leaves of equal numbers is no spread
+    spread = variance > 8 * torch.finfo(means.dtype).eps * square
+    return mean, torch.where(spread, variance, 1.0).sqrt()
 
 
 def logit(probability: Tensor) -> Tensor:

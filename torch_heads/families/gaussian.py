@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.distribution import Distribution, bounded_log
+from torch_heads.families.family import Prior, mean_and_spread
 from torch_heads.functional.special import LOG_SQRT_2_PI, normal_cdf, normal_density
 
 
@@ -51,6 +52,16 @@ class Gaussian(Distribution):
             return loss
         # the loss itself, of whose gradient the weight is a factor
         return torch.lerp(loss.detach(), loss, torch.exp(2 * self.beta * log_scale.detach()))
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return each number and its square."""
+        return torch.stack([labels, labels.square()], dim=-1)
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return mean and log of the standard deviation; the location moves by that deviation."""
+        mean, spread = mean_and_spread(means)
+        offset = torch.stack([mean, spread.log()], dim=-1)
+        return Prior(offset, torch.stack([spread, torch.ones_like(spread)], -1), spread.log())
 
     def quantile(self, logits: Tensor, q: float) -> Tensor:
         """Return ``m + s * z``, with the quantile ``z`` of the standard normal distribution."""

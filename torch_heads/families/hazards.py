@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import Family
+from torch_heads.families.family import Family, Prior, logit, seen_share
+from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.running import running_total
 
 
@@ -51,6 +52,18 @@ class Hazards(Family):
         return F.binary_cross_entropy_with_logits(logits, stopped, reached, reduction="none").sum(
             -1
         )
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return whether each label stopped at each stage, and whether it reached it, ``2 K``."""
+        stage, label = torch.arange(self.stages, device=labels.device), labels.unsqueeze(-1)
+        return torch.cat([stage == label, stage <= label], dim=-1).double()
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return the log odds of the share that stopped at each stage, of those who reached it."""
+        stopped, reached = means.chunk(2, dim=-1)
+        share = seen_share(safe_divide(stopped, reached), reached * counts.unsqueeze(-1))
+        offset = logit(share)
+        return Prior(offset, torch.ones_like(offset), torch.zeros_like(counts))
 
     def hazards(self, logits: Tensor) -> Tensor:
         """Return the probability to stop at each stage of those who reach it, ``[..., U, K]``."""

@@ -11,9 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_heads.families.distribution import Distribution, bounded_log, tails
+from torch_heads.families.family import Prior
 from torch_heads.functional.special import beta_cdf, log_rising_factorial
 
 NODES, FIRST, STEP = 225, -36.0, 0.25  # of the grid of the mean difference, for 1e-8 of it
+
+LEAST_DISPERSION = 1e-2  # of a prior: from there it can still be learned, either way
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,18 @@ class NegativeBinomial(Distribution):
         spread = (size + labels) * F.softplus(log_mean + log_dispersion)
         rising = log_rising_factorial(size, labels)
         return spread + torch.lgamma(labels + 1) - rising - labels * log_mean
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return each count and its square."""
+        return torch.stack([labels, labels.square()], dim=-1)
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return the log of the mean, and of the dispersion by which the variance is larger."""
+        mean, square = means.unbind(-1)
+        mean = mean.clamp(min=0.5 / counts.clamp(min=1))
+        dispersion = ((square - mean.square() - mean) / mean.square()).clamp(min=LEAST_DISPERSION)
+        offset = torch.stack([mean, dispersion], dim=-1).log()
+        return Prior(offset, torch.ones_like(offset), torch.zeros_like(mean))
 
     def cdf(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the probability of a count up to each label, in float64; without a gradient."""

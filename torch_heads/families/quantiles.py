@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import ClassVar
 
 import torch
@@ -10,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_heads.families.distribution import Distribution
+from torch_heads.families.family import Prior, mean_and_spread
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.running import running_total
+from torch_heads.functional.special import inverse_softplus
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,24 @@ class Quantiles(Distribution):
         error = labels.unsqueeze(-1) - self.quantiles(logits)
         levels = self.constants.on(logits.device)["levels"].to(error.dtype)
         return torch.maximum(levels * error, (levels - 1) * error)
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return each number and its square."""
+        return torch.stack([labels, labels.square()], dim=-1)
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return the quantiles of a normal distribution of the labels' mean and deviation.
+
+        The lowest moves by that deviation; a step by its own size, so that it is as easily doubled
+        in every unit.
+        """
+        mean, spread = mean_and_spread(means)
+        z = means.new_tensor([NormalDist().inv_cdf(level) for level in self.levels])
+        lowest = (mean + spread * z[0]).unsqueeze(-1)
+        steps = spread.unsqueeze(-1) * z.diff()
+        offset = torch.cat([lowest, inverse_softplus(steps)], dim=-1)
+        scale = torch.cat([spread.unsqueeze(-1), -steps / torch.expm1(-steps)], dim=-1)
+        return Prior(offset, scale, torch.zeros_like(mean))
 
     def quantile(self, logits: Tensor, q: float) -> Tensor:
         """Return the quantile at a level, linear between those that are predicted.

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_heads.families.distribution import Distribution
-from torch_heads.functional.special import LOG_SQRT_2_PI, normal_cdf
+from torch_heads.families.family import Prior, logit, mean_and_spread, seen_share
+from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.special import LOG_SQRT_2_PI, inverse_softplus, normal_cdf
 
 LEAST_SCALE = 1e-4  # whose square is not lost in float32
 
@@ -59,6 +61,22 @@ class ZeroInflatedLogNormal(Distribution):
         amount = ((log_labels - location) / scale).square() / 2 + scale.log() + LOG_SQRT_2_PI
         chance = F.softplus(torch.where(positive, -odds, odds))
         return chance + torch.where(positive, amount + log_labels, 0.0)
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return whether each amount is positive, and its log and the square of that if so."""
+        positive = labels > 0
+        log = torch.where(positive, labels, 1.0).log()
+        return torch.stack([positive.to(labels.dtype), log, log.square()], dim=-1)
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return the log odds of being positive, and mean and deviation of the log of amounts."""
+        positive = means[:, :1]
+        location, spread = mean_and_spread(safe_divide(means[:, 1:], positive))
+        odds = logit(seen_share(positive[:, 0], counts))
+        ones = torch.ones_like(odds)
+        raw = inverse_softplus((spread - LEAST_SCALE).clamp(min=LEAST_SCALE))
+        offset = torch.stack([odds, location, raw], dim=-1)
+        return Prior(offset, torch.stack([ones, spread, ones], dim=-1), means[:, 1])
 
     def quantile(self, logits: Tensor, q: float) -> Tensor:
         """Return the quantile; 0 up to the probability of 0."""

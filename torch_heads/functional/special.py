@@ -42,6 +42,11 @@ def _stirling(x: Tensor) -> Tensor:
     return series
 
 
+def inverse_softplus(value: Tensor) -> Tensor:
+    """Return ``log(exp(v) - 1)``, of which the softplus is ``v`` above 0."""
+    return value + torch.log(-torch.expm1(-value))
+
+
 def normal_cdf(z: Tensor) -> Tensor:
     """Return the share of a standard normal distribution up to ``z``."""
     share: Tensor = torch.special.ndtr(z)

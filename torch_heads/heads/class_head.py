@@ -70,7 +70,7 @@ class ClassHead(TensorHead):
             return torch.from_numpy(ids).to(device)
         return super().numbers(labels, device, mask)
 
-    def checked_ids(self, ids: Tensor, leading: Sequence[int]) -> Tensor:
+    def _checked_ids(self, ids: Tensor, leading: Sequence[int]) -> Tensor:
         """Return class ids as ``[D*, 1]``.
 
         Raises:

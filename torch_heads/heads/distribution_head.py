@@ -60,5 +60,5 @@ class DistributionHead(TensorHead):
 
     def _per_label(self, logits: Any) -> Tensor:
         checked = check_logits(self.title, logits, self.logits_dimension)
-        shape = (self.label_dimension, *self.family.logits_shape)
-        return checked.unflatten(-1, shape)  # type: ignore[no-any-return, no-untyped-call]
+        (block,) = self.computation.groups[0].predictor.blocks(checked)
+        return block

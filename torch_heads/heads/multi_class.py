@@ -109,4 +109,4 @@ class MultiClassHead(ClassHead):
             hint = "One-hot labels are class ids by labels.argmax(-1), probabilities by .float()."
             expected, given = "as class ids", f"{ids.dtype} of shape {list(ids.shape)}"
             raise ValueError(unexpected(self.title, "labels", expected, given, hint))
-        return self.checked_ids(ids, leading)
+        return self._checked_ids(ids, leading)

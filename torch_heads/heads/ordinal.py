@@ -87,4 +87,4 @@ class OrdinalClassHead(ClassHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return class ids ``[D*, 1]``."""
-        return self.checked_ids(self.numbers(labels, device, mask), leading)
+        return self._checked_ids(self.numbers(labels, device, mask), leading)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isnan, nan
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
+from torch_heads.computation.inputs import Features
 from torch_heads.computation.loss_fn import CustomLoss, LossFn
 from torch_heads.computation.single import SingleComputation
-from torch_heads.computation.target import Target
+from torch_heads.computation.target import Target, TargetPrior
 from torch_heads.families.family import (
     NO_BALANCE,
     ClassBalance,
@@ -35,7 +36,7 @@ from torch_heads.functional.labels import MISSING_NAME
 from torch_heads.functional.missing import Missing, each_missing
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.tensors import is_text, shape_of, to_tensor
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.base import Head
@@ -132,6 +133,8 @@ class TensorHead(Head):
             whole=family.takes_ids,
         )
         self.thresholds = check_thresholds(self.title, thresholds)
+        for field in TargetPrior._fields:
+            self.register_buffer(f"prior_{field}", None)
 
     # What a subclass may say.
 
@@ -192,6 +195,27 @@ class TensorHead(Head):
 
     # What follows from it.
 
+    def _prior(self) -> TargetPrior | None:
+        own = [self._buffers[f"prior_{name}"] for name in TargetPrior._fields]
+        return None if own[0] is None else TargetPrior(*own)  # type: ignore[arg-type]
+
+    def _keep_prior(self, prior: TargetPrior) -> None:
+        for name, value in prior._asdict().items():
+            self._buffers[f"prior_{name}"] = value
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        prior = self._prior()
+        super()._apply(fn, recurse)
+        if prior is not None:  # moved, and not rounded, as to half precision
+            self._keep_prior(TargetPrior(*(one.to(fn(one.new_empty(0)).device) for one in prior)))
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if f"{prefix}prior_offset" in state_dict and self._prior() is None:
+            empty = torch.zeros(self.label_dimension * self.family.logits_per_label).double()
+            self._keep_prior(TargetPrior(empty, empty.clone(), *empty.new_zeros(2)))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def to_logits(self, predictions: Any) -> Tensor:
         """Return logits ``[D*, logits_dimension]`` of which these are the predictions.
 
@@ -217,7 +241,10 @@ class TensorHead(Head):
         logits = self.family.link(to_tensor(self.title, f"predictions[{key!r}]", predictions))
         if self.family.logits_shape and not self.family.takes_ids:
             logits = logits.flatten(-2)
-        return logits
+        prior = self._prior()
+        if prior is None:
+            return logits
+        return (logits - prior.offset.to(logits)) / prior.scale.to(logits)
 
     def _make_computation(self) -> Computation:
         counts = self._counts or self.family.counts
@@ -248,9 +275,27 @@ class TensorHead(Head):
                 encode_labels=self.encode_labels,
                 predict_strings=self.string_predictions,
                 class_balance=self.class_balance,
+                prior=self._prior,
+                keep_prior=self._keep_prior,
                 loss_fn=self._loss,
             )
         )
+
+    def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
+        columns = self.label_dimension * self.family.numbers_per_label
+        shape = shape_of(labels)
+        if len(shape) == 1:
+            return shape
+        if shape[-1] == columns:
+            return shape[:-1]
+        wide = self.family.takes_ids and shape[-1] == self.family.logits_per_label
+        if (
+            wide
+            and not is_text(labels)
+            and to_tensor(self.title, "labels", labels).is_floating_point()
+        ):
+            return shape[:-1]  # of class probabilities
+        return shape[:1] if columns > 1 else shape
 
     def _number_of_names(self) -> int:
         """Return how many names a vocabulary has."""
