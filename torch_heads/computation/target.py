@@ -9,12 +9,29 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from torch_heads.computation.inputs import EncodedBatch
+from torch_heads.families.event_times import event_times
 from torch_heads.families.family import ClassBalance, Counts, Family, Statistic
 from torch_heads.functional.missing import Missing
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.metrics.readings import Reading
+from torch_heads.metrics.needs import (
+    Confusions,
+    Need,
+    ResidualCounts,
+    ScoreCounts,
+    SurvivalSums,
+    TimeCounts,
+)
+from torch_heads.metrics.readings.reading import Reading
+
+#: What the metrics keep in any case: for curves, confusions and residuals.
+KEPT: Mapping[Counts, tuple[Need, ...]] = {
+    Counts.SCORES: (ScoreCounts(),),
+    Counts.CLASSES: (Confusions(),),
+    Counts.NUMBERS: (ResidualCounts(),),
+    Counts.TIMES: (TimeCounts(), SurvivalSums()),
+}
 
 
 class TargetPrior(NamedTuple):
@@ -51,7 +68,7 @@ class Target:
         missing: what stands for a missing label.
         weight_column: where its weights are looked up.
         label_smoothing: how far labels move to uniform in the loss.
-        bins: where the scores of its metrics are cut; None unless they count scores.
+        bins: where the scores of its metrics are cut; None where none are counted.
         counts: what its metrics count.
         readings: its metrics, by key without the name.
         regularized_after: the key after which a regularization loss stands; None for the beginning.
@@ -91,6 +108,27 @@ class Target:
     prior: Callable[[], TargetPrior | None]
     keep_prior: Callable[[TargetPrior], None]
     loss_fn: Callable[[EncodedBatch], Tensor] | None
+
+    @property
+    def needs(self) -> list[Need]:
+        """What its metrics need: what is kept of all heads of a kind, and then for the readings."""
+        read = [need for one in self.readings.values() for need in one.needs(self.counts)]
+        # one that is asked for stands twice
+        return [*KEPT[self.counts], *dict.fromkeys(read)]
+
+    @property
+    def time_shapes(self) -> Mapping[Need, tuple[int, ...]]:
+        """What is kept of each column of times to an event, by need."""
+        if self.counts is not Counts.TIMES:
+            return {}
+        family = event_times(self.family)
+        times = (2, family.cells, family.SCORE_BINS)
+        return {TimeCounts(): times, SurvivalSums(): (family.stages,)}
+
+    @property
+    def n_classes(self) -> int:
+        """How many class ids its labels may be; 0 for none."""
+        return int(self.family.highest) + 1 if self.family.takes_ids else 0
 
     @property
     def logits(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -16,6 +17,8 @@ LARGEST_LOG = 30.0
 @dataclass(frozen=True)
 class Distribution(Family):
     """A number of which more is predicted than its mean: any quantile."""
+
+    has_quantiles: ClassVar[bool] = True
 
     @abstractmethod
     def quantile(self, logits: Tensor, q: float) -> Tensor:
@@ -34,10 +37,32 @@ class Distribution(Family):
         low, high = tails(level)
         return self.quantile(logits, low), self.quantile(logits, high)
 
+    def crps(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the continuous ranked probability score of each label, ``[..., U]``.
+
+        It is the mean distance of the label from the distribution, ``E|X - y| - E|X - X'| / 2``
+        (Gneiting & Raftery, 2007); of a single number, the absolute error.
+
+        Raises:
+            TypeError: if there is no formula of it.
+        """
+        raise TypeError(f"{type(self).__name__}: there is no formula of its crps.")
+
     def covered(self, logits: Tensor, labels: Tensor, level: float) -> Tensor:
         """Return 1 where a label lies in its `interval`, else 0, ``[..., U]``."""
         low, high = self.interval(logits, level)
         return ((low <= labels) & (labels <= high)).to(logits.dtype)
+
+
+def distribution(family: Family) -> Distribution:
+    """Return a family that tells quantiles.
+
+    Raises:
+        TypeError: if it is another one.
+    """
+    if not isinstance(family, Distribution):
+        raise TypeError(f"{type(family).__name__}: it has no quantiles.")
+    return family
 
 
 def tails(level: float) -> tuple[float, float]:

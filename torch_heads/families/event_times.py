@@ -9,9 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from torch_heads.families.family import LabelPart
+from torch_heads.families.family import Counts, Family, LabelPart
 from torch_heads.families.hazards import Hazards
 from torch_heads.functional.constants import Constants
+
+LAST_PLACE = 1 - 2**-10  # in an interval, to stay in it
+SPAN = 6.0  # of the log odds that are told apart
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class EventTimes(Hazards):
         LabelPart("time", 0.0, inf),
         LabelPart("event", 0.0, 1.0, whole=True),
     )
+    counts: ClassVar[Counts] = Counts.TIMES
+    #: In how many cells time is cut, at least, and in how many bins what is predicted.
+    CELLS: ClassVar[int] = 256
+    SCORE_BINS: ClassVar[int] = 192
     constants: Constants = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -43,16 +50,59 @@ class EventTimes(Hazards):
     def encode(self, *parts: Tensor) -> Tensor:
         """Return the interval of each event, from 0; of who was last seen, one half more.
 
-        >>> time, event = torch.tensor([[1.0, 2.5, 9.0]]), torch.tensor([[1, 0, 1]])
+        Half of the place in the interval is added, for the metrics.
+
+        >>> time, event = torch.tensor([[0.2, 2.5, 9.0]]), torch.tensor([[1, 0, 1]])
         >>> EventTimes((1.0, 2.0, 3.0)).encode(time, event)
-        tensor([[0.0000, 2.5000, 3.0000]])
+        tensor([[0.1000, 2.7500, 3.0000]])
         """
         time, event = parts
         time = time if time.is_floating_point() else time.double()
         # in the dtype of the times, so that a time of 0.1 lies in the interval that ends at 0.1
-        ends = self._bounds(time)[1:].contiguous()
-        interval = torch.bucketize(time.contiguous(), ends)
-        return (interval + (1 - event.to(time.dtype)) / 2).clamp(max=self.stages)
+        bounds = self._bounds(time)
+        interval = torch.bucketize(time.contiguous(), bounds[1:].contiguous())
+        inside = interval.clamp(max=self.stages - 1)
+        place = (time - bounds[inside]) / bounds.diff()[inside]
+        censored = 1 - event.to(time.dtype)
+        label = interval + (censored + place.clamp(0, LAST_PLACE)) / 2
+        return torch.where(interval < self.stages, label, self.stages)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the sigmoid cross entropies of all intervals that were entered."""
+        return super().loss(logits, halves(labels))
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return whether the event came in each interval, and whether it was entered, ``2 K``."""
+        return super().moments(halves(labels))
+
+    # What metrics count.
+
+    @property
+    def cells(self) -> int:
+        """How many cells of time there are: some for each interval, and one for what is later."""
+        return self.stages * self._per_interval + 1
+
+    @property
+    def _per_interval(self) -> int:
+        return -(-self.CELLS // self.stages)
+
+    def censored(self, labels: Tensor) -> Tensor:
+        """Return 1 where a label is censored, else 0, int64."""
+        late = labels >= self.stages
+        return (late | ((2 * labels).floor() % 2 == 1)).to(torch.int64)
+
+    def cell(self, labels: Tensor) -> Tensor:
+        """Return the cell of each label's time, int64, ascending."""
+        place = (2 * labels) % 1
+        cell = labels.floor() * self._per_interval + (place * self._per_interval).floor()
+        return cell.to(torch.int64)
+
+    def score_bin(self, logits: Tensor) -> Tensor:
+        """Return the bin of the mean time of each label, int64, ascending: by its log odds."""
+        share = self.mean(logits) / self.cut_points[-1]
+        odds = torch.logit(share.clamp(0, 1)).nan_to_num(0.0, SPAN, -SPAN).clamp(-SPAN, SPAN)
+        bins = (odds + SPAN) * (self.SCORE_BINS / (2 * SPAN))
+        return bins.floor().to(torch.int64).clamp(max=self.SCORE_BINS - 1)
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return the mean time up to the last cut point, which is as long as anyone is followed.
@@ -89,3 +139,19 @@ class EventTimes(Hazards):
 
     def _bounds(self, like: Tensor) -> Tensor:
         return self.constants.on(like.device)["bounds"].to(like.dtype)
+
+
+def halves(labels: Tensor) -> Tensor:
+    """Return labels without their place in the interval."""
+    return (2 * labels).floor() / 2
+
+
+def event_times(family: Family | None) -> EventTimes:
+    """Return a family of times.
+
+    Raises:
+        TypeError: if it is another one.
+    """
+    if not isinstance(family, EventTimes):
+        raise TypeError(f"{type(family).__name__}: labels are no times to an event.")
+    return family

@@ -22,12 +22,14 @@ class Counts(StrEnum):
     ``scores``   probabilities in [0, 1], by bin and by label: curves, accuracies
     ``classes``  class ids, by label: confusions
     ``numbers``  means, and the differences of predictions and labels, by bin
+    ``times``    times to an event, by what was predicted: concordance, survival
     ============ ===========================================================================
     """
 
     SCORES = "scores"
     CLASSES = "classes"
     NUMBERS = "numbers"
+    TIMES = "times"
 
 
 class ClassBalance(NamedTuple):
@@ -93,6 +95,7 @@ class Family(ABC):
         label_parts: the numbers that a user gives for each label, where they are several, such as a
             time and an event; `encode` makes one of them.
         counts: what metrics count.
+        has_quantiles: whether it tells any quantile of a label, as a `Distribution`.
         finite: whether finite logits always give finite losses and gradients, so that logits that
             do not count need not be set to 0.
     """
@@ -103,6 +106,7 @@ class Family(ABC):
     takes_ids: ClassVar[bool] = False
     label_parts: ClassVar[tuple[LabelPart, ...]] = ()
     counts: ClassVar[Counts] = Counts.NUMBERS
+    has_quantiles: ClassVar[bool] = False
     finite: ClassVar[bool] = False
 
     @property
@@ -183,6 +187,13 @@ class Family(ABC):
         """Return what metrics compare with each label, ``[..., U]``: the mean, or a class id."""
         return self.mean(logits)
 
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """Return logits of which the softmax is the probability of each class, ``[..., U, K]``.
+
+        By default the logits: those of class ids are one per class.
+        """
+        return logits
+
     def moments(self, labels: Tensor) -> Tensor:
         """Return the numbers ``[..., U, S]`` of each label whose means tell the `prior`."""
         return labels.unsqueeze(-1)
@@ -202,6 +213,17 @@ class Family(ABC):
         """
         offset = self.link(means[:, 0])
         return Prior(offset, torch.ones_like(offset), torch.zeros_like(counts))
+
+    def log_odds(self, logits: Tensor, scores: Tensor) -> Tensor:
+        """Return the log odds ``[..., U]`` of scores, by which metrics count them finely.
+
+        Above 0, the decision is positive.
+
+        Args:
+            logits: ``[..., U, *logits_shape]``.
+            scores: ``[..., U]``, what `observed` returns of them.
+        """
+        return torch.logit(scores)
 
     def link(self, mean: Tensor) -> Tensor:
         """Return logits ``[..., U, *logits_shape]`` of which ``mean`` is the inverse link.

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from torch_heads.families.family import Counts
 from torch_heads.families.hazards import Hazards
+from torch_heads.functional.running import running_total
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,13 @@ class OrderedClasses(Hazards):
         one = torch.ones_like(logits[..., :1])
         reached = torch.cat([one, self.survival(logits)], dim=-1)
         return reached * torch.cat([self.hazards(logits), one], dim=-1)
+
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """Return the log of the probability of each class."""
+        passed = running_total(F.softplus(logits))
+        reached = torch.cat([torch.zeros_like(passed[..., :1]), passed], dim=-1)
+        stopped = torch.cat([F.logsigmoid(logits), torch.zeros_like(logits[..., :1])], dim=-1)
+        return stopped - reached
 
     def link(self, mean: Tensor) -> Tensor:
         """Return the log odds of each class among it and those above, finite at 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -10,12 +11,22 @@ from torch_heads.families.distribution import Distribution
 from torch_heads.functional.arguments import check_share
 from torch_heads.functional.values import check_logits
 from torch_heads.heads.tensor_head import TensorHead
+from torch_heads.metrics.readings.distributions import Crps, IntervalCoverage
+from torch_heads.metrics.readings.numbers import MeanAbsoluteError
+from torch_heads.metrics.readings.reading import Reading
 
 
 class DistributionHead(TensorHead):
     """What the heads share that predict more of a number than its mean: quantiles and intervals."""
 
     family: Distribution
+
+    def readings(self) -> Iterator[tuple[str, Reading]]:
+        """Yield the metrics by key."""
+        yield from super().readings()
+        yield "mean_absolute_error", MeanAbsoluteError()
+        yield "crps", Crps()
+        yield "interval_coverage", IntervalCoverage()
 
     def quantile(self, logits: Any, q: float) -> Tensor:
         """Return the number ``[D*, label_dimension]`` that a share ``q`` of labels does not exceed.

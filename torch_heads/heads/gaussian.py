@@ -10,6 +10,7 @@ from torch_heads.functional.arguments import MissingLabel, check_share
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.distribution_head import DistributionHead
 from torch_heads.heads.metric_owner import head_title
+from torch_heads.metrics.asked import Asked
 
 
 class GaussianRegressionHead(DistributionHead):
@@ -34,6 +35,7 @@ class GaussianRegressionHead(DistributionHead):
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, or a number that no label has, or
             a list of these. With it, None, NaN and what is masked are missing, too.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -53,6 +55,7 @@ class GaussianRegressionHead(DistributionHead):
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,
+        metrics: Asked = None,
     ) -> None:
         who = head_title(type(self), name)
         super().__init__(
@@ -62,6 +65,7 @@ class GaussianRegressionHead(DistributionHead):
             loss_reduction=loss_reduction,
             name=name,
             missing_label=missing_label,
+            metrics=metrics,
         )
         self.beta = float(beta)
 

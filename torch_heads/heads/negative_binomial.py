@@ -9,6 +9,7 @@ from torch_heads.families.negative_binomial import NegativeBinomial
 from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.distribution_head import DistributionHead
+from torch_heads.metrics.asked import Asked
 
 
 class NegativeBinomialRegressionHead(DistributionHead):
@@ -29,6 +30,7 @@ class NegativeBinomialRegressionHead(DistributionHead):
         loss_reduction: see `Reduction`.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, or a negative number.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -47,6 +49,7 @@ class NegativeBinomialRegressionHead(DistributionHead):
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,
+        metrics: Asked = None,
     ) -> None:
         super().__init__(
             NegativeBinomial(),
@@ -55,6 +58,7 @@ class NegativeBinomialRegressionHead(DistributionHead):
             loss_reduction=loss_reduction,
             name=name,
             missing_label=missing_label,
+            metrics=metrics,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,10 @@ from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
+from torch_heads.metrics.asked import Asked
+from torch_heads.metrics.readings.numbers import MeanAbsoluteError
+from torch_heads.metrics.readings.outcomes import CohenKappa
+from torch_heads.metrics.readings.reading import Reading
 
 
 class OrdinalClassHead(ClassHead):
@@ -39,6 +43,7 @@ class OrdinalClassHead(ClassHead):
         missing_label: the label that means "not labelled": an int that is no class id, a string
             with a ``label_vocabulary``, or a list of these. With it, None, NaN and what is masked
             are missing, too.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -61,6 +66,7 @@ class OrdinalClassHead(ClassHead):
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,
+        metrics: Asked = None,
     ) -> None:
         who = head_title(type(self), name)
         super().__init__(
@@ -70,6 +76,7 @@ class OrdinalClassHead(ClassHead):
             loss_reduction=loss_reduction,
             name=name,
             missing_label=missing_label,
+            metrics=metrics,
         )
         self.n_classes = int(n_classes)
 
@@ -82,6 +89,16 @@ class OrdinalClassHead(ClassHead):
             "class_ids": OrderedClasses.class_ids,
             "all_class_ids": OrderedClasses.all_class_ids,
         }
+
+    def readings(self) -> Iterator[tuple[str, Reading]]:
+        """Yield the metrics by key."""
+        yield from super().readings()
+        yield "mean_absolute_error", MeanAbsoluteError()
+        yield "cohen_kappa_quadratic", CohenKappa("quadratic")
+
+    def metric_class_names(self) -> Sequence[str]:
+        """Return the names of the classes in metric keys."""
+        return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None

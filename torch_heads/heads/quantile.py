@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch_heads.families.family import Statistic
 from torch_heads.families.quantiles import Quantiles
@@ -10,6 +10,11 @@ from torch_heads.functional.arguments import MissingLabel, check_ascending
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.distribution_head import DistributionHead
 from torch_heads.heads.metric_owner import head_title
+from torch_heads.heads.tensor_head import TensorHead
+from torch_heads.metrics.asked import Asked
+from torch_heads.metrics.readings.distributions import QuantileCoverage, QuantilePinball
+from torch_heads.metrics.readings.numbers import MeanAbsoluteError
+from torch_heads.metrics.readings.reading import Reading
 
 
 class QuantileRegressionHead(DistributionHead):
@@ -35,6 +40,7 @@ class QuantileRegressionHead(DistributionHead):
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, or a number that no label has, or
             a list of these. With it, None, NaN and what is masked are missing, too.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -54,6 +60,7 @@ class QuantileRegressionHead(DistributionHead):
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,
+        metrics: Asked = None,
     ) -> None:
         checked = check_ascending(head_title(type(self), name), "levels", levels, 1.0)
         super().__init__(
@@ -63,8 +70,17 @@ class QuantileRegressionHead(DistributionHead):
             loss_reduction=loss_reduction,
             name=name,
             missing_label=missing_label,
+            metrics=metrics,
         )
         self.levels = checked
+
+    def readings(self) -> Iterator[tuple[str, Reading]]:
+        """Yield the metrics by key: of each level the pinball loss and the share below."""
+        yield from TensorHead.readings(self)
+        yield "mean_absolute_error", MeanAbsoluteError()
+        for level in self.levels:
+            yield f"pinball_loss/{level:g}", QuantilePinball(level)
+            yield f"quantile_coverage/{level:g}", QuantileCoverage(level)
 
     @property
     def predicted(self) -> Mapping[str, Statistic]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 
 import torch
@@ -16,7 +16,7 @@ from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.metric_owner import Labels, head_title
 from torch_heads.heads.tensor_head import TensorHead
-from torch_heads.metrics.readings import AverageLoss, Reading
+from torch_heads.metrics.asked import Asked
 
 
 class SurvivalHead(TensorHead):
@@ -44,6 +44,7 @@ class SurvivalHead(TensorHead):
         loss_reduction: see `Reduction`.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the time or event that means "not labelled": NaN, or a negative number.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -66,6 +67,7 @@ class SurvivalHead(TensorHead):
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,
+        metrics: Asked = None,
     ) -> None:
         checked = check_ascending(head_title(type(self), name), "cut_points", cut_points, inf)
         super().__init__(
@@ -74,6 +76,7 @@ class SurvivalHead(TensorHead):
             loss_reduction=loss_reduction,
             name=name,
             missing_label=missing_label,
+            metrics=metrics,
         )
         self.cut_points = checked
 
@@ -87,10 +90,6 @@ class SurvivalHead(TensorHead):
             "survival": EventTimes.survival,
             "logits": EventTimes.logits,
         }
-
-    def readings(self) -> Iterator[tuple[str, Reading]]:
-        """Yield the metrics by key."""
-        yield "average_loss", AverageLoss()
 
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
