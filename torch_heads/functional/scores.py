@@ -143,8 +143,14 @@ def counts_above(counts: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Both ``[..., bins + 1]``; the last edge has none above it.
     """
-    above = torch.nn.functional.pad(counts.flip(-1).cumsum(-1).flip(-1), (0, 1))
-    return above[..., SOFT:, :].sum(-2), above[..., NEGATIVE, :]
+    positives, negatives = counts[..., SOFT:, :].sum(-2), counts[..., NEGATIVE, :]
+    return above_edges(positives), above_edges(negatives)
+
+
+def above_edges(counts: Tensor) -> Tensor:
+    """Return the sums of the counts ``[..., bins]`` above each edge, ``[..., bins + 1]``."""
+    # descending, since a difference of sums would not be 0 where nothing is above
+    return torch.nn.functional.pad(counts.flip(-1).cumsum(-1), (1, 0)).flip(-1)
 
 
 def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:
@@ -181,34 +187,47 @@ def precision_recall_auc(true_positives: Tensor, false_positives: Tensor) -> Ten
     return safe_divide(area, true_positives[..., :1].clamp(min=0)).sum(-1)
 
 
-def average_precision(true_positives: Tensor, false_positives: Tensor, unit: Tensor) -> Tensor:
+def average_precision(true_positives: Tensor, false_positives: Tensor) -> Tensor:
     """Return the mean of the precision at each positive, as scikit-learn defines it.
 
     Where positives and negatives share a bin, their order is not known: the precision is that
     expected if ``a`` positives and ``b`` negatives stand there in any order,
     ``sum((T + j) / (S + j * (1 + b / (a + 1))) for j in 1 ... a)`` with ``T`` of ``S`` above being
-    positive; the sum of these fractions is a difference of digamma functions.
-
-    Args:
-        true_positives: ``[..., T]``, weighted counts above each threshold, descending.
-        false_positives: the same of the negatives.
-        unit: ``[...]``, the weight of one example.
+    positive; the sum of these fractions is a difference of digamma functions. Arguments as in
+    `roc_auc`.
 
     >>> tp, fp = torch.tensor([2.0, 1.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])
-    >>> average_precision(tp, fp, torch.tensor(1.0))
+    >>> average_precision(tp, fp)
     tensor(0.8333)
     """
     positives = true_positives[..., :-1] - true_positives[..., 1:]
     negatives = false_positives[..., :-1] - false_positives[..., 1:]
-    above = true_positives[..., 1:]
-    predicted = above + false_positives[..., 1:]
-    below = true_positives[..., :-1]
+    above, below = true_positives[..., 1:], true_positives[..., :-1]
     precision = safe_divide(below, below + false_positives[..., :-1])
-    size = unit.unsqueeze(-1)
-    step = 1 + negatives / (positives + size)
-    start = predicted / (size * step)
-    fractions = torch.digamma(start + positives / size + 1) - torch.digamma(start + 1)
-    spread = (positives + (above - predicted / step) * fractions) / step
     # without negatives the order does not matter, and equal scores count as one
-    gained = torch.where(negatives > 0, spread, precision * positives)
+    gained = precision * positives
+    mixed = (positives > 0) & (negatives > 0)
+    size = example_weight(positives).unsqueeze(-1).expand(mixed.shape)[mixed]
+    own, others, before, ranked = (
+        one[mixed] for one in (positives, negatives, above, above + false_positives[..., 1:])
+    )
+    step = 1 + others / (own + size)
+    start = ranked / (size * step)
+    fractions = torch.digamma(start + own / size + 1) - torch.digamma(start + 1)
+    gained[mixed] = (own + (before - ranked / step) * fractions) / step
     return safe_divide(gained.sum(-1), true_positives[..., 0])
+
+
+def example_weight(counts: Tensor) -> Tensor:
+    """Return about what one example weighs, ``[...]``, from weights by bin.
+
+    The geometric mean of the least weight of a bin and of the bins' harmonic mean: both are that of
+    one example where most bins hold one, and a row of weight 2 is a row twice.
+
+    >>> example_weight(torch.tensor([0.0, 1.0, 0.0, 1.0, 4.0])).round(decimals=3)
+    tensor(1.1550)
+    """
+    some = counts > 0
+    inverse = torch.where(some, 1 / counts, 0.0).sum(-1)
+    harmonic = some.sum(-1) / inverse
+    return (harmonic * torch.where(some, counts, torch.inf).amin(-1)).sqrt()

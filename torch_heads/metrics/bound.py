@@ -82,7 +82,9 @@ class BoundReading(NamedTuple):
             for field in reading.__dataclass_fields__
             if field not in ("column", "threshold")
         ]
-        return type(reading), *own, reading.column is None, place.form
+        # one place may have several of different thresholds, but one at the decision
+        threshold = getattr(reading, "threshold", None) is None
+        return type(reading), *own, reading.column is None, threshold, place.form
 
 
 class AlikeColumns:

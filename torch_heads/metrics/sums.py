@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torch_heads.functional.scores import counts_above
+from torch_heads.functional.scores import above_edges
 from torch_heads.metrics.needs import (
     ClassCounts,
     ClassScoreCounts,
@@ -91,12 +91,6 @@ class Sums:
         """Return one of the totals over all columns."""
         return self.totals[..., of].sum(-1)
 
-    @property
-    def unit(self) -> Tensor:
-        """The mean weight of an example, weighted by itself: 1 where none has another."""
-        squares = self.total(Total.SQUARED_WEIGHT)
-        return squares / self.total(Total.WEIGHT).clamp(min=torch.finfo(squares.dtype).tiny)
-
     def term(self, term: Term) -> Tensor:
         """Return the weighted sums ``[..., U]`` of a term."""
         return self._kept(term)
@@ -123,25 +117,38 @@ class Sums:
     @property
     def scores(self) -> Tensor:
         """``[..., U, 3, bins]``, weights of scores by kind of label (0, in between, 1) and bin."""
-        return self._once("scores", lambda: self._by_kind(self._kept(ScoreCounts())))  # type: ignore
+        return self._by_kind(ScoreCounts())
 
     @property
     def class_scores(self) -> Tensor:
         """``[..., K, 3, bins]``, the same of the probability of each class."""
-        return self._by_kind(self._kept(ClassScoreCounts()))
+        return self._by_kind(ClassScoreCounts())
 
-    def _by_kind(self, counts: Tensor) -> Tensor:
-        coarse = self.bins["coarse"]
-        size = (counts.shape[-1] - coarse.shape[-1]) // 2
-        negative, positive, known = torch.split(counts, [size, size, coarse.shape[-1]], dim=-1)
+    def _by_kind(self, need: Need) -> Tensor:
+        negative, positive, soft = self._split(need)
         # the score of a soft label is known to a coarse bin
-        soft = torch.zeros_like(negative).scatter_(-1, coarse.expand(known.shape), known)
-        return torch.stack([negative, soft, positive], dim=-2)
+        place = self.bins["coarse"].expand(soft.shape)
+        between = torch.zeros_like(negative).scatter_(-1, place, soft)
+        return torch.stack([negative, between, positive], dim=-2)
+
+    def _split(self, need: Need) -> Sequence[Tensor]:
+        """Return the weights of labels 0 and 1 by bin, and of soft ones by coarse bin."""
+        kept, coarse = self._kept(need), self.bins["coarse"].shape[-1]
+        size = (kept.shape[-1] - coarse) // 2
+        return torch.split(kept, [size, size, coarse], dim=-1)
 
     @property
     def columns_above(self) -> tuple[Tensor, Tensor]:
-        """Positives and negatives ``[..., U, bins + 1]`` above each edge of the bins."""
-        return self._once("columns", lambda: counts_above(self.scores))  # type: ignore[no-any-return]
+        """Positives, soft ones too, and negatives ``[..., U, bins + 1]`` above each edge."""
+
+        def summed() -> tuple[Tensor, Tensor]:
+            negative, positive, soft = self._split(ScoreCounts())
+            place = self.bins["coarse"].expand(soft.shape)
+            counts = torch.stack([positive.scatter_add(-1, place, soft), negative])
+            positives, negatives = above_edges(counts).unbind()
+            return positives, negatives
+
+        return self._once("columns", summed)  # type: ignore[no-any-return]
 
     @property
     def above(self) -> tuple[Tensor, Tensor]:
@@ -166,11 +173,17 @@ class Sums:
 
     def kinds(self) -> tuple[Tensor, Tensor]:
         """Return the counts ``[..., 3]`` by kind of label, above the threshold and in all."""
-        scores = self.scores.sum(-3)
-        bins = torch.arange(scores.shape[-1], device=scores.device)
         if self._cut is None:
             raise TypeError("These counts are at a threshold, and this reading has none.")
-        return (scores * (bins >= self._cut[..., None, None])).sum(-1), scores.sum(-1)
+        soft = self._split(ScoreCounts())[-1].sum(-2)
+        coarse = self.bins["coarse"]
+        coarse = coarse.squeeze(-2) if coarse.dim() > 1 else coarse
+        some = (soft * (coarse >= self._cut[..., None])).sum(-1), soft.sum(-1)
+        positives, negatives = self.above
+        above = [one.gather(-1, self._cut[..., None]).squeeze(-1) for one in self.above]
+        both = [(above[0], above[1], some[0]), (positives[..., 0], negatives[..., 0], some[1])]
+        first, every = (torch.stack([n, s, p - s], dim=-1) for p, n, s in both)
+        return first, every
 
     # Outcomes.
 

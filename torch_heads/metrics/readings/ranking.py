@@ -76,15 +76,14 @@ class AreaReading(ScoreReading):
         allowed = (None, "macro", "weighted")
         check_argument(self, "average", self.average in allowed, f"among {list(allowed)}")
 
-    def area(self, positives: Tensor, negatives: Tensor, unit: Tensor) -> Tensor:
-        """Return the area from the counts above each edge, and the weight of one example."""
+    def area(self, positives: Tensor, negatives: Tensor) -> Tensor:
+        """Return the area from the counts above each edge."""
         raise NotImplementedError
 
     def read(self, sums: Sums) -> Tensor:
         """Return the area, or the mean over the columns that have one."""
         counts = sums.above if self.average is None else sums.columns_above
-        unit = sums.unit if self.average is None else sums.unit.unsqueeze(-1)
-        areas = ranked(self.area(*counts, unit), *counts)
+        areas = ranked(self.area(*counts), *counts)
         if self.average is None:
             return areas
         weights = counts[0][..., 0] if self.average == "weighted" else torch.ones_like(areas)
@@ -95,7 +94,7 @@ class AreaReading(ScoreReading):
 class RocAuc(AreaReading):
     """The area under the ROC curve, from the fine cut: also of rare events."""
 
-    def area(self, positives: Tensor, negatives: Tensor, unit: Tensor) -> Tensor:
+    def area(self, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return the area by trapezoids."""
         return roc_auc(positives, negatives)
 
@@ -104,9 +103,9 @@ class RocAuc(AreaReading):
 class AveragePrecision(AreaReading):
     """The mean precision at each positive, from the fine cut: also of rare events."""
 
-    def area(self, positives: Tensor, negatives: Tensor, unit: Tensor) -> Tensor:
+    def area(self, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return the mean."""
-        return average_precision(positives, negatives, unit)
+        return average_precision(positives, negatives)
 
 
 @dataclass(frozen=True)
