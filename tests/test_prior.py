@@ -204,8 +204,11 @@ def test_it_is_saved_copied_and_moved_without_rounding(device: torch.device) -> 
     outer.load_state_dict({f"0.{key}": value for key, value in head.state_dict().items()})
     for again in [loaded, outer[0], copy.deepcopy(head), copy.deepcopy(head).to(torch.bfloat16)]:
         torch.testing.assert_close(again(logits), expected, rtol=0, atol=0)
-    with pytest.raises(RuntimeError, match="prior_offset"):  # or logits would mean something else
-        head.load_state_dict(small().state_dict())
+    # of weights that were learned without a prior, logits mean what they meant
+    plain = small().to(device)
+    head.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(head(logits), plain(logits), rtol=0, atol=0)
+    assert [*head.metric_collection] == [*plain.metric_collection]
 
 
 def test_predictions_tell_the_logits_that_are_meant() -> None:
@@ -289,6 +292,58 @@ def test_a_nested_head_weighs_as_a_whole() -> None:
     zeros = torch.zeros(40, head.logits_dimension)
     assert head.losses(given, zeros)["yes_size"].item() == pytest.approx(2.0, rel=1e-5)
     assert head.loss(given, zeros).item() == pytest.approx(2.0, rel=1e-5)
+
+
+# ---- skill ----
+
+
+def test_skill_is_how_much_less_the_loss_is_than_at_the_prior(device: torch.device) -> None:
+    labels = {name: own.to(device) for name, own in labels_of(40).items()}
+    head = small().to(device)
+    logits = torch.randn(40, head.logits_dimension, generator=torch.Generator().manual_seed(0))
+    logits = logits.to(device)
+    before = [*head.metrics()]
+    assert not any("skill" in key for key in before)
+    head.update_metrics(None, None, logits, labels)
+    head.fit_prior(labels)
+    found = head.metric_collection.compute()  # and goes on with what was counted
+    assert {*found} - {*before} == {"skill/yes", "skill/size", "skill/kind"}
+    for name in head:
+        skill = 1 - found[f"average_loss/{name}"].cpu() / head[name].prior_loss.cpu()
+        assert found[f"skill/{name}"].item() == pytest.approx(skill.item(), rel=1e-5)
+    assert [*head["size"].metric_collection][-1] == "skill/size"
+    metrics = head.update_metrics(head.metrics(), None, torch.zeros_like(logits), labels)
+    for name in head:
+        assert metrics.compute()[f"skill/{name}"].item() == pytest.approx(0, abs=1e-5)
+    with pytest.raises(ValueError, match=r"expected eval_metrics made by its metrics\(\)"):
+        small().update_metrics(metrics, None, logits, labels)
+
+
+def test_the_skill_of_a_density_is_that_in_every_unit() -> None:
+    random = torch.Generator().manual_seed(0)
+    y, z = 5 + torch.randn(500, generator=random), torch.randn(500, 2, generator=random)
+    found = []
+    for unit in [1e-6, 1.0, 1e6]:
+        head = th.GaussianRegressionHead().fit_prior(unit * y)
+        metrics = head.update_metrics(None, None, 0.1 * z, unit * y)
+        found.append(metrics.compute()["skill"].item())
+    assert found == pytest.approx([found[1]] * 3, abs=1e-3)
+
+
+def test_a_loaded_head_has_its_skill_and_its_counts() -> None:
+    labels = labels_of(40)
+    head = small().fit_prior(labels)
+    logits = torch.randn(40, head.logits_dimension, generator=torch.Generator().manual_seed(0))
+    head.update_metrics(None, None, logits, labels)
+    head.metric_collection.persistent()
+    loaded = small()
+    loaded.load_state_dict(head.state_dict())
+    torch.testing.assert_close(loaded.metric_collection.compute(), head.metric_collection.compute())
+    one = small()
+    one["size"].load_state_dict(
+        {key: own for key, own in head["size"].state_dict().items() if "prior" in key}
+    )
+    assert [key for key in one.metrics() if "skill" in key] == ["skill/size"]
 
 
 # ---- what it is for ----

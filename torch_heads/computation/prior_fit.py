@@ -68,9 +68,11 @@ class PriorFit:
                     own = torch.stack([sums[columns].sum(), counts[columns].sum()])
                     losses[id(target)] += own.cpu()
         each = self._over_processes([losses[id(target)] for target in targets])
+        device = self._batches[0][0].labels.device
         for target, prior, (total, count) in zip(targets, priors, each, strict=True):
             loss = torch.where(count > 0, total / count, torch.nan)
-            target.keep_prior(prior._replace(loss=loss))
+            whole = prior._replace(loss=loss)
+            target.keep_prior(TargetPrior(*(one.to(device) for one in whole)))
 
     def _over_processes(self, sums: list[Tensor]) -> list[Tensor]:
         """Return sums, added over all processes, on the CPU."""

@@ -98,7 +98,7 @@ class Target:
     label_smoothing: float
     bins: ScoreBins | None
     counts: Counts
-    readings: Mapping[str, Reading]
+    readings: dict[str, Reading]
     regularized_after: str | None
     predicted: Mapping[str, Statistic]
     encode_labels: Callable[..., Tensor]

@@ -44,7 +44,7 @@ from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
 from torch_heads.metrics.asked import Asked, Readable, asked_readings
 from torch_heads.metrics.needs import ScoreCounts
-from torch_heads.metrics.readings.means import Coverage
+from torch_heads.metrics.readings.means import Coverage, Skill
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.usual import fine_readings, usual_readings
@@ -222,9 +222,21 @@ class TensorHead(Head):
         own = [self._buffers[f"prior_{name}"] for name in TargetPrior._fields]
         return None if own[0] is None else TargetPrior(*own)  # type: ignore[arg-type]
 
-    def _keep_prior(self, prior: TargetPrior) -> None:
-        for name, value in prior._asdict().items():
-            self._buffers[f"prior_{name}"] = value
+    def _keep_prior(self, prior: TargetPrior | None) -> None:
+        for i, name in enumerate(TargetPrior._fields):
+            self._buffers[f"prior_{name}"] = None if prior is None else prior[i]
+
+    def _renew_priors(self, now: bool = True) -> None:
+        prior, (target,) = self._prior(), self.computation.targets
+        known = target.readings.get("skill")
+        if known is None or type(known) is Skill:  # and not another of the user's
+            target.readings.pop("skill", None)
+            if prior is not None:
+                skill = Skill(loss=prior.loss.item(), origin=prior.origin.item())
+                target.readings["skill"] = skill
+            if target.readings.get("skill") != known:
+                self._renew_metrics()
+        super()._renew_priors(now)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         prior = self._prior()
@@ -233,11 +245,16 @@ class TensorHead(Head):
             self._keep_prior(TargetPrior(*(one.to(fn(one.new_empty(0)).device) for one in prior)))
         return self
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if f"{prefix}prior_offset" in state_dict and self._prior() is None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, *args: Any
+    ) -> None:
+        saved = f"{prefix}prior_offset" in state_dict
+        if strict and not saved:  # of weights that were learned without
+            self._keep_prior(None)
+        if saved and self._prior() is None:
             empty = torch.zeros(self.label_dimension * self.family.logits_per_label).double()
             self._keep_prior(TargetPrior(empty, empty.clone(), *empty.new_zeros(2)))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, *args)
 
     def to_logits(self, predictions: Any) -> Tensor:
         """Return logits ``[D*, logits_dimension]`` of which these are the predictions.

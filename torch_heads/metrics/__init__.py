@@ -36,6 +36,7 @@ from torch_heads.metrics.readings.means import (
     Coverage,
     LogLoss,
     Mean,
+    Skill,
 )
 from torch_heads.metrics.readings.numbers import (
     R2,
@@ -154,6 +155,7 @@ __all__ = [
     "Rows",
     "ScoreCounts",
     "SensitivityAtSpecificity",
+    "Skill",
     "Specificity",
     "Sums",
     "SurvivalSums",

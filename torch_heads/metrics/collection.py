@@ -255,6 +255,12 @@ class ReadingCollection(MetricCollection):
             raise KeyError(f"No {what} of {head!r}; the heads are {preview(found, 20)}.")
         return found[wanted]
 
+    def take(self, other: ReadingCollection) -> None:
+        """Go on with what another collection of the same tallies has counted, which is given up."""
+        for name, tally in self.tallies.items():
+            tally.take(other.tallies[name])
+        self.prefix, self.postfix = other.prefix, other.postfix
+
     def reset(self) -> None:
         """Forget all batches."""
         for tally in self.tallies.values():

@@ -52,6 +52,9 @@ class BaseEstimator(ABC):
     there is one with Lightning's among the ``callbacks`` of the `RunConfig`.
     """
 
+    #: What looks at the batches of the first training, before it; None for nothing.
+    _look_first: Callable[[Iterable[InputBatch]], object] | None = None
+
     def __init__(
         self,
         model: nn.Module,
@@ -190,6 +193,9 @@ class BaseEstimator(ABC):
             checkpoint = Checkpoint.latest(self.model_dir, to_train=True)
             if checkpoint is None:
                 self._module.restart()
+                if self._look_first is not None:
+                    most = steps or max_steps
+                    self._look_first(Batches(self.title, input_fn, ModeKeys.EVAL, most))
             else:
                 self._module.hold(checkpoint)
             start = self._module.steps
