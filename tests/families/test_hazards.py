@@ -116,8 +116,16 @@ def test_a_cut_point_belongs_to_the_interval_that_it_ends(dtype: torch.dtype) ->
     cuts = (1.0, 2.0) if dtype == torch.int64 else (0.1, 0.7)
     family = EventTimes(cuts)
     times = torch.tensor([0.0, *cuts], dtype=dtype)
-    assert family.encode(times, torch.ones(3)).tolist() == [0, 0, 1]
-    assert family.encode(times, torch.zeros(3, dtype=torch.bool)).tolist() == [0.5, 0.5, 1.5]
+    events = family.encode(times, torch.ones(3))
+    censored = family.encode(times, torch.zeros(3, dtype=torch.bool))
+    # half of the place in the interval is added, for the metrics
+    assert events.floor().tolist() == censored.floor().tolist() == [0, 0, 1]
+    assert ((events % 1 < 0.5) & (censored % 1 >= 0.5)).all()
+    assert (family.censored(events) == 0).all()
+    assert (family.censored(censored) == 1).all()
+    assert (family.cell(events) == family.cell(censored)).all()
+    assert (family.cell(events).diff() > 0).all()
+    assert family.cell(events).max() < family.cells - 1 == family.cell(torch.tensor(2.0))
 
 
 def test_times_are_read_off_the_curve(device: torch.device) -> None:

@@ -19,7 +19,7 @@ from torch_heads.functional.tensors import sum_scalars
 from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.counters.counter import Slot
-from torch_heads.metrics.counters.totals import BatchMeans
+from torch_heads.metrics.counters.usual import BatchMeans
 from torch_heads.metrics.needs import Need, Totals
 from torch_heads.metrics.readings.means import BatchMean
 from torch_heads.metrics.tally import Agreement, Lock, Tally

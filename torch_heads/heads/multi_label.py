@@ -135,21 +135,21 @@ class MultiLabelHead(ClassHead):
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""
         yield from super().readings()
-        names = self.metric_class_names()
+        names = self._metric_class_names()
         for i in self.classes_for_class_based_metrics:
             suffix = names[i]
             yield f"probability_mean/{suffix}", Mean(column=i, of=Total.PREDICTION)
             yield f"auc/{suffix}", AUC(column=i)
             yield f"auc_precision_recall/{suffix}", AUCPrecisionRecall(column=i)
 
-    def fine_readings(self) -> Iterator[tuple[str, Reading]]:
+    def _fine_readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics, by key, that are read from the fine cut of scores."""
         yield from fine_readings()
-        names = self.metric_class_names()
+        names = self._metric_class_names()
         for i in self.classes_for_class_based_metrics:
             yield from fine_readings(i, f"/{names[i]}")
 
-    def metric_class_names(self) -> Sequence[str]:
+    def _metric_class_names(self) -> Sequence[str]:
         """Return the names of the classes in metric keys."""
         return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 

@@ -166,11 +166,11 @@ class TensorHead(Head):
         """Yield the metrics by key, without the head's name."""
         yield from usual_readings(self._counts or self.family.counts, self.thresholds)
 
-    def fine_readings(self) -> Iterator[tuple[str, Reading]]:
+    def _fine_readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics, by key, that are read from the fine cut of scores."""
         yield from fine_readings()
 
-    def metric_class_names(self) -> Sequence[str]:
+    def _metric_class_names(self) -> Sequence[str]:
         """Return the names of the classes in metric keys; empty where there are no classes."""
         return ()
 
@@ -293,13 +293,13 @@ class TensorHead(Head):
         if self.missing_label is not None:
             readings["label/coverage"] = Coverage()
         if counts is Counts.SCORES and self.fine:
-            readings |= dict(self.fine_readings())
+            readings |= dict(self._fine_readings())
         head = Readable(
             self.title,
             counts,
             self.label_dimension,
             self._number_of_names() if self.family.takes_ids else 0,
-            self.metric_class_names(),
+            self._metric_class_names(),
             self.family.counts is Counts.SCORES,
             self.family.has_quantiles,
             self.loss_fn is not None,

@@ -9,14 +9,8 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.event_times import event_times
-from torch_heads.metrics.counters.counter import (
-    Addition,
-    Counter,
-    Selection,
-    Slot,
-    TallyInput,
-    counts,
-)
+from torch_heads.metrics.counters.counter import Addition, Counter, Slot, TallyInput
+from torch_heads.metrics.counters.usual import Selection, counts
 from torch_heads.metrics.needs import Need, SurvivalSums, TimeCounts
 
 
