@@ -118,7 +118,8 @@ class Group:
                 zero_where_false(block, self._of_block(active, bucket))
                 for block, bucket in zip(logits, self.layout.buckets, strict=True)
             ]
-        logits = self.prior.apply(logits)
+        if self.prior.known is not False:
+            logits = self.prior.apply(logits)
         probabilities = None
         if labels.probabilities is not None:
             probabilities = self.layout.fill(self.layout.blocks(labels.probabilities), 0.0)

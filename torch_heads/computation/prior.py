@@ -17,19 +17,22 @@ class GroupPrior:
 
     def __init__(self, targets: Sequence[Target], layout: LogitLayout) -> None:
         self._targets, self._layout = targets, layout
-        self._blocks: list[Constants] | None = None
+        self._blocks: list[Constants] = []
+        #: Whether any target has one; None where that is to be looked up.
+        self.known: bool | None = None
 
     def renew(self, now: bool) -> None:
         """Look again which priors the targets have: now, or when it matters."""
-        self._blocks = self._join() if now else None
+        self.known = None
+        if now:
+            self._look()
 
-    def blocks(self) -> list[Constants]:
-        """Return offset and scale for each bucket of the layout; nothing without any prior."""
-        if self._blocks is None:
-            self._blocks = self._join()
-        return self._blocks
+    def _look(self) -> None:
+        self._blocks = self._join()
+        self.known = bool(self._blocks)
 
     def _join(self) -> list[Constants]:
+        """Return offset and scale for each bucket of the layout; nothing without any prior."""
         each = [(target, target.prior()) for target in self._targets]
         if all(prior is None for _, prior in each):
             return []
@@ -42,17 +45,13 @@ class GroupPrior:
             Constants(offset=offset, scale=scale) for offset, scale in zip(*blocks, strict=True)
         ]
 
-    @property
-    def known(self) -> bool:
-        """Whether any target has one."""
-        return bool(self.blocks())
-
     def apply(self, blocks: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return what the logits of each bucket of the layout mean, ``[D*, U, *logits_shape]``."""
-        known = self.blocks()
-        if not known:
+        if self.known is None:
+            self._look()
+        if not self.known:
             return blocks
-        pairs = zip(blocks, [own.on(blocks[0].device) for own in known], strict=True)
+        pairs = zip(blocks, [own.on(blocks[0].device) for own in self._blocks], strict=True)
         return [
             torch.addcmul(own["offset"].to(block.dtype), block, own["scale"].to(block.dtype))
             for block, own in pairs
