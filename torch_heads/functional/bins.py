@@ -131,10 +131,8 @@ class Histogram:
 
     def __init__(self, columns: Sequence[tuple[Sequence[float], bool]]) -> None:
         sizes = [size_of(*column) for column in columns]
-        places = [
-            2 * size + size_of(column[0], False)
-            for size, column in zip(sizes, columns, strict=True)
-        ]
+        coarse = [size_of(thresholds, fine=False) for thresholds, _ in columns]
+        places = [2 * size + own for size, own in zip(sizes, coarse, strict=True)]
         *starts, self.size = accumulate(places, initial=0)
         self.starts = starts  # of each column
         most = max(len(own) for own, _ in columns)

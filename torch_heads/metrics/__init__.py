@@ -15,6 +15,7 @@ from torch_heads.metrics.needs import (
     Term,
     TimeCounts,
 )
+from torch_heads.metrics.over_heads import MeanOverHeads
 from torch_heads.metrics.readings.classes import (
     CoverageError,
     ExactMatch,
@@ -130,6 +131,7 @@ __all__ = [
     "Mean",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
+    "MeanOverHeads",
     "MeanReciprocalRank",
     "MeanSquaredError",
     "MeanSquaredLogError",

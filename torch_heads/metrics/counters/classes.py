@@ -85,10 +85,9 @@ class ClassScoreCounter(Counter):
 
     def __init__(self, columns: Sequence[slice], classes: Mapping[int, int]) -> None:
         bins = ScoreBins()
+        own = bins.thresholds, bins.fine
         self._column = {i: columns[i].start for i in classes}
-        self._histograms = {
-            i: Histogram([(bins.thresholds, bins.fine)] * count) for i, count in classes.items()
-        }
+        self._histograms = {i: Histogram([own] * count) for i, count in classes.items()}
         sizes = (one.size for one in self._histograms.values())
         *starts, size = accumulate(sizes, initial=0)
         self.shape = (size,)
