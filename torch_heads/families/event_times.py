@@ -40,7 +40,8 @@ class EventTimes(Hazards):
     def __post_init__(self) -> None:
         """Keep the bounds of the intervals as a tensor, too."""
         bounds = torch.tensor([0.0, *self.cut_points], dtype=torch.float64, device="cpu")
-        object.__setattr__(self, "constants", Constants(bounds=bounds))
+        rates = torch.cat([1 / bounds.diff(), bounds.new_zeros(1)])  # after the last, all is one
+        object.__setattr__(self, "constants", Constants(bounds=bounds, rates=rates))
 
     @property
     def stages(self) -> int:
@@ -59,13 +60,12 @@ class EventTimes(Hazards):
         time, event = parts
         time = time if time.is_floating_point() else time.double()
         # in the dtype of the times, so that a time of 0.1 lies in the interval that ends at 0.1
-        bounds = self._bounds(time)
-        interval = torch.bucketize(time.contiguous(), bounds[1:].contiguous())
-        inside = interval.clamp(max=self.stages - 1)
-        place = (time - bounds[inside]) / bounds.diff()[inside]
+        time, bounds = time.contiguous(), self._bounds(time)
+        rates = self.constants.on(time.device)["rates"].to(time.dtype)
+        interval = torch.bucketize(time, bounds[1:].contiguous())
+        place = ((time - bounds[interval]) * rates[interval]).clamp(max=LAST_PLACE)
         censored = 1 - event.to(time.dtype)
-        label = interval + (censored + place.clamp(0, LAST_PLACE)) / 2
-        return torch.where(interval < self.stages, label, self.stages)
+        return torch.add(interval, place + censored, alpha=0.5).clamp(max=self.stages)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the sum of the sigmoid cross entropies of all intervals that were entered."""
