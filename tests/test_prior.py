@@ -204,9 +204,10 @@ def test_it_is_saved_copied_and_moved_without_rounding(device: torch.device) -> 
     outer.load_state_dict({f"0.{key}": value for key, value in head.state_dict().items()})
     for again in [loaded, outer[0], copy.deepcopy(head), copy.deepcopy(head).to(torch.bfloat16)]:
         torch.testing.assert_close(again(logits), expected, rtol=0, atol=0)
-    # of weights that were learned without a prior, logits mean what they meant
     plain = small().to(device)
-    head.load_state_dict(plain.state_dict())
+    with pytest.raises(RuntimeError, match="prior_offset"):  # its logits mean something else
+        head.load_state_dict(plain.state_dict())
+    head.forget_prior().load_state_dict(plain.state_dict())
     torch.testing.assert_close(head(logits), plain(logits), rtol=0, atol=0)
     assert [*head.metric_collection] == [*plain.metric_collection]
 

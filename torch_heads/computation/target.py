@@ -80,7 +80,7 @@ class Target:
         predict_strings: returns these by key, NumPy arrays, from the predictions that are tensors.
         class_balance: returns the head's present corrections of class imbalance, per logit.
         prior: returns what is known of its labels before any input is seen; None for nothing.
-        keep_prior: keeps that.
+        keep_prior: keeps that, or forgets it.
         loss_fn: a loss of one's own, ``[D*, loss_columns]`` of a batch.
     """
 
@@ -106,7 +106,7 @@ class Target:
     predict_strings: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
     class_balance: Callable[[], ClassBalance]
     prior: Callable[[], TargetPrior | None]
-    keep_prior: Callable[[TargetPrior], None]
+    keep_prior: Callable[[TargetPrior | None], None]
     loss_fn: Callable[[EncodedBatch], Tensor] | None
 
     @property

@@ -185,10 +185,23 @@ class Head(EstimatorWords):
             fit.add(Inputs(own, torch.zeros(shape, dtype=torch.float64, device=device), seen, by))
         with torch.no_grad():
             fit.keep()
+        self._renew_all_priors()
+        return self
+
+    def forget_prior(self) -> Self:
+        """Let logits mean themselves again, as before `fit_prior`; return the head.
+
+        A head with a prior refuses the weights of one without, whose logits mean something else.
+        """
+        for target in self.computation.targets:
+            target.keep_prior(None)
+        self._renew_all_priors()
+        return self
+
+    def _renew_all_priors(self) -> None:
         for module in self.modules():
             if isinstance(module, Head):
                 module._renew_priors()
-        return self
 
     def _renew_priors(self, now: bool = True) -> None:
         """Look again which priors there are; a head of which this one is a part does so later."""

@@ -96,7 +96,7 @@ class OrdinalClassHead(ClassHead):
         yield "mean_absolute_error", MeanAbsoluteError()
         yield "cohen_kappa_quadratic", CohenKappa("quadratic")
 
-    def metric_class_names(self) -> Sequence[str]:
+    def _metric_class_names(self) -> Sequence[str]:
         """Return the names of the classes in metric keys."""
         return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isnan, nan
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import Features
 from torch_heads.computation.loss_fn import CustomLoss, LossFn
 from torch_heads.computation.single import SingleComputation
-from torch_heads.computation.target import Target, TargetPrior
+from torch_heads.computation.target import Target
 from torch_heads.families.family import (
     NO_BALANCE,
     ClassBalance,
@@ -39,18 +39,18 @@ from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import is_text, shape_of, to_tensor
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
+from torch_heads.heads.prior_owner import PriorOwner
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
 from torch_heads.metrics.asked import Asked, Readable, asked_readings, same
 from torch_heads.metrics.needs import ScoreCounts
-from torch_heads.metrics.readings.means import Coverage, Skill
+from torch_heads.metrics.readings.means import Coverage
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.usual import usual_readings
 
 
-class TensorHead(Head):
+class TensorHead(PriorOwner):
     r"""The head of a single target, from a family; what heads of one's own extend.
 
     As it is, it takes numbers as labels, predicts ``predictions``, the family's mean, and
@@ -145,8 +145,6 @@ class TensorHead(Head):
             whole=family.takes_ids,
         )
         self.thresholds = check_thresholds(self.title, thresholds)
-        for field in TargetPrior._fields:
-            self.register_buffer(f"prior_{field}", None)
         self.fine = bool(fine)
         # not ``metrics``, which makes a collection
         self.asked_metrics = metrics
@@ -215,44 +213,6 @@ class TensorHead(Head):
 
     # What follows from it.
 
-    def _prior(self) -> TargetPrior | None:
-        own = [self._buffers[f"prior_{name}"] for name in TargetPrior._fields]
-        return None if own[0] is None else TargetPrior(*own)  # type: ignore[arg-type]
-
-    def _keep_prior(self, prior: TargetPrior | None) -> None:
-        for i, name in enumerate(TargetPrior._fields):
-            self._buffers[f"prior_{name}"] = None if prior is None else prior[i]
-
-    def _renew_priors(self, now: bool = True) -> None:
-        prior, (target,) = self._prior(), self.computation.targets
-        known = target.readings.get("skill")
-        if known is None or type(known) is Skill:  # and not another of the user's
-            target.readings.pop("skill", None)
-            if prior is not None:
-                skill = Skill(loss=prior.loss.item(), origin=prior.origin.item())
-                target.readings["skill"] = skill
-            if target.readings.get("skill") != known:
-                self._renew_metrics()
-        super()._renew_priors(now)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        prior = self._prior()
-        super()._apply(fn, recurse)
-        if prior is not None:  # moved, and not rounded, as to half precision
-            self._keep_prior(TargetPrior(*(one.to(fn(one.new_empty(0)).device) for one in prior)))
-        return self
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, *args: Any
-    ) -> None:
-        saved = f"{prefix}prior_offset" in state_dict
-        if strict and not saved:  # of weights that were learned without
-            self._keep_prior(None)
-        if saved and self._prior() is None:
-            empty = torch.zeros(self.label_dimension * self.family.logits_per_label).double()
-            self._keep_prior(TargetPrior(empty, empty.clone(), *empty.new_zeros(2)))
-        super()._load_from_state_dict(state_dict, prefix, metadata, strict, *args)
-
     def to_logits(self, predictions: Any) -> Tensor:
         """Return logits ``[D*, logits_dimension]`` of which these are the predictions.
 
@@ -278,10 +238,7 @@ class TensorHead(Head):
         logits = self.family.link(to_tensor(self.title, f"predictions[{key!r}]", predictions))
         if self.family.logits_shape and not self.family.takes_ids:
             logits = logits.flatten(-2)
-        prior = self._prior()
-        if prior is None:
-            return logits
-        return (logits - prior.offset.to(logits)) / prior.scale.to(logits)
+        return self._before_prior(logits)
 
     def _all_readings(self) -> dict[str, Reading]:
         """Return the metrics by key: the usual ones, and then those that were asked for."""
@@ -360,12 +317,10 @@ class TensorHead(Head):
         if shape[-1] == columns:
             return shape[:-1]
         wide = self.family.takes_ids and shape[-1] == self.family.logits_per_label
-        if (
-            wide
-            and not is_text(labels)
-            and to_tensor(self.title, "labels", labels).is_floating_point()
-        ):
-            return shape[:-1]  # of class probabilities
+        if wide and not is_text(labels):
+            numbers = to_tensor(self.title, "labels", labels)
+            if numbers.is_floating_point():  # class probabilities
+                return shape[:-1]
         return shape[:1] if columns > 1 else shape
 
     def _number_of_names(self) -> int:

@@ -52,9 +52,6 @@ class BaseEstimator(ABC):
     there is one with Lightning's among the ``callbacks`` of the `RunConfig`.
     """
 
-    #: What looks at the batches of the first training, before it; None for nothing.
-    _look_first: Callable[[Iterable[InputBatch]], object] | None = None
-
     def __init__(
         self,
         model: nn.Module,
@@ -192,10 +189,7 @@ class BaseEstimator(ABC):
         with sole_training(self.title, self.model_dir):
             checkpoint = Checkpoint.latest(self.model_dir, to_train=True)
             if checkpoint is None:
-                self._module.restart()
-                if self._look_first is not None:
-                    most = steps or max_steps
-                    self._look_first(Batches(self.title, input_fn, ModeKeys.EVAL, most))
+                self._restart(input_fn, steps or max_steps)
             else:
                 self._module.hold(checkpoint)
             start = self._module.steps
@@ -214,6 +208,10 @@ class BaseEstimator(ABC):
         if steps is not None and done < steps:
             logger.warning("The input ended after %d of %d steps.", done, steps)
         return self
+
+    def _restart(self, input_fn: InputFn, steps: int | None) -> None:
+        """Go back to before the first training, of which these are the batches."""
+        self._module.restart()
 
     def _evaluate(
         self, input_fn: InputFn, steps: int | None, checkpoint: Checkpoint | None = None
