@@ -292,6 +292,94 @@ CASES = [
         13,
     ),
     case(
+        "multi",
+        mixture,
+        {
+            "even": integers(2, ROWS),
+            "ink": normal(ROWS, 2),
+            "bars": integers(2, ROWS, 3),
+            "digit": integers(3, ROWS, 1),
+            "dark": integers(9, ROWS, 1),
+            "round": torch.rand(ROWS, generator=RANDOM),
+            "size": integers(4, ROWS),
+        },
+        15,
+    ),
+    case(
+        "multi, nested, stacked",
+        nested,
+        torch.stack([integers(2, ROWS), normal(ROWS), *integers(2, 2, ROWS)], dim=-1),
+        4,
+    ),
+    case(
+        "multi, two of a family, 3-D",
+        lambda **kwargs: th.MultiHead(
+            [
+                th.MultiClassHead(3, name="first", **kwargs),
+                th.MultiClassHead(4, name="second", **kwargs),
+            ]
+        ),
+        {"first": integers(3, ROWS, STEPS), "second": integers(4, ROWS, STEPS)},
+        7,
+        STEPS,
+    ),
+    sequential("sequential binary", th.BinaryClassHead, integers(2, ROWS, STEPS), 1),
+    sequential(
+        "sequential multi-class, names",
+        lambda **kwargs: th.MultiClassHead(3, label_vocabulary=DIGITS, name="digit", **kwargs),
+        names(ROWS, STEPS),
+        3,
+    ),
+    sequential(
+        "sequential multi-label",
+        lambda **kwargs: th.MultiLabelHead(2, thresholds=[0.5], **kwargs),
+        integers(2, ROWS, STEPS, 2),
+        2,
+    ),
+    sequential(
+        "sequential regression",
+        lambda **kwargs: th.RegressionHead(2, **kwargs),
+        normal(ROWS, STEPS, 2),
+        2,
+    ),
+]
+CASES.append(
+    sequential(
+        "sequential multi",
+        lambda **kwargs: th.MultiHead(
+            [
+                th.BinaryClassHead(name="yes", **kwargs),
+                LaplaceHead(name="far", **kwargs),
+                th.BinaryClassHead(name="no", **kwargs),
+            ]
+        ),
+        {
+            "yes": integers(2, ROWS, STEPS),
+            "far": normal(ROWS, STEPS),
+            "no": integers(2, ROWS, STEPS),
+        },
+        4,
+    )
+)
+CASES.append(
+    Case(
+        "multi over sequences",
+        over_sequences,
+        Batch(
+            {
+                "yes_sequential": integers(2, ROWS, STEPS),
+                "which_sequential": integers(3, ROWS, STEPS),
+            },
+            normal(ROWS, STEPS, 4),
+            {
+                "w": torch.rand(ROWS, STEPS, generator=RANDOM),
+                "mask": integers(2, ROWS, STEPS).bool(),
+            },
+        ),
+    )
+)
+CASES += [
+    case(
         "quantiles",
         lambda **kwargs: th.QuantileRegressionHead((0.1, 0.5, 0.9), 2, name="price", **kwargs),
         normal(ROWS, 2),
@@ -359,91 +447,5 @@ CASES = [
         },
         13,
     ),
-    case(
-        "multi",
-        mixture,
-        {
-            "even": integers(2, ROWS),
-            "ink": normal(ROWS, 2),
-            "bars": integers(2, ROWS, 3),
-            "digit": integers(3, ROWS, 1),
-            "dark": integers(9, ROWS, 1),
-            "round": torch.rand(ROWS, generator=RANDOM),
-            "size": integers(4, ROWS),
-        },
-        15,
-    ),
-    case(
-        "multi, nested, stacked",
-        nested,
-        torch.stack([integers(2, ROWS), normal(ROWS), *integers(2, 2, ROWS)], dim=-1),
-        4,
-    ),
-    case(
-        "multi, two of a family, 3-D",
-        lambda **kwargs: th.MultiHead(
-            [
-                th.MultiClassHead(3, name="first", **kwargs),
-                th.MultiClassHead(4, name="second", **kwargs),
-            ]
-        ),
-        {"first": integers(3, ROWS, STEPS), "second": integers(4, ROWS, STEPS)},
-        7,
-        STEPS,
-    ),
-    sequential("sequential binary", th.BinaryClassHead, integers(2, ROWS, STEPS), 1),
-    sequential(
-        "sequential multi-class, names",
-        lambda **kwargs: th.MultiClassHead(3, label_vocabulary=DIGITS, name="digit", **kwargs),
-        names(ROWS, STEPS),
-        3,
-    ),
-    sequential(
-        "sequential multi-label",
-        lambda **kwargs: th.MultiLabelHead(2, thresholds=[0.5], **kwargs),
-        integers(2, ROWS, STEPS, 2),
-        2,
-    ),
     sequential("sequential survival", survival, times(ROWS, STEPS), 3),
-    sequential(
-        "sequential regression",
-        lambda **kwargs: th.RegressionHead(2, **kwargs),
-        normal(ROWS, STEPS, 2),
-        2,
-    ),
 ]
-CASES.append(
-    sequential(
-        "sequential multi",
-        lambda **kwargs: th.MultiHead(
-            [
-                th.BinaryClassHead(name="yes", **kwargs),
-                LaplaceHead(name="far", **kwargs),
-                th.BinaryClassHead(name="no", **kwargs),
-            ]
-        ),
-        {
-            "yes": integers(2, ROWS, STEPS),
-            "far": normal(ROWS, STEPS),
-            "no": integers(2, ROWS, STEPS),
-        },
-        4,
-    )
-)
-CASES.append(
-    Case(
-        "multi over sequences",
-        over_sequences,
-        Batch(
-            {
-                "yes_sequential": integers(2, ROWS, STEPS),
-                "which_sequential": integers(3, ROWS, STEPS),
-            },
-            normal(ROWS, STEPS, 4),
-            {
-                "w": torch.rand(ROWS, STEPS, generator=RANDOM),
-                "mask": integers(2, ROWS, STEPS).bool(),
-            },
-        ),
-    )
-)
