@@ -80,7 +80,8 @@ def names(*shape: int) -> np.ndarray:
 
 def times(*shape: int) -> dict[str, Tensor]:
     """Return times, some beyond the last cut point of `survival`, and whether events came."""
-    return {"time": 5 * torch.rand(shape, generator=RANDOM), "event": integers(2, *shape)}
+    event = (integers(4, *shape) > 0).long()
+    return {"time": 5 * torch.rand(shape, generator=RANDOM), "event": event}
 
 
 def sets(classes: Sequence[Any]) -> list[list[Any]]:
