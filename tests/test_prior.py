@@ -243,6 +243,25 @@ def test_a_family_without_a_link_says_so() -> None:
         LaplaceHead(name="far").fit_prior([1.0, 2.0])
 
 
+def test_what_is_refused_changes_nothing() -> None:
+    head, labels = small(), labels_of(40)
+    head.fit_prior(labels)
+    before = {key: own.clone() for key, own in states(head).items()}
+    with pytest.raises(ValueError, match=r"^RegressionHead 'x': expected labels to be finite"):
+        th.RegressionHead(name="x").fit_prior(torch.tensor([1.0, float("nan")]))
+    with pytest.raises(ValueError, match=r"^MultiClassHead 'kind': expected labels in \[0, 2\]"):
+        head.fit_prior({**labels, "kind": labels["kind"] + 1})
+
+    def broken(labels: Tensor, logits: Tensor) -> Tensor:
+        raise RuntimeError("no loss")
+
+    other = th.RegressionHead(loss_fn=broken)
+    with pytest.raises(RuntimeError, match="no loss"):
+        other.fit_prior([1.0, 2.0])
+    assert other.prior_loss is None
+    torch.testing.assert_close(states(head), before)
+
+
 def test_batches_are_tuples() -> None:
     with pytest.raises(ValueError, match=r"expected labels in batches that are tuples"):
         th.BinaryClassHead().fit_prior(iter([torch.ones(3)]))

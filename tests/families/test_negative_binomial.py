@@ -53,7 +53,7 @@ def test_without_dispersion_it_is_poisson(dtype: torch.dtype, device: torch.devi
 def test_the_distribution_function_and_its_inverse_are_exact(
     logits: Tensor, labels: Tensor
 ) -> None:
-    np.testing.assert_allclose(FAMILY.cdf(logits, labels).cpu(), ORACLE.cdf(LABELS), atol=1e-7)
+    np.testing.assert_allclose(FAMILY.cdf(logits, labels).cpu(), ORACLE.cdf(LABELS), atol=5e-7)
     assert not FAMILY.cdf(logits, -torch.ones_like(labels)).any()
     for q in [0.01, 0.37, 0.5, 0.99]:
         np.testing.assert_array_equal(FAMILY.quantile(logits, q).cpu(), ORACLE.ppf(q))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import torch
@@ -57,9 +57,26 @@ class PriorFit:
         totals = self._over_processes([part for t in targets for part in self._sums[id(t)]])
         pairs = zip(targets, totals[::2], totals[1::2], strict=True)
         priors = [prior_of(target, sums, counts) for target, sums, counts in pairs]
-        for target, prior in zip(targets, priors, strict=True):
+        before = [target.prior() for target in targets]
+        try:
+            losses = self._losses_at(priors)
+        except BaseException:
+            self._give(before)
+            raise
+        device = self._batches[0][0].labels.device
+        for target, prior, loss in zip(targets, priors, losses, strict=True):
+            whole = prior._replace(loss=loss)
+            target.keep_prior(TargetPrior(*(one.to(device) for one in whole)))
+
+    def _give(self, priors: Sequence[TargetPrior | None]) -> None:
+        for target, prior in zip(self._computation.targets, priors, strict=True):
             target.keep_prior(prior)
         self._computation.renew_priors()
+
+    def _losses_at(self, priors: Sequence[TargetPrior]) -> list[Tensor]:
+        """Return the average loss of each target at its prior, which it is given."""
+        targets = self._computation.targets
+        self._give(priors)
         losses = {id(target): torch.zeros(2, dtype=torch.float64) for target in targets}
         for batches in self._batches:
             for group, batch in zip(self._computation.groups, batches, strict=True):
@@ -68,11 +85,7 @@ class PriorFit:
                     own = torch.stack([sums[columns].sum(), counts[columns].sum()])
                     losses[id(target)] += own.cpu()
         each = self._over_processes([losses[id(target)] for target in targets])
-        device = self._batches[0][0].labels.device
-        for target, prior, (total, count) in zip(targets, priors, each, strict=True):
-            loss = torch.where(count > 0, total / count, torch.nan)
-            whole = prior._replace(loss=loss)
-            target.keep_prior(TargetPrior(*(one.to(device) for one in whole)))
+        return [torch.where(count > 0, total / count, torch.nan) for total, count in each]
 
     def _over_processes(self, sums: list[Tensor]) -> list[Tensor]:
         """Return sums, added over all processes, on the CPU."""
@@ -112,7 +125,10 @@ def prior_of(target: Target, sums: Tensor, counts: Tensor) -> TargetPrior:
 
     Raises:
         TypeError: by the title of the target, if its family does not tell it.
+        ValueError: by the title, if a label is not finite.
     """
+    if not sums.isfinite().all():
+        raise ValueError(unexpected(target.title, "labels", "to be finite", "some that are not"))
     try:
         prior = target.family.prior(safe_divide(sums, counts.unsqueeze(-1)), counts)
     except TypeError as error:

@@ -1,5 +1,6 @@
 """Special functions that PyTorch lacks, of tensors and with gradients where a loss needs them."""
 
+from collections.abc import Callable
 from math import log, pi, sqrt
 
 import torch
@@ -9,7 +10,9 @@ LOG_SQRT_2_PI = log(2 * pi) / 2
 
 SHIFT = 4  # by which arguments of the gamma function grow, so that few terms of Stirling's suffice
 
-NODES, FIRST, STEP = 72, -3.5, 0.125  # of the quadrature of `beta_cdf`
+PART = 2**14  # values that are computed at a time, each by a sum over many nodes
+
+NODES, FIRST, STEP = 56, -3.5, 0.16  # of the quadrature of `beta_cdf`
 
 
 def log_rising_factorial(start: Tensor, count: Tensor) -> Tensor:
@@ -58,8 +61,15 @@ def normal_density(z: Tensor) -> Tensor:
     return torch.exp(-z.square() / 2) / sqrt(2 * pi)
 
 
+def in_parts(formula: Callable[..., Tensor], *values: Tensor) -> Tensor:
+    """Return a formula of values of one shape, for some at a time: each may take much memory."""
+    each = [torch.split(one.flatten(), PART) for one in values]
+    parts = [formula(*own) for own in zip(*each, strict=True)]
+    return torch.cat(parts).view(values[0].shape)
+
+
 def beta_cdf(a: Tensor, b: Tensor, log_odds: Tensor) -> Tensor:
-    """Return the regularized incomplete beta function ``I_x(a, b)`` to about 1e-8, in float64.
+    """Return the regularized incomplete beta function ``I_x(a, b)`` to about 2e-7, in float64.
 
     It is the integral of ``x ** a * (1 - x) ** b`` over the log odds of ``x``, over whichever tail
     does not hold the peak, by the exponential substitution of Takahasi & Mori (1974), whose nodes
@@ -74,22 +84,25 @@ def beta_cdf(a: Tensor, b: Tensor, log_odds: Tensor) -> Tensor:
     tensor(0.5000, dtype=torch.float64)
     """
     with torch.no_grad():
-        a, b, log_odds = a.double(), b.double(), log_odds.double()
-        # one more of a, and the difference, so that no tail has a long plateau
-        first = _beta_power(a, b, log_odds) / a
-        a = a + 1
-        right = log_odds > a.log() - b.log()
-        a, b = torch.where(right, b, a), torch.where(right, a, b)
-        end = torch.where(right, -log_odds, log_odds)
-        x = torch.sigmoid(end)
-        slope, curvature = a - (a + b) * x, (a + b) * x * (1 - x)
-        length = (1 / (slope + curvature.sqrt())).unsqueeze(-1)
-        u = FIRST + STEP * torch.arange(NODES, dtype=torch.float64, device=a.device)
-        steps = torch.exp(u - torch.exp(-u))
-        weights = STEP * steps * (1 + torch.exp(-u)) * length
-        v = end.unsqueeze(-1) - length * steps
-        tail = (_beta_power(a.unsqueeze(-1), b.unsqueeze(-1), v) * weights).sum(-1)
-        return (first + torch.where(right, 1 - tail, tail)).clamp(0, 1)
+        return in_parts(_beta_cdf, a.double(), b.double(), log_odds.double())
+
+
+def _beta_cdf(a: Tensor, b: Tensor, log_odds: Tensor) -> Tensor:
+    # one more of a, and the difference, so that no tail has a long plateau
+    first = _beta_power(a, b, log_odds) / a
+    a = a + 1
+    right = log_odds > a.log() - b.log()
+    a, b = torch.where(right, b, a), torch.where(right, a, b)
+    end = torch.where(right, -log_odds, log_odds)
+    x = torch.sigmoid(end)
+    slope, curvature = a - (a + b) * x, (a + b) * x * (1 - x)
+    length = (1 / (slope + curvature.sqrt())).unsqueeze(-1)
+    u = FIRST + STEP * torch.arange(NODES, dtype=torch.float64, device=a.device)
+    steps = torch.exp(u - torch.exp(-u))
+    weights = STEP * steps * (1 + torch.exp(-u)) * length
+    v = end.unsqueeze(-1) - length * steps
+    tail = (_beta_power(a.unsqueeze(-1), b.unsqueeze(-1), v) * weights).sum(-1)
+    return (first + torch.where(right, 1 - tail, tail)).clamp(0, 1)
 
 
 def _beta_power(a: Tensor, b: Tensor, log_odds: Tensor) -> Tensor:
