@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import torch_heads as th
-from benchmarks import limits
+from benchmarks import families, limits
 from benchmarks.contestants import Bound, ByHand, Contestant, Loop, Ours
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Call, Spread, Turns, ratio, take_turns
@@ -131,3 +131,10 @@ def test_every_limit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = list(limits.limits())
     assert len(lines) == 17
     assert all(line.startswith(("reached: ", "MISSED: ")) for line in lines)
+
+
+@pytest.mark.parametrize("kind", families.FORMULAS)
+def test_a_bare_formula_has_the_gradient_of_the_heads(kind: str, device: torch.device) -> None:
+    calls = families.contestants(families.FORMULAS[kind], device)
+    ours, bare = calls["ours"](), calls["formula"]()
+    torch.testing.assert_close(ours, bare.flatten(1), rtol=1e-3, atol=1e-6)

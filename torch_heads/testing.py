@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torch_heads.families.family import LabelPart
 from torch_heads.functional.tensors import is_text
 from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
@@ -102,20 +103,26 @@ def random_sample(head: Head, rows: int = ROWS) -> Sample:
     columns = []
     for target in head.computation.targets:
         shape, family = (rows, target.columns), target.family
-        if family.takes_ids:
-            values = torch.randint(int(family.highest) + 1, shape, generator=random)
-        elif family.highest < torch.inf:
-            values = torch.rand(shape, generator=random)
-            values = family.lowest + values.round(decimals=1) * (family.highest - family.lowest)
-        elif family.lowest > -torch.inf:
-            values = family.lowest + torch.randint(6, shape, generator=random).float()
-        else:
-            values = torch.randn(shape, generator=random)
-        columns.append(values)
+        whole = LabelPart("label", family.lowest, family.highest, family.takes_ids)
+        parts = [_random_numbers(part, shape, random) for part in family.label_parts or (whole,)]
+        columns.append(torch.stack(parts, -1).flatten(1) if len(parts) > 1 else parts[0])
     # one column of ids stays whole: a head alone does not take ids among floats
     labels = columns[0] if len(columns) == 1 else torch.cat([own.double() for own in columns], -1)
     logits = 2 * torch.randn(rows, head.logits_dimension, generator=random)
     return Sample(labels, logits, {"w": 0.25 + torch.rand(rows, generator=random)})
+
+
+def _random_numbers(part: LabelPart, shape: tuple[int, int], random: torch.Generator) -> Tensor:
+    """Return random numbers that a label, or a part of each, may be."""
+    lowest, highest = part.lowest, part.highest
+    if part.whole:
+        return torch.randint(int(lowest), int(highest) + 1, shape, generator=random)
+    if highest < torch.inf:
+        values = torch.rand(shape, generator=random)
+        return lowest + values.round(decimals=1) * (highest - lowest)
+    if lowest > -torch.inf:
+        return lowest + torch.randint(6, shape, generator=random).float()
+    return torch.randn(shape, generator=random)
 
 
 def loss_and_gradient(head: Head, sample: Sample) -> tuple[Tensor, Tensor]:

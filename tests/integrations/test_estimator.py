@@ -1395,3 +1395,39 @@ def test_a_canned_estimator_reads_dicts_of_features(tmp_path: Path) -> None:
 def test_a_config_that_makes_no_sense_is_refused(given: Any, says: str) -> None:
     with pytest.raises(ValueError, match=f"RunConfig: expected .*{says}"):
         RunConfig(**given)
+
+
+def test_an_estimator_may_fit_the_prior_first(tmp_path: Path) -> None:
+    values, target = load_diabetes(return_X_y=True)
+    calls: list[int] = []
+
+    def input_fn() -> Iterator[Any]:
+        calls.append(1)
+        for start in range(0, 400, 50):
+            rows = slice(start, start + 50)
+            yield {"x": torch.tensor(values[rows], dtype=torch.float32)}, target[rows]
+
+    def make(fit_prior: bool, folder: str) -> DNNEstimator:
+        columns = [numeric_column("x", values.shape[1])]
+        return DNNEstimator(
+            th.RegressionHead(), [8], columns, tmp_path / folder, ADAM, fit_prior=fit_prior
+        )
+
+    estimator = make(True, "prior").train(input_fn)
+    assert len(calls) == 2
+    assert estimator.head.prior_offset.item() == pytest.approx(target[:400].mean())
+    found = estimator.evaluate(input_fn)
+    assert -0.1 < found["skill"] < 1
+    # a new one goes on with the prior of the checkpoint, and does not look again
+    calls.clear()
+    again = make(True, "prior")
+    assert again.evaluate(input_fn)["skill"] == pytest.approx(found["skill"], rel=1e-5)
+    again.train(input_fn)
+    assert len(calls) == 2
+    # from the start where the checkpoints are gone
+    shutil.rmtree(tmp_path / "prior")
+    assert again.train(input_fn).latest_checkpoint() is not None
+    calls.clear()
+    plain = make(False, "plain").train(input_fn)
+    assert len(calls) == 1
+    assert plain.evaluate(input_fn)["average_loss"] > found["average_loss"]

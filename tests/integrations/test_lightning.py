@@ -784,3 +784,41 @@ if __name__ == "__main__":
     rank = int(os.environ["RANK"])
     torch.save(work(rank, sys.argv[1]), f"{sys.argv[1]}/{rank}.pt")
     end_process()
+
+
+def test_a_module_fits_the_prior_of_its_labels_first() -> None:
+    module, plain = make_module(fit_prior=True), make_module()
+    quiet_trainer(max_epochs=1).fit(module, loader())
+    whole = mixture()
+    batch = random_batch(ROWS, torch.Generator().manual_seed(3))
+    whole.fit_prior(batch.labels, weights=batch.weights)
+    for name in whole:
+        assert_close(module.head[name].prior_offset.cpu(), whole[name].prior_offset)
+        assert_close(module.head[name].prior_loss.cpu(), whole[name].prior_loss)
+    quiet_trainer(max_epochs=1).fit(plain, loader())
+    assert plain.head["ink"].prior_loss is None
+    # it is in the checkpoint, and not fitted again
+    before = {key: own.clone() for key, own in module.state_dict().items() if "prior" in key}
+    again = make_module(fit_prior=True)
+    again.load_state_dict(module.state_dict())
+    quiet_trainer(max_epochs=1).fit(again, loader(rows()[:9]))
+    assert_close({key: again.state_dict()[key] for key in before}, before)
+
+
+def test_the_pass_over_the_labels_leaves_the_order_of_the_training() -> None:
+    seen: list[list[Tensor]] = []
+    for fit_prior in [False, True]:
+        order: list[Tensor] = []
+
+        class Noting(nn.Linear):
+            def forward(self, inputs: Tensor, order: list[Tensor] = order) -> Tensor:
+                order.append(inputs.detach().clone())
+                return super().forward(inputs)
+
+        torch.manual_seed(0)
+        module = HeadModule(Noting(20, 20), mixture(), fit_prior=fit_prior)
+        torch.manual_seed(1)
+        shuffled = DataLoader(rows(), batch_size=SIZE, shuffle=True)  # type: ignore[arg-type]
+        quiet_trainer(max_epochs=2).fit(module, shuffled)
+        seen.append(order)
+    assert_close(seen[0], seen[1])

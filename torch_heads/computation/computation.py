@@ -123,6 +123,11 @@ class Computation(ABC):
         """Make all constants on a device."""
         move_constants([self.groups, self._orders], device)
 
+    def renew_priors(self, now: bool = True) -> None:
+        """Look again which priors the targets have: now, or at the next batch."""
+        for group in self.groups:
+            group.prior.renew(now)
+
     def total_loss(self, losses: Tensor) -> Tensor:
         """Return the scalar loss from those of all targets, ``[T]``."""
         return losses.reshape(()) if losses.dim() else losses

@@ -91,7 +91,7 @@ class MultiComputation(Computation):
             groups,
         )
         widths = [child.logits_dimension for child in children]
-        columns = [sum(target.columns for target in child.targets) for child in children]
+        columns = [sum(target.given_columns for target in child.targets) for child in children]
         #: The logits of each head among those of all.
         self.logits = _slices(widths)
         self.columns = _slices(columns)
@@ -214,7 +214,7 @@ class MultiComputation(Computation):
 
     def _refuse_gaps(self, labels: Tensor) -> None:
         """Refuse labels ``[D*, U]`` with a gap where a head may not miss any."""
-        owners = [target for target in self.targets for _ in range(target.columns)]
+        owners = [target for target in self.targets for _ in range(target.given_columns)]
         for column in labels.isnan().flatten(0, -2).any(0).nonzero().flatten().tolist():
             if not owners[column].may_miss:
                 place = labels[..., column].isnan().nonzero()[0].tolist()

@@ -15,6 +15,7 @@ from torch_heads.computation.encoder import Encoder, Labels
 from torch_heads.computation.inputs import ArrangedLogits, EncodedBatch, Features, Inputs
 from torch_heads.computation.layout import Bucket, LogitLayout
 from torch_heads.computation.predictor import Predictor
+from torch_heads.computation.prior import GroupPrior
 from torch_heads.computation.ragged import join_ragged
 from torch_heads.computation.reducer import UNWEIGHTED, ElementWeights, Reducer
 from torch_heads.computation.target import Target
@@ -61,7 +62,9 @@ class Group:
         self.targets = tuple(targets)
         self.family = targets[0].family
         self.layout = LogitLayout(self.targets)
-        self.predictor = Predictor(self.targets, self.layout)
+        #: What is known of the labels before any input is seen.
+        self.prior = GroupPrior(self.targets, self.layout)
+        self.predictor = Predictor(self.targets, self.layout, self.prior)
         sizes = [target.columns for target in targets]
         #: The label columns of each target.
         self.columns = [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
@@ -116,6 +119,8 @@ class Group:
                 zero_where_false(block, keep | block.isfinite() if looks else keep)
                 for block, keep in masks
             ]
+        if self.prior.known is not False:
+            logits = self.prior.apply(logits)
         probabilities = None
         if labels.probabilities is not None:
             probabilities = self.layout.fill(self.layout.blocks(labels.probabilities), 0.0)
@@ -203,13 +208,41 @@ class Group:
         weights = self._element_weights(batch, balance)
         return self._divisors(batch.labels.shape[:-1].numel(), weights, batch.logits[0])
 
+    def average_losses(self, batch: EncodedBatch) -> tuple[Tensor, Tensor]:
+        """Return the sums of the weighted losses of each column at the prior, and of the weights.
+
+        The logits of the batch do not matter.
+        """
+        leading, labels = batch.labels.shape[:-1], batch.labels
+        zeros = [
+            torch.zeros((*leading, *bucket.shape), dtype=torch.float64, device=labels.device)
+            for bucket in self.layout.buckets
+        ]
+        at_prior = batch._replace(logits=self.layout.fill(self.prior.apply(zeros)))
+        weights = self._element_weights(at_prior, None).loss
+        losses = self._losses(at_prior, None)
+        ones = torch.ones_like(losses)
+        return weighted_sums(losses, weights), weighted_sums(ones, weights)
+
+    def probabilities(self, batch: EncodedBatch, start: int, stop: int) -> Tensor:
+        """Return the class probabilities that are the labels of some columns, ``[N, U, K]``."""
+        assert batch.probabilities is not None
+        each = [
+            block.flatten(0, -3)[
+                :, max(start - bucket.columns.start, 0) : stop - bucket.columns.start
+            ]
+            for block, bucket in zip(batch.probabilities, self.layout.buckets, strict=True)
+            if bucket.columns.start < stop and start < bucket.columns.stop
+        ]
+        return each[0]
+
     def _divisors(self, rows: int, weights: ElementWeights, like: Tensor) -> Tensor:
         return self._reducer.divisors(rows, weights, like.new_ones(len(self.targets)))
 
     def tally(self) -> Tally:
         """Return a new tally of this group's columns."""
         counted = [
-            Counted(columns, target.needs, target.bins, target.n_classes)
+            Counted(columns, target.needs, target.bins, target.n_classes, target.time_shapes)
             for target, columns in zip(self.targets, self.columns, strict=True)
         ]
         blocks = [bucket.shape[0] for bucket in self.layout.buckets]

@@ -85,6 +85,42 @@ def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[floa
     return values
 
 
+def check_share(who: str, argument: str, value: Any, *, bounds: bool = False) -> float:
+    """Return a number in (0, 1), or in [0, 1] where the bounds are allowed.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is out of range.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(unexpected(who, argument, "as a number", repr(value)))
+    share = float(value)
+    if not (0 < share < 1 or (bounds and share in (0, 1))):
+        raise ValueError(unexpected(who, argument, "in [0, 1]" if bounds else "in (0, 1)", value))
+    return share
+
+
+def check_ascending(who: str, argument: str, values: Any, below: float) -> tuple[float, ...]:
+    """Return numbers above 0 and below a bound, in ascending order.
+
+    Raises:
+        TypeError: if they are no list of numbers.
+        ValueError: if there is none, one is out of range, or they do not ascend.
+    """
+    expected = "as a list of numbers"
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(unexpected(who, argument, expected, repr(values)))
+    given = values.tolist() if isinstance(values, Tensor) else list(values)
+    for value in given:
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(unexpected(who, argument, expected, repr(value)))
+        if not 0 < float(value) < below:
+            raise ValueError(unexpected(who, argument, f"in (0, {below:g})", value))
+    if not given or sorted(set(given)) != given:
+        raise ValueError(unexpected(who, argument, "that ascend, at least one", given))
+    return tuple(map(float, given))
+
+
 def check_vocabulary(who: str, vocabulary: Any, n_classes: int) -> tuple[str, ...] | None:
     """Return the names of all classes.
 

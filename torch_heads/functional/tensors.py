@@ -52,6 +52,39 @@ def is_empty(values: Any) -> bool:
     return isinstance(values, (list, tuple)) and all(is_empty(value) for value in values)
 
 
+def shape_of(values: Any) -> tuple[int, ...]:
+    """Return the shape of labels in any form; of rows of different lengths, their number alone.
+
+    That of a dict or a table is the one of its first column.
+
+    >>> shape_of([[1, 2], [3, 4], [5, 6]]), shape_of([{1}, {0, 2}]), shape_of({"a": [1, 2]})
+    ((3, 2), (2,), (2,))
+    """
+    if isinstance(values, Tensor):
+        return (values.size(0),) if values.is_nested else tuple(values.shape)
+    if is_table(values):
+        return (len(values),)
+    if isinstance(values, Mapping):
+        return shape_of(next(iter(values.values())))
+    held = opened(values)
+    try:
+        return np.shape(held)
+    except ValueError:
+        return (len(held),)
+
+
+def device_of(values: Any) -> torch.device:
+    """Return the device of the first tensor among values, the CPU without any."""
+    rest = [values]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, Tensor):
+            return one.device
+        if isinstance(one, Mapping):
+            rest += one.values()
+    return torch.device("cpu")
+
+
 def kind_of(values: Any) -> str:
     """Return what kind of values these are, in a word or two.
 

@@ -231,7 +231,9 @@ def check_values(
         raise ValueError(unexpected(owner, argument, allowed, values[bad][0].item(), hint))
 
 
-def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
+def whole_numbers(
+    who: Blame, argument: str, values: Tensor, expected: str = "as class ids"
+) -> Tensor:
     """Return floats that are whole numbers as int64; other dtypes as they are.
 
     Raises:
@@ -244,10 +246,10 @@ def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
     seen = (ids, values) if compiling else (unwrapped(ids), unwrapped(values))
     whole = torch.eq(*seen)  # false for NaN
     if compiling or values.is_cuda:
-        torch._assert_async(whole.all(), f"{argument} must be whole class ids")
+        torch._assert_async(whole.all(), f"{argument} must be whole numbers")
     elif not values.is_meta and not whole.all():
         owner = who if isinstance(who, str) else who(~whole)
-        raise ValueError(unexpected(owner, argument, "as class ids", seen[1][~whole][0].item()))
+        raise ValueError(unexpected(owner, argument, expected, seen[1][~whole][0].item()))
     return ids
 
 

@@ -18,8 +18,10 @@ from torch_heads.functional.arguments import (
 )
 from torch_heads.functional.constants import Setting, value_of
 from torch_heads.functional.containers import columns_in_order, is_table, opened
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.labels import class_ids
 from torch_heads.functional.tensors import is_empty, is_text
+from torch_heads.functional.values import SWAPPED, check_columns
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
 from torch_heads.heads.tensor_head import TensorHead
@@ -83,6 +85,26 @@ class ClassHead(TensorHead):
             ids = class_ids(self.title, labels, names, missing, mask)
             return torch.from_numpy(ids).to(device)
         return super().numbers(labels, device, mask)
+
+    def _checked_ids(self, ids: Tensor, leading: Sequence[int], hint: str = SWAPPED) -> Tensor:
+        """Return class ids as ``[D*, 1]``.
+
+        Args:
+            ids: as they came.
+            leading: ``D*``, the shape of the batch.
+            hint: at what was perhaps meant, where their type is another one.
+
+        Raises:
+            ValueError: if their shape is another one, or they are no whole numbers by their type.
+        """
+        if ids.numel() == 0:
+            ids = ids.to(torch.int64)  # an empty list has no type
+        gaps_allowed = ids.is_floating_point() and self.missing_label is not None
+        if not gaps_allowed and (ids.is_floating_point() or ids.dtype == torch.bool):
+            raise ValueError(
+                unexpected(self.title, "labels", "to be integer class ids", ids.dtype, hint)
+            )
+        return check_columns(self.title, "labels", ids, leading, 1)
 
     def class_names(self) -> list[str]:
         """Return the names of the classes: the vocabulary, or the ids as strings."""

@@ -166,11 +166,22 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         parent: MetricOwner | None = None if self._parent is None else self._parent()
         if parent is not None:
             return parent.metric_collection.part(self._own_layout[0])
-        if "metric_collection" not in self._modules:
+        if "metric_collection" not in self._modules or self._layout is None:
             with self._lock:
-                if "metric_collection" not in self._modules:
-                    self._modules["metric_collection"] = self._make_metrics()
+                kept: Any = self._modules.get("metric_collection")
+                if kept is None or self._layout is None:
+                    made = self._make_metrics()
+                    if kept is not None:
+                        made.take(kept)
+                    self._modules["metric_collection"] = made
         return self._modules["metric_collection"]  # type: ignore[return-value]
+
+    def _renew_metrics(self) -> None:
+        """Let this head, and those that it is a part of, look again which readings there are."""
+        self._layout = None
+        parent: MetricOwner | None = None if self._parent is None else self._parent()
+        if parent is not None:
+            parent._renew_metrics()
 
     @own_code
     def update_metrics(

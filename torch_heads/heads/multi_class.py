@@ -12,7 +12,6 @@ from torch_heads.families.categorical import Categorical
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
@@ -112,16 +111,9 @@ class MultiClassHead(ClassHead):
         ids = self.numbers(labels, device, mask)
         if ids.shape == wide and ids.is_floating_point():
             return ids
-        if ids.numel() == 0:
-            ids = ids.to(torch.int64)  # an empty list has no type
         if ids.shape == wide:
             hint = "One-hot labels are class ids by labels.argmax(-1), probabilities by .float()."
             expected, given = "as class ids", f"{ids.dtype} of shape {list(ids.shape)}"
             raise ValueError(unexpected(self.title, "labels", expected, given, hint))
-        gaps_allowed = ids.is_floating_point() and self.missing_label is not None
-        if not gaps_allowed and (ids.is_floating_point() or ids.dtype == torch.bool):
-            hint = f"Class ids are integers; probabilities have shape {[*wide]}."
-            raise ValueError(
-                unexpected(self.title, "labels", "to be integer class ids", ids.dtype, hint)
-            )
-        return check_columns(self.title, "labels", ids, leading, 1)
+        hint = f"Class ids are integers; probabilities have shape {[*wide]}."
+        return self._checked_ids(ids, leading, hint)

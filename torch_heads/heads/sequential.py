@@ -12,9 +12,10 @@ from torch_heads.computation.inputs import ABSENT, Features, Inputs
 from torch_heads.computation.single import SequenceComputation
 from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.tensors import shape_of, to_tensor
 from torch_heads.functional.values import check_logits
 from torch_heads.heads.base import Head
+from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput
 
 
@@ -109,6 +110,11 @@ class SequentialHeadWrapper(Head):
         """Take the state of a copy, whose static head is a part of it."""
         super().__setstate__(state)
         self._adopt([self.static_head])
+
+    def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
+        mask = tuple(shape_of(self._feature(features, self.input_sequence_mask_key)))
+        inner = self.static_head._batch_shape(labels, features)
+        return mask if inner[: len(mask)] != mask else inner
 
     def _masked(self, inputs: Inputs) -> Inputs:
         """Return what the static head gets, with the padding masked."""

@@ -193,6 +193,12 @@ class Tally(Metric):
             state: Tensor = getattr(self, name)
             return state.clone()
 
+    def take(self, other: Tally) -> None:
+        """Go on with what another tally, of the same counters, has summed; it has no use then."""
+        for name in self._defaults:
+            setattr(self, name, getattr(other, name))
+        self._update_count, self._persistent = other.update_count, other._persistent
+
     def prepare(self, device: torch.device) -> None:
         """Move to the device of a batch, to memory of its own, and out of a past inference mode."""
         thaw = not (torch.compiler.is_compiling() or torch.is_inference_mode_enabled())

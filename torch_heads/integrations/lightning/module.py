@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,8 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningCLI, LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import CombinedLoader, rank_zero_info
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed, nn
 
 from torch_heads.computation.inputs import Inputs
@@ -63,6 +64,8 @@ class HeadModule(LightningModule):
             batch; None if the backbone returns logits.
         global_normalization: whether each head's loss is divided by the labels of all processes
             and all accumulated batches of an optimizer step, not of each batch for itself.
+        fit_prior: whether to take one pass over the labels of the training first, for
+            `Head.fit_prior`; not where the head has a prior, as one from a checkpoint.
         report: a folder for a report of the test metrics (`torch_heads.integrations.report`).
 
     Raises:
@@ -85,6 +88,7 @@ class HeadModule(LightningModule):
         *,
         in_features: int | Literal["lazy"] | None = None,
         global_normalization: bool = False,
+        fit_prior: bool = False,
         report: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -106,6 +110,7 @@ class HeadModule(LightningModule):
         self.optimizer = torch.optim.AdamW if optimizer is None else optimizer
         self.lr_scheduler = lr_scheduler
         self.global_normalization = global_normalization
+        self.fit_prior = fit_prior
         self.report = report
         self.agreement = Agreement(title, head.computation.counted)
         self.epoch_loss = Tally([BatchMeans(len(head.computation.targets))])
@@ -170,9 +175,21 @@ class HeadModule(LightningModule):
     # Training.
 
     def on_fit_start(self) -> None:
-        """Refuse processes whose heads differ, before they add up the first loss."""
+        """Refuse processes whose heads differ, before they add up the first loss; fit the prior."""
         if distributed.is_available() and distributed.is_initialized():
             self.agreement.reach(self.device)
+        targets = self.head.computation.targets
+        if self.fit_prior and any(target.prior() is None for target in targets):
+            with isolate_rng():  # or the order of the training would be another one
+                self.head.fit_prior(self._all_labels()).to(self.device)
+            rank_zero_info("The head knows the prior of its labels.")
+
+    def _all_labels(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield labels, features and weights of each batch of the training."""
+        source = self.trainer.fit_loop._data_source
+        for batch, *_ in CombinedLoader(source.dataloader()):
+            part = Batch.of(batch, self.head)
+            yield part.labels, part.features, part.weights
 
     def on_train_epoch_start(self) -> None:
         """Drop the batches of a step that never came: the last epoch may have been stopped."""
