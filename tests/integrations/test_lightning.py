@@ -247,7 +247,7 @@ def test_many_metrics_are_logged_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     module = make_module()
     (found,) = quiet_trainer().validate(module, loader(), verbose=False)
     assert names == ["val/loss"]
-    assert len(found) == 1 + len(module.head.metric_collection) == 50
+    assert len(found) == 1 + len(module.head.metric_collection) > 50
 
 
 def test_checkpoints_within_an_epoch_may_follow_the_loss_of_a_head(tmp_path: Path) -> None:
@@ -318,6 +318,26 @@ def test_the_metrics_are_those_of_all_data_loaders_together(stage: str) -> None:
     else:
         (trainer.validate if stage == "val" else trainer.test)(module, loaders, verbose=False)
     assert_logged(trainer.callback_metrics, stage, evaluated(module, *parts))
+
+
+def test_each_of_several_data_loaders_has_metrics_of_its_own(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path)
+    module, trainer = make_module(), quiet_trainer(logger=logger)
+    parts = [rows()[:9], rows()[9:]]
+    tables = trainer.validate(module, [loader(part) for part in parts], verbose=False)
+    with open(f"{logger.log_dir}/metrics.csv", encoding="utf-8") as file:
+        logged = {key: value for line in csv.DictReader(file) for key, value in line.items()}
+    for i, (table, part) in enumerate(zip(tables, parts, strict=True)):
+        alone = quiet_trainer()
+        alone.validate(make_module(), loader(part), verbose=False)
+        for key, value in alone.callback_metrics.items():
+            own = f"{key}/dataloader_idx_{i}"
+            assert_close(trainer.callback_metrics[own], value, equal_nan=True)
+            assert own in logged
+            assert own in table
+            assert key in logged
+            assert key not in table or key == "val/loss"  # of all loaders together
+        assert not any(f"dataloader_idx_{1 - i}" in key for key in table)
 
 
 def test_predictions_come_by_data_loader() -> None:
