@@ -11,6 +11,7 @@ valid        a row is there, and not padding
 active       a label is present, valid, and its weight is not 0: it counts
 stacked      logits or labels of all targets in one tensor, side by side
 absent       of a target: a batch has no labels for it at all
+meaning      of states: of which heads they are, in which order, with which classes
 ============ =====================================================================================
 
 Shapes: ``D*`` are the dimensions of the batch, ``N`` is their product, ``U`` the number of label
