@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.metrics.needs import Confusions, Need, ResidualCounts, ScoreCounts
 from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.torchmetric import Torchmetric
 
 #: What the metrics keep in any case: for curves, confusions and residuals.
 KEPT: Mapping[Counts, Need] = {
@@ -46,6 +47,8 @@ class Target:
         bins: where the scores of its metrics are cut; None where none are counted.
         counts: what its metrics count.
         readings: its metrics, by key without the name.
+        torchmetrics: those of torchmetrics' own, likewise.
+        class_names: the names of its classes in metric keys; empty where there are none.
         regularized_after: the key after which a regularization loss stands; None for the beginning.
         predicted: what it predicts, by key.
         encode_labels: from labels in any form, the batch shape, the device and a mask of valid
@@ -72,6 +75,8 @@ class Target:
     bins: ScoreBins | None
     counts: Counts
     readings: Mapping[str, Reading]
+    torchmetrics: Mapping[str, Torchmetric]
+    class_names: Sequence[str]
     regularized_after: str | None
     predicted: Mapping[str, Statistic]
     encode_labels: Callable[..., Tensor]
@@ -87,6 +92,11 @@ class Target:
         read = [need for one in self.readings.values() for need in one.needs(self.counts)]
         # one that is asked for stands twice
         return [kept, *dict.fromkeys(read)]
+
+    @property
+    def metric_keys(self) -> list[str]:
+        """The keys of all its metrics, without the name."""
+        return [*self.readings, *self.torchmetrics]
 
     @property
     def n_classes(self) -> int:

@@ -79,7 +79,7 @@ class MultiHead(Head):
         )
         keys: list[str] = []
         for target in computation.targets:
-            keys += [f"{key}/{target.name}" for key in target.readings]
+            keys += [f"{key}/{target.name}" for key in target.metric_keys]
         predicted = [
             "/".join((*path, key))
             for path, target in zip(computation.paths, computation.targets, strict=True)

@@ -8,7 +8,7 @@ from math import isnan, nan
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.loss_fn import CustomLoss, LossFn
@@ -47,6 +47,7 @@ from torch_heads.metrics.readings.means import Coverage
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.usual import fine_readings, usual_readings
+from torch_heads.metrics.torchmetric import Torchmetric
 
 
 class TensorHead(Head):
@@ -145,8 +146,8 @@ class TensorHead(Head):
         )
         self.thresholds = check_thresholds(self.title, thresholds)
         self.fine = bool(fine)
-        # not ``metrics``, which makes a collection
-        self.asked_metrics = metrics
+        # not ``metrics``, which makes a collection; in a list, a metric is no module of the head
+        self.asked_metrics = [metrics] if isinstance(metrics, nn.Module) else metrics
 
     # What a subclass may say.
 
@@ -241,10 +242,10 @@ class TensorHead(Head):
             logits = logits.flatten(-2)
         return logits
 
-    def _all_readings(self) -> dict[str, Reading]:
+    def _all_metrics(self) -> dict[str, Reading | Torchmetric]:
         """Return the metrics by key: the usual ones, and then those that were asked for."""
         counts = self._counts or self.family.counts
-        readings = dict(self.readings())
+        readings: dict[str, Reading | Torchmetric] = dict(self.readings())
         if self.missing_label is not None:
             readings["label/coverage"] = Coverage()
         if counts is Counts.SCORES and self.fine:
@@ -263,8 +264,7 @@ class TensorHead(Head):
             if key in readings and readings[key] != reading:
                 expected, given = "with keys of their own", f"another {key!r}"
                 raise ValueError(unexpected(self.title, "metrics", expected, given))
-            if isinstance(reading, Reading):
-                readings[key] = reading
+            readings[key] = reading
         return readings
 
     def _bins(self, readings: Mapping[str, Reading]) -> ScoreBins | None:
@@ -279,7 +279,8 @@ class TensorHead(Head):
         return ScoreBins(tuple(sorted(given)), self.fine)
 
     def _make_computation(self) -> Computation:
-        readings = self._all_readings()
+        metrics = self._all_metrics()
+        readings = {key: one for key, one in metrics.items() if isinstance(one, Reading)}
         after = self._regularized_after
         return SingleComputation(
             Target(
@@ -298,6 +299,8 @@ class TensorHead(Head):
                 bins=self._bins(readings),
                 counts=self._counts or self.family.counts,
                 readings=readings,
+                torchmetrics={k: one for k, one in metrics.items() if isinstance(one, Torchmetric)},
+                class_names=self.metric_class_names(),
                 regularized_after=after if after in readings else None,
                 predicted=dict(self.predicted),
                 string_keys=self.string_keys,

@@ -78,6 +78,7 @@ from torch_heads.metrics.readings.ranking import (
 )
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.sums import Outcomes, Sums, Total
+from torch_heads.metrics.torchmetric import Torchmetric
 
 __all__ = [
     "AUC",
@@ -145,6 +146,7 @@ __all__ = [
     "SymmetricMeanAbsolutePercentageError",
     "Term",
     "TopKAccuracy",
+    "Torchmetric",
     "Total",
     "TweedieDeviance",
     "WeightedMeanAbsolutePercentageError",

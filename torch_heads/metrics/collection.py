@@ -17,6 +17,7 @@ from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place
+from torch_heads.metrics.fed import FedMetric
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
 from torch_heads.metrics.needs import Confusions, ResidualCounts
 from torch_heads.metrics.sums import Total
@@ -24,11 +25,13 @@ from torch_heads.metrics.tally import Lock, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
 
+GIVE_HEAD = "Give it to the head when it is made: BinaryClassHead(metrics=[...])."
+
 BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
 
 AlikeGroup = tuple[str, AlikeColumns, list[tuple[list[str], AlikeReadings]]]
 
-Layout = tuple[tuple[str, ...], tuple[Any, ...]]  # keys, and shapes of the tallies' states
+Layout = tuple[tuple[str, ...], tuple[Any, ...]]  # keys, and what holds state behind them
 
 
 class ReadingCollection(MetricCollection):
@@ -36,10 +39,11 @@ class ReadingCollection(MetricCollection):
 
     Only a few tallies hold state: `reset`, `to`, `state_dict` and the sync between processes act
     on each of them once. A head updates it (`Head.update_metrics`); keys with a dot are keys.
+    Metrics of torchmetrics' own that were asked for stand among the readings, with their own state.
 
     Args:
         tallies: the tallies by name.
-        readings: the readings by metric key.
+        metrics: the readings, and the metrics of torchmetrics' own, by metric key.
         places: where each head of a single target is counted, by name.
         names: the metric keys of each head, by name.
         layout: what a head compares to tell its own collections from others'.
@@ -48,7 +52,7 @@ class ReadingCollection(MetricCollection):
     def __init__(
         self,
         tallies: Mapping[str, Tally],
-        readings: Mapping[str, BoundReading],
+        metrics: Mapping[str, BoundReading | FedMetric],
         places: Mapping[str, Place],
         names: Mapping[str, Sequence[str]],
         layout: Layout,
@@ -63,7 +67,13 @@ class ReadingCollection(MetricCollection):
             self.add_module(name, tally)
         #: Whether these are some readings of another collection, with which they share tallies.
         self.is_part = not layout[1]
-        self._readings = dict(readings)
+        self._keys = list(metrics)
+        self._readings = {key: one for key, one in metrics.items() if isinstance(one, BoundReading)}
+        #: The metrics of torchmetrics' own by key.
+        self.fed = {key: one for key, one in metrics.items() if isinstance(one, FedMetric)}
+        for key, metric in self.fed.items():
+            # a name that no attribute has; a dot would be none of a module
+            self.add_module(f"metric/{key}".replace("%", "%25").replace(".", "%2E"), metric)
         self._places = dict(places)
         self._names = dict(names)
         self._views: dict[str, ReadingMetric] = {}
@@ -83,9 +93,10 @@ class ReadingCollection(MetricCollection):
 
         To reset it resets these tallies, and with them every reading of them.
         """
-        kept = {key: self._readings[key] for key in keys}
-        tallies = {bound.place.tally for bound in kept.values()}
-        places = {id(bound.place) for bound in kept.values()}
+        kept = {key: self.fed.get(key) or self._readings[key] for key in keys}
+        bound = [one for one in kept.values() if isinstance(one, BoundReading)]
+        tallies = {one.place.tally for one in bound}
+        places = {id(one.place) for one in bound}
         return ReadingCollection(
             {name: tally for name, tally in self.tallies.items() if name in tallies},
             kept,
@@ -95,9 +106,9 @@ class ReadingCollection(MetricCollection):
         )
 
     def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:
-        """Refuse metrics of another kind; put both collections beside each other instead."""
+        """Refuse: metrics are given to the head, when it is made."""
         if metrics or additional_metrics:
-            raise TypeError("The metrics of a head are read from its tallies; none can be added.")
+            raise TypeError(f"Only its head feeds a metric, and so none can be added. {GIVE_HEAD}")
 
     def __setitem__(self, key: str, metric: Any) -> None:
         """Refuse, as `add_metrics` does."""
@@ -118,11 +129,26 @@ class ReadingCollection(MetricCollection):
         raise TypeError(f"The metrics of a head need its labels and logits. {UPDATE_BY_HEAD}")
 
     def compute(self) -> dict[str, Any]:
-        """Return every metric, synced over processes once per tally."""
-        return {self._set_name(key): value for key, value in self.read().items()}
+        """Return every metric, synced over processes once per tally.
+
+        A metric of torchmetrics' own that is a vector or a dict has a key for each of its numbers.
+
+        Raises:
+            TypeError: if one of torchmetrics' own is something else.
+        """
+        values: dict[str, Any] = dict(self.read())
+        fed = self.read_fed()
+        found: dict[str, Any] = {}
+        for key in self._keys:
+            found |= fed[key] if key in fed else {key: values[key]}
+        return {self._set_name(key): value for key, value in found.items()}
+
+    def read_fed(self) -> dict[str, dict[str, Tensor]]:
+        """Return, by key, the numbers of each metric of torchmetrics' own by theirs."""
+        return {key: metric.read() for key, metric in self.fed.items()}
 
     def read(self, strict: bool = False) -> dict[str, Tensor]:
-        """Return every metric by its key, without prefix and postfix.
+        """Return every reading by its key, without prefix and postfix.
 
         Args:
             strict: whether what is undefined is NaN in any case; else tf.estimator's own metrics
@@ -231,35 +257,38 @@ class ReadingCollection(MetricCollection):
 
     def reset(self) -> None:
         """Forget all batches."""
-        for tally in self.tallies.values():
-            tally.reset()
+        for one in self._holders:
+            one.reset()
+
+    @property
+    def _holders(self) -> list[Tally | FedMetric]:
+        """What holds state."""
+        return [*self.tallies.values(), *self.fed.values()]
 
     def persistent(self, mode: bool = True) -> None:
-        """Choose whether `state_dict` holds the tallies."""
-        for tally in self.tallies.values():
-            tally.persistent(mode)
+        """Choose whether `state_dict` holds the states."""
+        for one in self._holders:
+            one.persistent(mode)
 
     def set_dtype(self, dst_type: str | torch.dtype) -> ReadingCollection:
-        """Cast the tallies; below float64, counts stop growing at some point."""
-        for tally in self.tallies.values():
-            tally.set_dtype(dst_type)
+        """Cast the states; below float64, counts stop growing at some point."""
+        for one in self._holders:
+            one.set_dtype(dst_type)
         return self
 
     def keys(self, keep_base: bool = False) -> Iterable[str]:  # type: ignore[override]
         """Return the metric keys."""
-        return [key if keep_base else self._set_name(key) for key in self._readings]
+        return [key if keep_base else self._set_name(key) for key in self._keys]
 
     def items(  # type: ignore[override]
         self, keep_base: bool = False, copy_state: bool = True
     ) -> Iterable[tuple[str, Metric]]:
         """Return each key with its metric."""
-        return [
-            (key if keep_base else self._set_name(key), self._view(key)) for key in self._readings
-        ]
+        return [(key if keep_base else self._set_name(key), self._view(key)) for key in self._keys]
 
     def values(self, copy_state: bool = True) -> Iterable[Metric]:  # type: ignore[override]
         """Return the metrics."""
-        return [self._view(key) for key in self._readings]
+        return [self._view(key) for key in self._keys]
 
     def __getitem__(self, key: str, copy_state: bool = True) -> Any:
         """Return one metric by its key, with prefix and postfix or without; or those of a head.
@@ -287,11 +316,12 @@ class ReadingCollection(MetricCollection):
 
     def __len__(self) -> int:
         """Return the number of metrics."""
-        return len(self._readings)
+        return len(self._keys)
 
     def _base(self, key: str) -> str | None:
         bare = key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")
-        return next((base for base in (bare, key) if base in self._readings), None)
+        known = self._readings, self.fed
+        return next((base for base in (bare, key) if any(base in one for one in known)), None)
 
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -304,12 +334,15 @@ class ReadingCollection(MetricCollection):
         memo = set() if memo is None else memo
         yield from super().named_modules(memo, prefix, remove_duplicate)
         few = len(self._readings) <= MOST_LISTED
-        for key, metric in self.items(keep_base=True) if few else list(self._views.items()):
+        views: Iterable[tuple[str, Metric]] = list(self._views.items())
+        for key, metric in self.items(keep_base=True) if few else views:
             if metric not in memo or not remove_duplicate:
                 memo.add(metric)
                 yield f"{prefix}.{key}" if prefix else key, metric
 
-    def _view(self, key: str) -> ReadingMetric:
+    def _view(self, key: str) -> ReadingMetric | FedMetric:
+        if key in self.fed:
+            return self.fed[key]
         if key not in self._views:
             bound = self._readings[key]
             self._views[key] = ReadingMetric(key, bound, self.tallies[bound.place.tally])

@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import zip_longest
 from operator import call, length_hint, setitem
 from threading import RLock
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributed
@@ -78,11 +78,36 @@ class Agreement:
         self._reached = True
 
 
-def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lock) -> None:
+class Change(Protocol):
+    """What one batch changes of one state."""
+
+    @property
+    def step(self) -> Callable[[], Any]:
+        """What does it."""
+
+    def take_back(self) -> None:
+        """Undo it."""
+
+
+class Accumulator(Protocol):
+    """What a batch can be added to: a tally, or a metric of torchmetrics' own."""
+
+    @property
+    def update_count(self) -> int:
+        """How many batches it has seen since the last reset."""
+
+    def prepare(self, device: torch.device) -> None:
+        """Move to the device of a batch."""
+
+    def additions(self, taken: Any, /) -> Sequence[Change]:
+        """Return what one batch changes; nothing is changed yet."""
+
+
+def add_batch(batch: Sequence[tuple[Accumulator, Any]], device: torch.device, lock: Lock) -> None:
     """Add one batch to several tallies: to all of them or, whatever raises, to none.
 
     Args:
-        batch: the tallies, each with what it takes.
+        batch: the tallies, and metrics of torchmetrics' own, each with what it takes.
         device: where the batch is; the tallies move there.
         lock: that of the tallies, so that no two threads add to them at once.
     """
@@ -239,10 +264,7 @@ class Tally(Metric):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
         # `module.to(torch.bfloat16)` reaches metric states too, and would round counts past 256
-        def keep_dtype(state: Tensor) -> Tensor:
-            probe = fn(state.new_empty(0))
-            return fn(state) if probe.dtype == state.dtype else state.to(probe.device)
-
+        keep_dtype = keeping_dtype(fn)
         return super()._apply(lambda state: on_memory(state, keep_dtype), exclude_state)
 
     def _sync_dist(
@@ -261,6 +283,16 @@ class Tally(Metric):
         parts = torch.split(joined, [state.numel() for state in states])
         for name, state, part in zip(self._defaults, states, parts, strict=True):
             setattr(self, name, part.view(state.shape))
+
+
+def keeping_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a function that moves a tensor as another one does, and casts none."""
+
+    def move(state: Tensor) -> Tensor:
+        probe = fn(state.new_empty(0))
+        return fn(state) if probe.dtype == state.dtype else state.to(probe.device)
+
+    return move
 
 
 def on_memory(state: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
