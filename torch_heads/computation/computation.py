@@ -203,12 +203,12 @@ class Computation(ABC):
         All of it or, whatever raises, nothing, to ``others`` too: tallies with what they take.
         """
         tallies, device = metrics.tallies, measured.losses.device
+        fed = zip(metrics.fed.values(), measured.calls, strict=True)
         batch: list[tuple[Accumulator, Any]] = [
+            *((metric, call) for metric, call in fed if call is not None),
             *zip(tallies.values(), measured.tally_inputs, strict=False),
             *others,
         ]
-        fed = zip(metrics.fed.values(), measured.calls, strict=True)
-        batch += [(metric, call) for metric, call in fed if call is not None]
         means = self.batch_means(measured.losses, measured.has_labels)
         if means:
             counted = None

@@ -74,8 +74,9 @@ class TensorHead(Head):
             NaN, None, NA or masked is missing, too.
         thresholds: of scores, at which to keep metrics.
         metrics: which to keep beside the usual ones: names, readings of `torch_heads.metrics`,
-            `torchmetrics.Metric`\ s, or a list, or a dict by key, of these; ``"all"`` for every
-            reading that needs nothing more to be kept.
+            `torchmetrics.Metric`\ s (`torch_heads.metrics.Torchmetric` says what these are fed), or
+            a list, or a dict by key, of these; ``"all"`` for every reading that needs nothing more
+            to be kept.
         fine: whether scores are also cut finely by their logit, of which rare events need it;
             without, the state of a column takes a quarter of the memory.
 

@@ -173,6 +173,8 @@ class FedMetric(Metric):
         """
         if not isinstance(incoming_state, FedMetric):
             raise TypeError(f"{self.key!r} merges with another one alone, not with its states.")
+        if len(metrics_in(self.metric)) > 1:
+            raise RuntimeError(f"{self.key!r} has metrics in it, which cannot be merged.")
         if self.rows and incoming_state.rows:
             merged = _copied(self.metric)
             merged.merge_state(incoming_state.metric)

@@ -129,8 +129,8 @@ def evaluation(head: Head, metrics: ReadingCollection) -> TaskEvaluation:
         {suffixed(key, target.name): key for key in target.metric_keys}
         for target in computation.targets
     ]
-    known = {*metrics.keys(keep_base=True)}
-    absent = [key for own in keys for key in own if key not in known]
+    known = [*metrics.keys(keep_base=True)]
+    absent = [key for own in keys for key in own if key not in metrics]
     if absent:
         expected, given = f"with {preview(absent, 4)}", preview(known, 4)
         raise ValueError(unexpected(head.title, "metrics", expected, given))
@@ -147,17 +147,15 @@ def evaluation(head: Head, metrics: ReadingCollection) -> TaskEvaluation:
         for name, tally in metrics.tallies.items()
     }
     computed, fed = metrics.read(strict=True), metrics.read_fed()
-    for numbers in fed.values():
-        computed |= numbers
+    for of_one in fed.values():
+        computed |= of_one
     values = dict(zip(computed, torch.stack([*computed.values()]).tolist(), strict=True))
     found, taken = [], set()
     for target, path, own in zip(computation.targets, computation.paths, keys, strict=True):
         place = metrics.places[target.name or ""]
-        named = {
-            number.removesuffix(f"/{target.name}"): values[number]
-            for key in own
-            for number in fed.get(key, [key])
-        }
+        ending = suffixed("", target.name)
+        numbers = [number for key in own for number in fed.get(key, [key])]
+        named = {number.removesuffix(ending): values[number] for number in numbers}
         call = f"loss/{path[-1]}" if path else ""
         if call in values:
             named = {"loss": values[call], **named}
