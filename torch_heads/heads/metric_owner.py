@@ -96,14 +96,15 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Return a new metric collection, empty; with the regularization's where that is given.
 
         Raises:
-            TypeError: if these are no losses.
+            TypeError: if these are not a list.
+            ValueError: if an entry is not a scalar.
         """
-        if is_asked(regularization_losses):
-            expected = "as a list of scalars"
-            raise TypeError(
-                unexpected(self.title, "regularization_losses", expected, "metrics", GIVE_HEAD)
-            )
-        collection = self._make_metrics(regularization_losses)
+        try:
+            collection = self._make_metrics(regularization_losses)
+        except (TypeError, ValueError) as error:
+            if not is_asked(regularization_losses):
+                raise
+            raise type(error)(f"{error} {GIVE_HEAD}") from None
         for tally in collection.tallies.values():
             tally.allocate()  # so that an update that is compiled finds them as it leaves them
         return collection

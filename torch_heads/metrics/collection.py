@@ -25,7 +25,7 @@ from torch_heads.metrics.tally import Lock, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
 
-GIVE_HEAD = "Give it to the head when it is made: BinaryClassHead(metrics=[...])."
+GIVE_HEAD = "Metrics are given to a head when it is made: BinaryClassHead(metrics=[...])."
 
 BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
 
