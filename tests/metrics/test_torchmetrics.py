@@ -455,6 +455,8 @@ def test_it_goes_where_its_collection_goes(tmp_path: Path) -> None:
     torch.save(head.state_dict(), tmp_path / "state.pt")
     other, empty = filled()
     empty.reset()
+    other.update_metrics(None, None, torch.zeros(2, 4), {"a": [0, 1], "c": [0, 1]})
+    assert own(empty) != values
     other.load_state_dict(torch.load(tmp_path / "state.pt"))
     assert own(other.metric_collection) == values
     logits, labels = torch.ones(2, 4), {"a": [0, 1], "c": [0, 0]}

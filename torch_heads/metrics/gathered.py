@@ -47,17 +47,16 @@ def over_processes(metric: Metric, rows: Tensor, agreement: Agreement) -> Iterat
                 seen = [rank for rank, count in enumerate(counts) if count]
                 _take(parts, [_told(parts, rank, rows.device, group) for rank in seen])
         for one in parts:
+            # what was computed may be of other processes, or from before a state was loaded
             one._to_sync, one._update_count = False, max(one._update_count, 1)
-            if shared:
-                one._computed = None
+            one._computed = None
         yield sum(counts)
     finally:
         for one, states, updates, to_sync in before:
             for name, state in states.items():
                 setattr(one, name, state)
             one._update_count, one._to_sync = updates, to_sync
-            if shared:
-                one._computed = None
+            one._computed = None
 
 
 def _counts(rows: Tensor, group: Any) -> list[int]:
@@ -73,9 +72,10 @@ def _told(parts: Sequence[Metric], rank: int, device: torch.device, group: Any) 
     own: States = []
     if tells:
         for one in parts:
+            reductions = vars(one)["_reductions"]
             for name, state in one.metric_state.items():
                 whole = [state] if isinstance(state, Tensor) else list(state)
-                if len(whole) > 1 and one._reductions[name] is dim_zero_cat:
+                if len(whole) > 1 and reductions[name] is dim_zero_cat:
                     whole = [dim_zero_cat(whole)]
                 own.append([tensor.detach().to(device).contiguous() for tensor in whole])
     shapes: list[Any] = [[[(tensor.dtype, tensor.shape) for tensor in state] for state in own]]
@@ -96,7 +96,7 @@ def _take(parts: Sequence[Metric], told: Sequence[States]) -> None:
     each = iter(range(len(told[0])))
     for one in parts:
         for name, default in one._defaults.items():
-            place, reduction = next(each), one._reductions[name]
+            place, reduction = next(each), vars(one)["_reductions"][name]
             found = [states[place] for states in told]
             value: Any
             if isinstance(default, Tensor):
