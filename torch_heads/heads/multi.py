@@ -103,7 +103,7 @@ class MultiHead(Head):
         computation = MultiComputation(self.title, self.names, children, means, factors)
         keys: list[str] = []
         for target in computation.targets:
-            keys += [f"{key}/{target.name}" for key in target.readings]
+            keys += [f"{key}/{target.name}" for key in target.metric_keys]
         keys += [*means, *(key for key, _ in computation.batch_mean_keys())]
         for child in children:
             keys += child.means_over_heads
