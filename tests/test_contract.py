@@ -235,7 +235,7 @@ def test_a_model_does_not_save_what_its_head_can_make_again(
     model = small_model(case, device)
     head = model[1]
     head.update_metrics(None, batch.features, batch.logits, batch.labels)
-    assert list(model.state_dict()) == ["0.weight", "0.bias"]
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "1.meaning"]
     assert not list(head.parameters())
 
 

@@ -25,6 +25,7 @@ from torch_heads.heads.spec import (
 )
 from torch_heads.heads.survival import SurvivalHead
 from torch_heads.heads.tensor_head import TensorHead
+from torch_heads.heads.transfer import transfer
 from torch_heads.heads.zero_inflated_log_normal import ZeroInflatedLogNormalHead
 
 __all__ = [
@@ -53,4 +54,5 @@ __all__ = [
     "ZeroInflatedLogNormalHead",
     "families",
     "metrics",
+    "transfer",
 ]

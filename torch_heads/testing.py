@@ -342,6 +342,20 @@ def a_copy_is_a_head_of_its_own(subject: Subject) -> None:
     assert_same(other.metric_collection.compute(), before)
 
 
+def built_on_the_meta_device_it_is_the_same(subject: Subject) -> None:
+    """Build a head where tensors have no values, and load the states of another one into it."""
+    sample, head = subject.sample, subject.head(weight_column="w")
+    with torch.device("meta"):
+        built = subject.make(weight_column="w")
+        list(built.named_modules())  # so that its metrics are made there, too
+    built.load_state_dict(head.state_dict(), assign=True)
+    assert_same(loss_and_gradient(built, sample), loss_and_gradient(head, sample))
+    assert_same(evaluate(built, sample), evaluate(head, sample))
+    expected = head.update_metrics(None, sample.features, sample.logits, sample.labels)
+    built.update_metrics(None, sample.features, sample.logits, sample.labels)
+    assert_same(built.metric_collection.compute(), expected.compute())
+
+
 #: What every head promises, by a sentence.
 PROMISES: dict[str, Callable[[Subject], None]] = {
     "a weight of 0 is a row removed, and a label missing": (
@@ -359,6 +373,7 @@ PROMISES: dict[str, Callable[[Subject], None]] = {
     "it compiles without a break": it_compiles_without_a_break,
     "it is exported with a free batch size": it_is_exported_with_a_free_batch_size,
     "a copy is a head of its own": a_copy_is_a_head_of_its_own,
+    "built on the meta device it is the same": built_on_the_meta_device_it_is_the_same,
 }
 
 

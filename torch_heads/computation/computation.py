@@ -29,7 +29,7 @@ class Measurement(NamedTuple):
     Attributes:
         losses: each target's reduced loss, ``[T]``; that of one may have no axis.
         tally_inputs: what the tally of each group takes; None where it was not asked for.
-        has_labels: which targets have any label, or never miss one, ``[T]``; None for all.
+        has_labels: which targets have any label, ``[T]``; None for all.
         divisors: what the losses were divided by, ``[T]``; None where not asked for.
     """
 

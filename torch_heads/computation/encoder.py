@@ -23,6 +23,7 @@ from torch_heads.functional.values import (
     active_labels,
     both,
     check_values,
+    needs_cast,
     stack_alike,
     whole_numbers,
     zero_where_false,
@@ -87,8 +88,10 @@ class Encoder:
             present = both(labels.present, labels.valid)
             weights = zero_where_false(weights, present)
             active = active_labels(weights, present)
-            if active is not present:
-                labels = labels._replace(values=zero_where_false(labels.values, active))
+            if active is not None and active is not present:
+                # a loss_fn may look at rows that do not count
+                keep = active if self.targets[0].fuses else active | labels.values.isfinite()
+                labels = labels._replace(values=zero_where_false(labels.values, keep))
         return labels, weights
 
     def refuse_nan(self, values: Tensor) -> None:
@@ -115,7 +118,7 @@ class Encoder:
 
     def _takes(self, labels: Any) -> bool:
         """Return whether labels are a tensor that needs no closer look by its head."""
-        if not isinstance(labels, Tensor) or labels.is_complex():
+        if not isinstance(labels, Tensor) or labels.is_complex() or needs_cast(labels):
             return False
         if type(labels) is not Tensor and has_mask(labels):
             return False
@@ -213,7 +216,8 @@ class Encoder:
         present = ~columns.isnan().any(-1, keepdim=True) if target.may_miss else None
         valid = None if mask is None else mask.unsqueeze(-1)
         columns = zero_where_false(columns, both(present, valid)).to(logits.dtype)
-        check_values(target.title, "class probabilities", columns, 0.0, 1.0)
+        hint = "A row without a label is NaN." if target.may_miss else ""
+        check_values(target.title, "class probabilities", columns, 0.0, 1.0, hint)
         sums = columns.sum(-1, keepdim=True)
         off = zero_where_false((sums - 1).abs(), both(present, valid))
         check_values(

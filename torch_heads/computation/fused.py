@@ -32,7 +32,7 @@ from torch_heads.functional.containers import (
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import gap, is_text, to_tensor
 from torch_heads.functional.transposed import refuse_transposed
-from torch_heads.functional.values import SWAPPED, check_columns, check_logits
+from torch_heads.functional.values import SWAPPED, check_columns, check_logits, needs_cast
 
 LACKING = "Only a head with a missing_label may lack its labels."
 
@@ -199,6 +199,7 @@ class MultiComputation(Computation):
             )
         plain = isinstance(labels, Tensor) and labels.layout == torch.strided
         plain = plain and labels.device == first.device and not labels.is_complex()
+        plain = plain and not needs_cast(labels)
         width, leading = self.columns[-1].stop, first.shape[:-1]
         if plain and (type(labels) is Tensor or not has_mask(labels)):
             return check_columns(self.title, "labels", labels, leading, width)

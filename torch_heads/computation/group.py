@@ -20,7 +20,6 @@ from torch_heads.computation.ragged import join_ragged
 from torch_heads.computation.reducer import UNWEIGHTED, ElementWeights, Reducer
 from torch_heads.computation.target import Target
 from torch_heads.families.family import NO_BALANCE, ClassBalance, Counts
-from torch_heads.functional.constants import Constants
 from torch_heads.functional.values import (
     active_labels,
     are_finite,
@@ -42,7 +41,7 @@ class GroupOutput(NamedTuple):
     Attributes:
         losses: the reduced loss of each target, ``[H]``; a scalar of one may have no axis.
         tally_input: what its tally takes; None where it was not asked for.
-        has_labels: which targets have any label, or never miss one, ``[H]``; None for all.
+        has_labels: which targets have any label, ``[H]``; None for all.
         divisors: what the losses were divided by, ``[H]``, 1 for sums; None where not asked for.
     """
 
@@ -74,9 +73,7 @@ class Group:
         self._reducer = Reducer(self.targets)
         self._loss_fn = targets[0].loss_fn
         self._unbounded = targets[0].family.lowest == -inf  # so that no range says what NaN is
-        self._may_miss = any(target.may_miss for target in targets)
         self._shape = self.layout.buckets[0].shape
-        self._constants = Constants(never_miss=[not target.may_miss for target in targets])
 
     def encode(self, inputs: Inputs) -> EncodedBatch:
         """Return a batch, checked.
@@ -114,9 +111,13 @@ class Group:
         present = both(labels.present, labels.valid)
         active = active_labels(weights, present)
         if active is not None and not (self.family.finite and all(map(are_finite, logits))):
+            each = zip(logits, self.layout.buckets, strict=True)
+            masks = [(block, self._of_block(active, bucket)) for block, bucket in each]
+            # a loss_fn may look at rows that do not count
+            looks = self._loss_fn is not None
             logits = [
-                zero_where_false(block, self._of_block(active, bucket))
-                for block, bucket in zip(logits, self.layout.buckets, strict=True)
+                zero_where_false(block, keep | block.isfinite() if looks else keep)
+                for block, keep in masks
             ]
         if self.prior.known is not False:
             logits = self.prior.apply(logits)
@@ -195,9 +196,10 @@ class Group:
             sums = weighted_sums(self._losses(batch, None), weights.loss)
         seen = self._tally_input(batch, sums, weights.loss)
         has_labels = None
-        if self._may_miss and seen.present is not None:
-            counts = self._reducer.means_over_rows(seen.present.to(sums.dtype))
-            has_labels = (counts > 0) | self._constants.on(counts.device)["never_miss"]
+        if seen.present is not None:
+            has_labels = self._reducer.means_over_rows(seen.present.to(sums.dtype)) > 0
+        elif rows == 0:
+            has_labels = torch.zeros_like(means, dtype=torch.bool)
         return GroupOutput(losses, seen, has_labels, own)
 
     def divisors(self, batch: EncodedBatch) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from torch_heads.computation.inputs import EncodedBatch
@@ -78,7 +79,8 @@ class Target:
             of ``missing``; not checked for their range.
         string_keys: which of its predictions are strings.
         predict_strings: returns these by key, NumPy arrays, from the predictions that are tensors.
-        class_balance: returns the head's present corrections of class imbalance, per logit.
+        class_balance: returns the head's present corrections of class imbalance, per logit, on a
+            device.
         prior: returns what is known of its labels before any input is seen; None for nothing.
         keep_prior: keeps that, or forgets it.
         loss_fn: a loss of one's own, ``[D*, loss_columns]`` of a batch.
@@ -104,7 +106,7 @@ class Target:
     encode_labels: Callable[..., Tensor]
     string_keys: tuple[str, ...]
     predict_strings: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
-    class_balance: Callable[[], ClassBalance]
+    class_balance: Callable[[torch.device], ClassBalance]
     prior: Callable[[], TargetPrior | None]
     keep_prior: Callable[[TargetPrior | None], None]
     loss_fn: Callable[[EncodedBatch], Tensor] | None

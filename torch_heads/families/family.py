@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from math import inf, prod
 from typing import Any, ClassVar, NamedTuple
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from torch_heads.families.prior import Prior
 from torch_heads.functional.errors import unexpected
+
+PLAIN = (bool, int, float, str, tuple)
 
 
 class Counts(StrEnum):
@@ -98,6 +100,17 @@ class Family(ABC):
     def logits_per_label(self) -> int:
         """How many logits a label has."""
         return prod(self.logits_shape)
+
+    @property
+    def distribution(self) -> str:
+        """What logits of this family mean, in words that a checkpoint keeps.
+
+        By default the name of the class, with its fields that are plain values; a family with
+        fields that change the loss alone leaves these out.
+        """
+        own = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        plain = [f"{name}={value!r}" for name, value in own if isinstance(value, PLAIN)]
+        return f"{type(self).__name__}({', '.join(plain)})" if plain else type(self).__name__
 
     @property
     def kernel(self) -> Hashable:

@@ -34,6 +34,11 @@ class Poisson(Family):
 
     observed = mean
 
+    @property
+    def distribution(self) -> str:
+        """What logits mean: the same with and without the label's own term."""
+        return "Poisson"
+
     def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean of `loss`, by one kernel."""
         return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full)

@@ -16,7 +16,7 @@ from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.computation.prior_fit import PriorFit
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import own_code
-from torch_heads.functional.reductions import Reduction
+from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.tensors import device_of, sum_scalars
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import EstimatorWords
@@ -42,18 +42,20 @@ class Head(EstimatorWords):
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse another value of what the computation was made from, which would be ignored."""
         if "computation" in self.__dict__ and name in constructor_arguments(type(self)):
-            weights = self._buffers.get(name)
-            if weights is None or value is None:
-                expected, given = "as it was when the head was made", "an assignment"
-                hint = "Make another head."
-                raise TypeError(unexpected(self.title, name, expected, given, hint))
+            expected, given = "as it was when the head was made", "an assignment"
+            raise TypeError(unexpected(self.title, name, expected, given, "Make another head."))
         super().__setattr__(name, value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         if "computation" in self.__dict__ and not self._is_part:
-            self.computation.prepare(fn(torch.empty(0)).device)
+            self.computation.prepare(fn(torch.empty(0, device="cpu")).device)
         return self
+
+    def __prepare_scriptable__(self) -> None:
+        """Refuse `torch.jit.script`, which would say something else."""
+        expected, given = "as the last module of torch.export.export", "torch.jit.script"
+        raise TypeError(unexpected(self.title, "a head", expected, given))
 
     @property
     def logits_dimension(self) -> int:
@@ -104,7 +106,9 @@ class Head(EstimatorWords):
                 dimensions alone, such as ``[D0]``, hold for all that is in these. Of a
                 `MultiHead`, one tensor for all heads, or a dict or table of these by head name.
             divisors: of a larger batch of which this is a part: the sum of what `divisors` returns
-                for each part. The losses of the parts then add up to the loss of the whole.
+                for each part. The losses of the parts then add up to the loss of the whole: each
+                part also takes its share of the regularization, the mean over the targets of its
+                divisor by the whole one.
 
         Raises:
             ValueError: if a shape, type or value is not what the head takes.
@@ -115,8 +119,12 @@ class Head(EstimatorWords):
             added = sum_scalars(self.title, regularization_losses)
         inputs = Inputs(labels, logits, features, weights)
         computation = self.computation
-        loss = computation.total_loss(computation.measure(inputs, divisors=divisors).losses)
-        return loss if added is None else loss + added
+        shares = added is not None and divisors is not None
+        measured = computation.measure(inputs, divisors=divisors, divide=shares)
+        loss = computation.total_loss(measured.losses)
+        if added is None:
+            return loss
+        return loss + (added * part_of(measured.divisors, divisors) if shares else added)
 
     @torch.no_grad()
     def divisors(
@@ -247,8 +255,9 @@ class Head(EstimatorWords):
             own if target.label_vocabulary else target.predicted
             for target, own in zip(targets, names.full, strict=True)
         ]
-        if keys:
-            wanted = [*names.wanted(keys)]
+        chosen = [] if keys is None else names.wanted(keys)
+        if any(chosen):
+            wanted = [*chosen]
         asked = [*wanted]  # of tensors: class names are told by all of them
         for i, (target, own) in enumerate(zip(targets, wanted, strict=True)):
             if own is not target.predicted and not target.predicted.keys() >= {*own}:
@@ -277,6 +286,17 @@ class Head(EstimatorWords):
             ValueError: if the mean is not among them.
             TypeError: if the mean does not tell the logits.
         """
+
+
+def part_of(own: Any, whole: Any) -> Tensor:
+    """Return the share of a part in a larger batch, from the divisors ``[T]`` of both.
+
+    >>> part_of(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([4.0, 2.0, 0.0]))
+    tensor(0.1250)
+    """
+    whole = torch.as_tensor(whole, device=own.device)
+    count = (whole != 0).sum()  # a target without any label has no part
+    return safe_divide(safe_divide(own, whole.to(own.dtype)).sum(), count.to(own.dtype))
 
 
 @cache

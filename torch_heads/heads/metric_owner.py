@@ -40,6 +40,7 @@ class HeadType(ABCMeta):
         """Return a new head, with its computation."""
         head = super().__call__(*args, **kwargs)
         head.computation = head._make_computation()
+        head._complete()
         return head
 
     @property
@@ -68,6 +69,9 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     @abstractmethod
     def _make_computation(self) -> Computation:
         """Return what this head computes; called once, when its constructor has ended."""
+
+    def _complete(self) -> None:
+        """Make what needs the computation; called once, when there is one."""
 
     @property
     def name(self) -> str | None:
@@ -259,6 +263,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Make the collections of these heads parts of this one's."""
         for child in children:
             child._modules.pop("metric_collection", None)
+            child._buffers.pop("meaning", None)
             child._parent = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -274,11 +279,6 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Leave out the head of which this one is a part, which finds it again."""
         state = {**self.__dict__, "_parent": None}
         return {name: value for name, value in state.items() if name not in METHODS}
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if any(key.startswith(f"{prefix}metric_collection.") for key in state_dict):
-            self.metric_collection  # noqa: B018  made here, so that its states find their place
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def head_title(kind: type, name: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Literal, Self
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.fused import MultiComputation
 from torch_heads.computation.inputs import Features, Inputs
-from torch_heads.functional.constants import Constants
+from torch_heads.functional.constants import Setting, value_of
 from torch_heads.functional.containers import is_table
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import shape_of
@@ -76,7 +77,7 @@ class MultiHead(Head):
         self.title = f"{self.title} {preview(self.names, 4)}"
         self.heads = FixedHeads(self.title, children)
         self._positions = {name: i for i, name in enumerate(self.names)}
-        self._factors: Constants | None = None
+        self._factors: Setting | None = None
         self._by_prior = False
         self.head_weights = head_weights  # type: ignore[misc,assignment]
         self._adopt(children)
@@ -169,7 +170,10 @@ class MultiHead(Head):
         Raises:
             ValueError: if they are those of the prior, which no `fit_prior` has found yet.
         """
-        return self._factors_on(torch.device("cpu")) if self._has_factors else None
+        learned = self._parameters.get("head_weights")
+        if learned is None and self._by_prior:
+            return self._factors_on(torch.device("cpu"))
+        return self._factors.value if learned is None and self._factors is not None else learned
 
     @property
     def _has_factors(self) -> bool:
@@ -180,8 +184,8 @@ class MultiHead(Head):
         if learned is not None:
             return learned
         if self._factors is None:
-            self._factors = Constants(weights=self._prior_factors())
-        return self._factors.on(device)["weights"]
+            self._factors = Setting(self._prior_factors())
+        return value_of(self.title, "head_weights", self._factors, device)
 
     def _prior_factors(self) -> Tensor:
         """Return the inverse of each head's loss at the prior, without what it owes to a unit."""
@@ -209,8 +213,8 @@ class MultiHead(Head):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
-        if self._factors is not None:
-            self._factors.on(fn(torch.empty(0)).device)
+        if self._factors is not None and not self._factors.value.is_meta:
+            self._factors.on(fn(torch.empty(0, device="cpu")).device)
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -227,14 +231,36 @@ class MultiHead(Head):
         if isinstance(value, nn.Parameter):
             self._parameters[name] = value
         else:
-            self._factors = None if weights is None else Constants(weights=weights)
+            self._factors = None if weights is None else Setting(weights)
         if "computation" in self.__dict__:
             self.computation.head_weights = self._factors_on if self._has_factors else None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, whose heads are parts of it."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
         self._adopt(self.heads)  # type: ignore[arg-type]
+
+    def _in_order(self, paths: Sequence[tuple[str, ...]]) -> MultiHead:
+        names = dict.fromkeys(name for name, *_ in paths)
+        return MultiHead([deepcopy(self[name]) for name in names])
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        *args: Any,
+    ) -> None:
+        key = f"{prefix}head_weights"  # a setting, there or not
+        if "head_weights" not in self._parameters:
+            state_dict.pop(key, None)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, *args
+        )
+        if key in missing_keys:
+            missing_keys.remove(key)
 
     def losses(
         self, labels: Labels, logits: Any, features: Features | None = None, *, weights: Any = None

@@ -36,8 +36,7 @@ class MultiClassHead(ClassHead):
         label_vocabulary: the names of the classes.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features`` and
-            ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
-            by itself.
+            ``loss_reduction``. It gets no rows that are missing or padded, and all of weight 0.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": an int that is no class id, a string
             with a ``label_vocabulary``, or a list of these. With it, None, NaN and what is masked
@@ -58,7 +57,6 @@ class MultiClassHead(ClassHead):
     tensor(5.0001)
     """
 
-    class_weight: Tensor | None
     string_keys = ("classes", "all_classes")
     _regularized_after = "average_loss"
 
@@ -117,4 +115,5 @@ class MultiClassHead(ClassHead):
             hint = "One-hot labels are class ids by labels.argmax(-1), probabilities by .float()."
             expected, given = "as class ids", f"{ids.dtype} of shape {list(ids.shape)}"
             raise ValueError(unexpected(self.title, "labels", expected, given, hint))
-        return self._checked_ids(ids, leading)
+        hint = f"Class ids are integers; probabilities have shape {[*wide]}."
+        return self._checked_ids(ids, leading, hint)

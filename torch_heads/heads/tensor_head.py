@@ -207,8 +207,8 @@ class TensorHead(PriorOwner):
             "predict": PredictOutput(predictions),
         }
 
-    def class_balance(self) -> ClassBalance:
-        """Return the corrections of class imbalance, one per logit."""
+    def class_balance(self, device: torch.device) -> ClassBalance:
+        """Return the corrections of class imbalance, one per logit, on a device."""
         return NO_BALANCE
 
     # What follows from it.
@@ -235,7 +235,11 @@ class TensorHead(PriorOwner):
                 given = preview(predictions)
                 raise ValueError(unexpected(self.title, "predictions", f"with {key!r}", given))
             predictions = predictions[key]
-        logits = self.family.link(to_tensor(self.title, f"predictions[{key!r}]", predictions))
+        argument = f"predictions[{key!r}]"
+        means = to_tensor(self.title, argument, predictions)
+        if not means.is_floating_point():
+            raise ValueError(unexpected(self.title, argument, "to be floating", means.dtype))
+        logits = self.family.link(means)
         if self.family.logits_shape and not self.family.takes_ids:
             logits = logits.flatten(-2)
         return self._before_prior(logits)
