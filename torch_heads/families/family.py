@@ -108,7 +108,7 @@ class Family(ABC):
         By default the name of the class, with its fields that are plain values; a family with
         fields that change the loss alone leaves these out.
         """
-        own = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        own = [(field.name, getattr(self, field.name)) for field in fields(self) if field.init]
         plain = [f"{name}={value!r}" for name, value in own if isinstance(value, PLAIN)]
         return f"{type(self).__name__}({', '.join(plain)})" if plain else type(self).__name__
 

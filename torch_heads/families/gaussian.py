@@ -28,6 +28,11 @@ class Gaussian(Distribution):
     beta: float = 0.5
     logits_shape: ClassVar[tuple[int, ...]] = (2,)
 
+    @property
+    def distribution(self) -> str:
+        """What logits mean: the same for every ``beta``, which weighs the gradient alone."""
+        return "Gaussian"
+
     def mean(self, logits: Tensor) -> Tensor:
         """Return the location."""
         return logits[..., 0]
