@@ -324,10 +324,10 @@ def test_features_of_a_sequence_hold_for_its_steps() -> None:
     head = th.SequentialHeadWrapper(static, "mask", feature_columns=["query"])
     logits, labels = a_batch("binary", 0, ROWS, STEPS)
     mask = torch.arange(STEPS).expand(ROWS, STEPS) < 3
-    query = torch.arange(ROWS) // 5
+    query = (torch.arange(ROWS) // 5)[:, None].expand(ROWS, STEPS)
     head.update_metrics(None, {"mask": mask, "query": query}, logits, labels)
     expected = RetrievalMAP()
-    every = query[:, None].expand(ROWS, STEPS)[mask]
+    every = query[mask]
     expected.update(logits[mask].sigmoid().squeeze(-1), labels[mask].long().squeeze(-1), every)
     assert read(head.metric_collection, "map") == pytest.approx(numbers(expected.compute()))
 
