@@ -52,3 +52,4 @@ class PoissonRegressionHead(TensorHead):
             name=name,
             missing_label=missing_label,
         )
+        self.compute_full_loss = bool(compute_full_loss)
