@@ -239,5 +239,8 @@ def _known() -> Iterator[type]:
     while rest:
         kind = rest.pop()
         rest += kind.__subclasses__()
-        if kind.__module__.startswith("torch_heads.") and not inspect.isabstract(kind):
+        if not kind.__module__.startswith("torch_heads.") or inspect.isabstract(kind):
+            continue
+        # torch.export makes further classes of the same name and module
+        if getattr(sys.modules[kind.__module__], kind.__name__, None) is kind:
             yield kind
