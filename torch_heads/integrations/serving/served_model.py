@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,23 +48,28 @@ class ServedModel(nn.Module):
         Raises:
             ValueError: if the model returns anything else than what its head returns.
         """
-        if not self._inside:
-            return self._example.call(self.model, inputs)
-        with _passed_on(self.head) as passed:
-            returned = self._example.call(self.model, inputs)
-        if not passed or returned is not passed[-1]:
-            expected, given = "to return what its head returns", type(returned).__name__
-            hint = "Or give export_bundle a model that returns logits, and head=..."
-            raise ValueError(unexpected(WHO, "model", expected, given, hint))
-        return returned
+        return self._called(inputs)[0]
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
         """Return the predictions by name, or those of many heads side by side."""
-        logits = self.logits(*inputs)
+        logits, predictions = self._called(inputs)
         if not self._stacked:
-            return Head.forward(self.head, logits)  # which the head itself passes on
+            return predictions
         found = self.head.computation.stack(side_by_side(self.head, logits))
         return {stacked_name(i, one.key): one.values for i, one in enumerate(found)}
+
+    def _called(self, inputs: Sequence[Tensor]) -> tuple[Any, dict[str, Tensor]]:
+        """Return what the head is given, and what it returns; nothing, if these are stacked."""
+        if not self._inside:
+            logits = self._example.call(self.model, inputs)
+            return logits, {} if self._stacked else self.head(logits)
+        with _noted(self.head, self._stacked) as notes:
+            returned = self._example.call(self.model, inputs)
+        if not notes or returned is not notes[-1][1]:
+            expected, given = "to return what its head returns", type(returned).__name__
+            hint = "Or give export_bundle a model that returns logits, and head=..."
+            raise ValueError(unexpected(WHO, "model", expected, given, hint))
+        return notes[-1]
 
 
 def stacked_name(number: int, key: str) -> str:
@@ -126,20 +131,18 @@ def for_serving(model: nn.ModuleDict) -> Iterator[nn.ModuleDict]:
 
 
 @contextmanager
-def _passed_on(head: Head) -> Iterator[list[Any]]:
-    """Let a head return the logits that it is given, and note them."""
-    passed: list[Any] = []
+def _noted(head: Head, stacked: bool) -> Iterator[list[tuple[Any, dict[str, Tensor]]]]:
+    """Note what a head is given, and what it returns, which is empty where it is not needed."""
+    notes: list[tuple[Any, dict[str, Tensor]]] = []
+    forward = head.forward
 
-    def pass_on(logits: Any, keys: Any = None) -> Any:
-        passed.append(logits)
-        return logits
+    def noting(logits: Any, keys: Any = None) -> dict[str, Tensor]:
+        notes.append((logits, {} if stacked else forward(logits, keys)))
+        return notes[-1][1]
 
     attributes = vars(head)
-    own = attributes.pop("forward", None)
-    attributes["forward"] = pass_on
+    attributes["forward"] = noting
     try:
-        yield passed
+        yield notes
     finally:
-        del attributes["forward"]
-        if own is not None:
-            attributes["forward"] = own
+        del attributes["forward"]  # made again when it is looked up

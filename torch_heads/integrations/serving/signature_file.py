@@ -179,10 +179,10 @@ class _Reader:
         return tuple(given)
 
     def file(self, name: str, given: Any) -> tuple[int, str]:
-        match given:
-            case [int(size), str(digest)]:
-                return size, digest
-        self._refuse(name, "as [bytes, sha256]", given)
+        kinds = [type(one) for one in given] if isinstance(given, list) else []
+        if kinds != [int, str]:
+            self._refuse(name, "as [bytes, sha256]", given)
+        return given[0], given[1]
 
     def string(self, name: str, given: Any) -> str:
         if not isinstance(given, str):
