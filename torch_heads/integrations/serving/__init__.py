@@ -2,5 +2,6 @@
 
 from torch_heads.integrations.serving.bundle import Bundle
 from torch_heads.integrations.serving.export import export_bundle
+from torch_heads.integrations.serving.server import serving_app
 
-__all__ = ["Bundle", "export_bundle"]
+__all__ = ["Bundle", "export_bundle", "serving_app"]

@@ -22,6 +22,7 @@ Read = Callable[[Sequence[Array]], Array]
 
 GRAPH, PROGRAM = "model.onnx", "model.pt2"
 DEFAULT = "serving_default"
+MOST_PLANS = 1000  # kept, of a caller who asks for ever other predictions
 
 
 class Bundle:
@@ -154,7 +155,8 @@ class Bundle:
     ) -> tuple[list[str], list[tuple[str, Read]]]:
         """Return which tensors to compute, and how to read each answer from them."""
         key = signature if outputs is None else tuple(outputs)
-        if key not in self._plans:
+        plan = self._plans.get(key)
+        if plan is None:
             wanted: Mapping[str, str]
             if outputs is None:
                 if signature not in self.signatures:
@@ -165,10 +167,10 @@ class Bundle:
                 wanted = {name: name for name in outputs}
             tensors: list[str] = []
             reads = [(public, self._read(name, tensors)) for public, name in wanted.items()]
-            if len(self._plans) > 1000:  # of a caller who asks for ever other predictions
+            if len(self._plans) > MOST_PLANS:
                 self._plans.clear()
-            self._plans[key] = tensors, reads
-        return self._plans[key]
+            plan = self._plans[key] = tensors, reads
+        return plan
 
     def _read(self, name: str, tensors: list[str]) -> Read:
         if name not in self.outputs:
