@@ -8,7 +8,6 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -112,7 +111,7 @@ class App:
             raise HTTPException(415, f"Expected application/json or text/csv, got {kind}.")
 
         def invoke() -> Response:
-            given = json.loads(body) if kind == "application/json" else _rows(body)
+            given = json.loads(body) if kind == "application/json" else _rows(bundle, body)
             return _json(rest.answer(bundle, "predict", given))
 
         return await self._timed(name, "invocations", len(body), invoke)
@@ -202,10 +201,13 @@ def _words(error: Exception) -> str:
     return str(error.args[0] if isinstance(error, LookupError) and error.args else error)
 
 
-def _rows(body: bytes) -> dict[str, Any]:
-    lines = [line for line in body.decode().splitlines() if line.strip()]
+def _rows(bundle: Bundle, body: bytes) -> dict[str, Any]:
+    """Return rows of CSV without a head line as instances; of one number, where inputs are that."""
+    lines = [line.split(",") for line in body.decode().splitlines() if line.strip()]
     try:
-        rows = [np.array(line.split(","), dtype=float).tolist() for line in lines]
+        rows = [[float(cell) for cell in line] for line in lines]
     except ValueError as error:
-        raise ValueError(unexpected("server", "text/csv", "of numbers", error)) from None
-    return {"instances": rows}
+        raise ValueError(unexpected("invocations", "rows", "of numbers", error)) from None
+    alone = all(len(one.shape) == 1 for one in bundle.manifest.inputs.values())
+    single = alone and all(len(row) == 1 for row in rows)
+    return {"instances": [row[0] for row in rows] if single else rows}

@@ -134,7 +134,11 @@ def _classify_or_regress(bundle: Bundle, verb: str, body: Body) -> dict[str, Any
 
 def _shaped(column: list[Any], shape: Dims) -> Any:
     """Return a feature of examples, each a value or a list, in the shape of the input."""
-    array = np.array(column, dtype=object if _has_strings(column) else None)
+    lists = [one if isinstance(one, list) else [one] for one in column]
+    try:
+        array = np.array(lists, dtype=object if _has_strings(lists) else None)
+    except ValueError:  # of rows that differ in length, which the input refuses in its own words
+        return column
     sizes = [len(column), *(size for size in shape[1:] if isinstance(size, int))]
     fits = len(sizes) == len(shape) and array.size == prod(sizes)
     return array.reshape(sizes) if fits else column
@@ -160,7 +164,10 @@ def _plain(value: Any) -> Any:
         nested = value and isinstance(value[0], (list, dict))
         return [_plain(one) for one in value] if nested else value
     if _is_bytes(value):
-        return base64.b64decode(value["b64"], validate=True).decode()
+        code = value["b64"]
+        if not isinstance(code, str):
+            raise ValueError(unexpected("predict", "b64", "as a string", repr(code)))
+        return base64.b64decode(code, validate=True).decode()
     return {key: _plain(own) for key, own in value.items()} if isinstance(value, dict) else value
 
 
