@@ -13,11 +13,14 @@ from torch_heads.integrations.serving.signature import Dims
 
 MOST = 60  # rows of a table
 NAMES = 12  # of a vocabulary
+WIDTH = 160  # where there is no terminal
 
 
 def show(bundle: Bundle, console: Console | None = None) -> None:
     """Print the inputs, signatures, outputs and vocabularies of a bundle."""
     console = console or Console()
+    if not console.is_terminal:
+        console.width = WIDTH
     manifest = bundle.manifest
     inputs = (
         [name, one.dtype, _shape(one.shape), "" if one.lookup is None else _names(one.lookup)]
