@@ -10,7 +10,7 @@ def main() -> None:
     """Run the command line, or say what it needs."""
     bundles = sys.argv[1:2] and sys.argv[1] in BUNDLES
     needed, extra = (
-        (("onnxruntime", "rich", "starlette", "uvicorn"), "serve")
+        (("onnx", "onnxruntime", "rich", "starlette", "uvicorn"), "serve")
         if bundles
         else (("lightning", "jsonargparse"), "lightning")
     )

@@ -26,6 +26,7 @@ from tests.integrations.serving.exporting import (  # noqa: F401
     network,
 )
 from torch_heads.integrations.serving import Bundle, export_bundle
+from torch_heads.integrations.serving.pruning import pruned
 
 X = np.zeros((2, 8), np.float32)
 
@@ -130,6 +131,29 @@ def test_a_head_with_functions_comes_back_with_these(tmp_path: Path) -> None:
     assert bundle.head({"tests.cases.huber": huber}).loss_fn is huber
     with pytest.raises(ValueError, match=r"expected functions for 'tests.cases.huber'"):
         bundle.head()
+
+
+def test_a_bundle_that_is_replaced_answers_as_before(folder: Path, tmp_path: Path) -> None:
+    bundle = Bundle.load(folder)
+    before = bundle(X)["scores"]
+    torch.manual_seed(1)
+    other = nn.Sequential(nn.Linear(8, 3), th.MultiClassHead(3, label_vocabulary=["x", "y", "z"]))
+    export_bundle(other, folder, torch.zeros(2, 8))
+    np.testing.assert_array_equal(bundle(X)["scores"], before)
+    assert bundle(X, "kind/predict").keys() >= {"logits", "classes"}
+    assert Bundle.load(folder)(X)["classes"][0].tolist() == ["x", "y", "z"]
+
+
+def test_only_what_is_asked_for_is_computed(written: Path) -> None:
+    bundle = Bundle.load(written)
+    whole = bundle(X, outputs=list(bundle.outputs))
+    for name in bundle.outputs:
+        np.testing.assert_array_equal(bundle(X, outputs=[name])[name], whole[name])
+    parts = [onnx.load_from_string(pruned(written / "model.onnx", [name])) for name in whole]
+    sizes = {name: len(one.graph.node) for name, one in zip(whole, parts, strict=True)}
+    assert sizes["size/predictions"] < sizes["kind/classes"]
+    every = onnx.load(written / "model.onnx", load_external_data=False)
+    assert max(sizes.values()) < len(every.graph.node)
 
 
 # ---- files that are not what was written ----

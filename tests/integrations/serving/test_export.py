@@ -54,12 +54,17 @@ def distinct_golden() -> list[str]:
     return list(seen.values())
 
 
-@pytest.mark.parametrize("key", distinct_golden())
-def test_golden_cases_are_answered(
-    key: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if distinct_golden().index(key) % 12 and not request.config.getoption("--full"):
-        pytest.skip("one in twelve, or --full")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Take one golden case in twelve, and some heads; all of them with ``--full``."""
+    full = metafunc.config.getoption("--full")
+    if "key" in metafunc.fixturenames:
+        metafunc.parametrize("key", distinct_golden()[:: 1 if full else 12])
+    if "case" in metafunc.fixturenames:
+        cases = [case for case in CASES if full or case.about in SOME]
+        metafunc.parametrize("case", cases, ids=lambda case: case.about)
+
+
+def test_golden_cases_are_answered(key: str, tmp_path: Path) -> None:
     case = GOLDEN[key]
     head = build(case["head"], case["kwargs"], CPU)
     logits = decode(case["batches"][0]["logits"], CPU)
@@ -84,10 +89,7 @@ def test_golden_cases_are_answered(
                 np.testing.assert_array_equal(found.astype(value.dtype), value)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
-def test_every_head_is_served(case: Case, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if case.about not in SOME and not request.config.getoption("--full"):
-        pytest.skip("some, or --full")
+def test_every_head_is_served(case: Case, tmp_path: Path) -> None:
     head, logits = case.head(), case.batch.logits
     bundle = exported(tmp_path, head, logits)
     for rows in (0, 1, 2, 1000):

@@ -12,6 +12,9 @@ from torch_heads.functional.errors import unexpected
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
+SMALL = 64 * 2**20  # bytes of weights, up to which parts of a graph have sessions of their own
+MOST_PARTS = 16  # of these
+
 
 class Runtime(Protocol):
     """Computes tensors by their names."""
@@ -26,6 +29,10 @@ class Runtime(Protocol):
 class OnnxRuntime:
     """A graph that onnxruntime computes, which needs no torch.
 
+    onnxruntime computes all of a graph, whatever is asked. So where the weights are small, and the
+    time is not in them, each set of outputs has a session of its own, with the part of the graph
+    that it needs.
+
     Args:
         who: the bundle, as errors say it.
         path: the file of the graph.
@@ -35,22 +42,18 @@ class OnnxRuntime:
     """
 
     def __init__(self, who: str, path: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._who = who
+        self._who, self._path = who, path
         try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = _session(path, path.parent)
         except Exception as error:  # those of onnxruntime have no other class in common
             reason = str(error).partition("\n")[0]
             given = reason.replace(str(path.parent.resolve()), ".").replace(str(path.parent), ".")
             expected = "as a graph with its weights"
             raise ValueError(unexpected(who, path.name, expected, given)) from None
         self.names = frozenset(one.name for one in self._session.get_outputs())
+        self._files = _stamps(path)
+        self._parts: dict[frozenset[str], Any] = {}
+        self._most_parts = MOST_PARTS if sum(size for size, *_ in self._files) <= SMALL else 0
 
     def run(self, names: Sequence[str], inputs: Arrays) -> list[np.ndarray[Any, Any]]:
         """Return the tensors of these names.
@@ -59,10 +62,44 @@ class OnnxRuntime:
             ValueError: if the graph refuses the inputs.
         """
         try:
-            found: list[np.ndarray[Any, Any]] = self._session.run(names, inputs)
+            found: list[np.ndarray[Any, Any]] = self._part(names).run(names, inputs)
         except Exception as error:
             reason = str(error).partition("\n")[0]
             given = "what it refuses"
             refusal = unexpected(self._who, "inputs", "that the graph takes", given, reason)
             raise ValueError(refusal) from None
         return found
+
+    def _part(self, names: Sequence[str]) -> Any:
+        key = frozenset(names)
+        part = self._parts.get(key)
+        if part is not None:
+            return part
+        # a bundle may have been replaced since, of which this one knows nothing
+        there = len(self._parts) < self._most_parts and _stamps(self._path) == self._files
+        if key == self.names or not there:
+            return self._session
+        from torch_heads.integrations.serving.pruning import pruned
+
+        # its weights are some of those that the whole graph has found in its folder
+        part = self._parts[key] = _session(pruned(self._path, key), self._path.parent)
+        return part
+
+
+def _stamps(path: Path) -> list[tuple[int, int, int]]:
+    """Return size, time and inode of a graph and its weights."""
+    files = sorted(path.parent.glob("model.[os]*"))
+    stats = [one.stat() for one in files]
+    return [(one.st_size, one.st_mtime_ns, one.st_ino) for one in stats]
+
+
+def _session(graph: Path | bytes, folder: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if isinstance(graph, bytes):
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, str(folder.resolve()))
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
