@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -249,16 +249,22 @@ def timed(call: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
+def section(lines: Iterable[str]) -> str:
+    """Return the section of RESULTS.md."""
+    return f"{SECTION}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+def with_section(text: str, own: str) -> str:
+    """Return RESULTS.md with this section in place of an earlier one, or before the soak."""
+    parts = [part for part in re.split(r"\n(?=## )", text) if not part.startswith(SECTION)]
+    place = next((i for i, one in enumerate(parts) if one.startswith("## Soak")), len(parts))
+    return "\n".join([*parts[:place], own, *parts[place:]])
+
+
 def main() -> None:
-    lines = [f"- {line}" for line in serving()]
+    lines = list(serving())
     print(*lines, sep="\n")
-    text = RESULTS.read_text("utf-8")
-    before, _, rest = text.partition(f"{SECTION}\n")
-    _, after, figures = rest.partition("\n## ")
-    if not _ and not after:
-        before, after, figures = text.partition("\n## Soak")
-        before += "\n"
-    RESULTS.write_text(f"{before}{SECTION}\n\n" + "\n".join(lines) + f"\n{after}{figures}", "utf-8")
+    RESULTS.write_text(with_section(RESULTS.read_text("utf-8"), section(lines)), "utf-8")
 
 
 if __name__ == "__main__":
