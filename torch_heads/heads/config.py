@@ -40,7 +40,7 @@ def head_config(head: Head, functions: Functions | None = None) -> dict[str, Any
 
     Args:
         head: any head, of one's own too, if its arguments can be read from attributes of the same
-            names.
+            names, or with ``asked_`` before them.
         functions: names for functions, as `build_head` will get them, instead of their paths.
 
     Raises:
@@ -117,11 +117,12 @@ class _Writer:
         arguments: dict[str, Any] = {}
         named = [name for name, p in own.items() if p.kind is not p.VAR_KEYWORD]
         for name in dict.fromkeys([*named, *head.keywords]):
-            if not hasattr(head, name):
+            # an argument with the name of a method is kept under another one
+            kept = next((own for own in (f"asked_{name}", name) if hasattr(head, own)), None)
+            if kept is None:
                 expected = f"with an attribute {name!r} that holds the argument of that name"
                 raise ValueError(unexpected(head.title, "a head", expected, "none"))
-            value = getattr(head, name)
-            written = self.argument(head.title, name, value)
+            written = self.argument(head.title, name, getattr(head, kept))
             if name not in own or not self._is_default(own[name].default, written):
                 arguments[name] = written
         return {CLASS: class_path(type(head)), ARGUMENTS: arguments}
