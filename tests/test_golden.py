@@ -258,7 +258,10 @@ def test_the_metrics_after_all_batches_are_those_of_the_original(
         assert head.update_metrics(metrics, **batch, regularization_losses=losses) is metrics
     actual = {key: value.item() for key, value in metrics.compute().items()}
     expected = case["expected"]["metrics"]
-    assert actual.keys() == expected.keys()
+    # those from the fine cut stand behind, by head
+    ours = {key for key in actual if key.startswith(("roc_auc", "average_precision"))}
+    assert actual.keys() - ours == expected.keys()
+    assert len(ours) == sum(2 for key in expected if key.startswith(("auc/", "auc"))) / 2
     for key, value in expected.items():
         loose = key.startswith("auc") and on_the_grid(case)
         tolerance = {"abs": 1e-4} if loose else {"rel": 1e-5, "abs": 1e-6}

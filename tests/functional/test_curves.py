@@ -18,11 +18,11 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from torch_heads.functional.bins import bin_scores
+from torch_heads.functional.bins import coarse_bins
 from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.scores import GRID, NEGATIVE, POSITIVE, SOFT, ScoreBins
 
-BINS = ScoreBins((0.3,))
+BINS = ScoreBins((0.3,), fine=False)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def sample(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 def curves(sample: tuple[torch.Tensor, torch.Tensor]) -> ScoreCurves:
     scores, labels = sample
     thresholds = torch.tensor([[0.3]], device=scores.device)
-    bins = bin_scores(scores.logit()[:, None], scores[:, None], thresholds).long().squeeze(-1) - 1
+    bins = coarse_bins(scores[:, None], scores.logit()[:, None], thresholds).long().squeeze(-1) - 1
     counts = torch.zeros(3, BINS.size, dtype=torch.float64, device=scores.device)
     kinds = torch.where(labels > 0, POSITIVE, NEGATIVE)
     counts.index_put_((kinds, bins), counts.new_ones(()), accumulate=True)
@@ -123,8 +123,8 @@ def few(draw: st.DrawFn, weighted: bool = True, soft: bool = False) -> Few:
 
 def counted(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> ScoreCurves:
     """Return the curves of one column, counted one example at a time; soft labels apart."""
-    bins = ScoreBins()
-    counts = torch.zeros(1, 3, bins.size + 4, dtype=torch.float64)  # as if others had more bins
+    bins = ScoreBins(fine=False)
+    counts = torch.zeros(1, 3, bins.size, dtype=torch.float64)
     for score, label, weight in zip(scores, labels, weights, strict=True):
         place = sum(score > edge for edge in bins.edges[1:-1])
         counts[0, {0.0: NEGATIVE, 0.5: SOFT, 1.0: POSITIVE}[label], place] += weight
@@ -202,9 +202,9 @@ def test_the_best_threshold_is_the_lowest_of_equals(sample: Few, beta: float) ->
 
 
 def test_scores_on_a_boundary_lie_below_it() -> None:
-    bins = ScoreBins()
+    bins = ScoreBins(fine=False)
     scores = torch.tensor([[0.0], [1.0]])
-    assert bin_scores(scores.logit(), scores, torch.zeros(0, 1)).tolist() == [[1], [bins.size]]
+    assert coarse_bins(scores, scores.logit(), torch.zeros(0, 1)).tolist() == [[1], [bins.size]]
     roc = counted(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.ones(2)).roc()
     assert roc.thresholds[[0, -1]].tolist() == [0, 1]
     assert roc.false_positive_rate[0, :2].tolist() == [1, 0]
@@ -212,7 +212,8 @@ def test_scores_on_a_boundary_lie_below_it() -> None:
 
 
 def test_without_examples_curves_are_flat() -> None:
-    curves = ScoreCurves(torch.zeros(2, 3, ScoreBins().size, dtype=torch.float64), ScoreBins())
+    bins = ScoreBins()
+    curves = ScoreCurves(torch.zeros(2, 3, bins.size, dtype=torch.float64), bins)
     assert not curves.roc().true_positive_rate.any()
     assert not curves.precision_recall().recall.any()
     assert (curves.precision_recall().precision == 1).all()

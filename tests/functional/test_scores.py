@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from torch_heads.functional.bins import bin_scores, label_kinds
+from torch_heads.functional.bins import coarse_bins, label_kinds
+from torch_heads.functional.fine_cut import STEPS, fine_limits, fine_logits, fine_steps
 from torch_heads.functional.scores import (
     ScoreBins,
+    average_precision,
+    expit,
     grid_limits,
     precision_recall_auc,
     roc_auc,
@@ -24,23 +27,30 @@ THRESHOLDS = st.lists(
 LOGITS = st.sampled_from([0.0, 1e-12, -1e-12, 1e-7, 40.0, -40.0, 200.0, -200.0]) | st.floats(
     -12, 12, width=32
 )
+both_cuts = pytest.mark.parametrize("fine", [True, False])
 
 
-def binned(logits: Tensor, thresholds: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+def binned(
+    logits: Tensor, thresholds: tuple[float, ...], fine: bool = True
+) -> tuple[Tensor, Tensor]:
     """Return the scores and their bins."""
     scores = torch.sigmoid(logits)
     columns = torch.tensor(thresholds, device=logits.device).view(-1, 1)
-    return scores.squeeze(-1), bin_scores(logits, scores, columns).squeeze(-1) - 1
+    bins = coarse_bins(scores, logits, columns) - 1
+    if fine:
+        bins += fine_steps(logits) + STEPS
+    return scores.squeeze(-1), bins.squeeze(-1)
 
 
+@both_cuts
 @given(logits=st.lists(LOGITS, min_size=1, max_size=40), thresholds=THRESHOLDS)
 @settings(deadline=None, max_examples=100)
 def test_bins_tell_on_which_side_of_each_threshold_a_score_lies(
-    logits: list[float], thresholds: tuple[float, ...], device: torch.device
+    fine: bool, logits: list[float], thresholds: tuple[float, ...], device: torch.device
 ) -> None:
     column = torch.tensor(logits, device=device).view(-1, 1)
-    scores, bins = binned(column, thresholds)
-    table = ScoreBins(thresholds)
+    scores, bins = binned(column, thresholds, fine)
+    table = ScoreBins(thresholds, fine)
     assert ((bins >= 0) & (bins < table.size)).all()
     assert torch.equal(bins >= table.positions[None], column.squeeze(-1) > 0)
     for threshold in thresholds:
@@ -52,14 +62,47 @@ def test_bins_tell_on_which_side_of_each_threshold_a_score_lies(
         assert torch.equal(above[clear], (scores > threshold)[clear])
 
 
+@both_cuts
 @given(thresholds=THRESHOLDS)
 @settings(deadline=None, max_examples=30)
-def test_bins_are_bounded_by_all_thresholds_in_order(thresholds: tuple[float, ...]) -> None:
-    table = ScoreBins(thresholds)
-    assert table.edges == sorted([0.0, *GRID, 0.5, *thresholds, 1.0])
+def test_bins_are_bounded_by_all_thresholds_in_order(
+    fine: bool, thresholds: tuple[float, ...]
+) -> None:
+    table = ScoreBins(thresholds, fine)
+    steps = expit(fine_logits()) if fine else []
+    expected = np.sort([0.0, *GRID, 0.5, *steps, *thresholds, 1.0])
+    np.testing.assert_allclose(table.edges, expected, rtol=0, atol=1e-7)
+    assert (np.diff(table.edges) >= 0).all()
     assert len(table.edges) == table.size + 1
     assert len(table.grid) == 200
-    assert (np.diff(table.grid) >= 0).all()
+    assert (np.diff(table.grid) > 0).all()
+    assert len(table.coarse) == table.coarse_size
+
+
+@given(logits=st.lists(LOGITS, min_size=1, max_size=40), thresholds=THRESHOLDS)
+@settings(deadline=None, max_examples=50)
+def test_a_fine_bin_lies_in_one_coarse_bin(
+    logits: list[float], thresholds: tuple[float, ...], device: torch.device
+) -> None:
+    column = torch.tensor(logits, device=device).view(-1, 1)
+    coarse, fine = (binned(column, thresholds, fine)[1].cpu().numpy() for fine in (False, True))
+    table = ScoreBins(thresholds)
+    assert (np.searchsorted(table.coarse, fine, side="right") - 1 == coarse).all()
+
+
+def test_a_logit_lies_above_the_steps_below_it(device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = torch.cat([torch.randn(9999, generator=random) * scale for scale in (0.5, 5, 50)])
+    steps = torch.from_numpy(fine_logits())
+    above = (logits.double().unsqueeze(-1) >= steps).sum(-1) - STEPS
+    actual = fine_steps(logits.to(device)).cpu()
+    assert (actual - above).abs().max() <= 1  # one rounding away from a step
+    assert (actual != above).float().mean() < 1e-3
+    at = torch.from_numpy(fine_limits()).float()
+    expected = torch.arange(-STEPS + 1, STEPS + 1)
+    assert (fine_steps(at) < expected).all()
+    beyond = at + 1e-6 * at.abs().clamp(min=1e-3)
+    assert (fine_steps(beyond) >= expected).all()
 
 
 def test_scores_one_rounding_away_from_a_threshold_lie_on_their_side_of_it(
@@ -72,14 +115,15 @@ def test_scores_one_rounding_away_from_a_threshold_lie_on_their_side_of_it(
             sides = [np.nextafter(middle, np.float32(side)) for side in (0, 1)]
             scores = torch.tensor([[sides[0]], [middle], [sides[1]]], device=device)
             given = torch.tensor([[threshold]], device=device)
-            # a logit whose sign is that of the score's distance to a half
-            bins = bin_scores(scores - 0.5, scores, given).squeeze(-1) - 1
+            logits = scores.double().logit()
+            bins = coarse_bins(scores, logits, given).squeeze(-1) - 1
+            bins += fine_steps(logits).squeeze(-1) + STEPS
             table = ScoreBins((threshold,))
             assert (bins >= table.positions[threshold]).tolist() == [False, False, True]
             assert torch.equal(bins >= table.positions[None], scores.squeeze(-1) > 0.5)
             steps = torch.tensor(table.grid[1:-1], device=device)
             limits = torch.tensor(grid_limits(), device=device)
-            assert torch.equal(bins.unsqueeze(-1) >= steps, scores > limits)
+            assert torch.equal(bins.unsqueeze(-1) >= steps, logits > limits)
 
 
 def test_every_score_lies_above_the_lowest_threshold_and_none_above_the_highest(
@@ -143,6 +187,24 @@ def test_areas_are_the_sums_of_the_originals(
     tp, fp = torch.tensor(above.copy(), device=device).T
     actual = roc_auc(tp, fp).item(), precision_recall_auc(tp, fp).item()
     assert actual == pytest.approx(areas_in_a_loop(tp.tolist(), fp.tolist()), abs=1e-12)
+
+
+@given(per_bin=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 4)), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=30)
+def test_the_average_precision_is_that_of_a_positive_in_the_middle_of_its_bin(
+    per_bin: list[tuple[int, int]], device: torch.device
+) -> None:
+    above = np.cumsum([(0, 0), *per_bin], axis=0)[::-1].astype(float)
+    tp, fp = torch.tensor(above.copy(), device=device).T
+    total = found = ranked = 0.0
+    for positives, negatives in per_bin:
+        if positives:
+            total += (found + 1) / (ranked + 1 + negatives / 2)
+        found, ranked = found + positives, ranked + positives + negatives
+    expected = total / found if found else 0.0
+    assert average_precision(tp, fp).item() == pytest.approx(expected, abs=1e-12)
+    twice = average_precision(2 * tp, 2 * fp).item()
+    assert twice == pytest.approx(expected, abs=1e-12)
 
 
 def test_areas_of_many_columns_are_those_of_each(device: torch.device) -> None:

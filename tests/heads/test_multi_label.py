@@ -56,7 +56,10 @@ def test_metrics_of_a_class_have_its_name(classes: list[int | str]) -> None:
         name="h",
     )
     kinds = ["probability_mean", "auc", "auc_precision_recall"]
-    assert list(head.metrics())[3:] == [f"{kind}/{i}/h" for i in "ba" for kind in kinds]
+    expected = [f"{kind}/{i}/h" for i in "ba" for kind in kinds]
+    fine = ["roc_auc", "average_precision"]
+    expected += [f"{kind}{i}/h" for i in ["", "/b", "/a"] for kind in fine]
+    assert list(head.metrics())[3:] == expected
 
 
 def test_the_weight_of_an_example_counts_for_each_of_its_classes(device: torch.device) -> None:

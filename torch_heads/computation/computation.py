@@ -19,7 +19,7 @@ from torch_heads.functional.constants import Constants, move_constants
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, ReadingCollection
-from torch_heads.metrics.tallies import TallyInput
+from torch_heads.metrics.counters.counter import TallyInput
 from torch_heads.metrics.tally import Tally, add_batch
 
 

@@ -30,7 +30,8 @@ from torch_heads.functional.values import (
     sum_rows,
     zero_where_false,
 )
-from torch_heads.metrics.tallies import ClassTally, NumberTally, ScoreTally, TallyInput
+from torch_heads.metrics.counted import Counted, make_tally
+from torch_heads.metrics.counters.counter import TallyInput
 from torch_heads.metrics.tally import Tally
 
 
@@ -205,13 +206,12 @@ class Group:
 
     def tally(self) -> Tally:
         """Return a new tally of this group's columns."""
-        counts = {target.counts for target in self.targets}
-        columns = [target for target in self.targets for _ in range(target.columns)]
-        if Counts.CLASSES in counts:
-            return ClassTally([int(target.family.highest) + 1 for target in columns])
-        if Counts.SCORES in counts:
-            return ScoreTally([target.bins for target in columns])
-        return NumberTally(len(columns))
+        counted = [
+            Counted(columns, target.needs, target.bins, target.n_classes)
+            for target, columns in zip(self.targets, self.columns, strict=True)
+        ]
+        blocks = [bucket.shape[0] for bucket in self.layout.buckets]
+        return make_tally(counted, blocks, self.family.takes_ids)
 
     def _losses(self, batch: EncodedBatch, balance: Sequence[ClassBalance] | None) -> Tensor:
         """Return the loss of each label, ``[N, U]``."""
@@ -262,9 +262,12 @@ class Group:
         """Return what the tally takes of a batch, a row per example."""
         masks = batch.weights, batch.present, batch.valid
         weights, present, valid = (None if one is None else rows_of(one) for one in masks)
-        blocks = [self.family.observed(block) for block in batch.logits]
-        predictions = rows_of(blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1))
-        if not self.family.finite:
+        family, inner = self.family, batch.labels.dim() - 1
+        logits = [block if inner == 1 else block.flatten(0, inner - 1) for block in batch.logits]
+        # a link of the user's sees the logits as they came
+        each = [family.observed(block) for block in batch.logits]
+        predictions = rows_of(each[0] if len(each) == 1 else torch.cat(each, dim=-1))
+        if not family.finite:
             # what does not count is 0, of which a link such as 1 / z makes an infinity
             predictions = zero_where_false(predictions, active_labels(weights, present))
         seen = None if present is None else product(present.to(predictions.dtype), weights)
@@ -272,11 +275,13 @@ class Group:
             rows_of(batch.labels),
             predictions,
             loss_sums,
+            family,
+            logits,
             loss_weights,
             weights if seen is None else seen,
             present,
             valid,
-            None if self._shape[1:] else rows_of(batch.logits[0]),
+            family.log_odds(logits[0], predictions) if family.counts is Counts.SCORES else None,
         )
 
 

@@ -14,7 +14,15 @@ from torch_heads.functional.missing import Missing
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.metrics.readings import Reading
+from torch_heads.metrics.needs import Confusions, Need, ResidualCounts, ScoreCounts
+from torch_heads.metrics.readings.reading import Reading
+
+#: What the metrics keep in any case: for curves, confusions and residuals.
+KEPT: Mapping[Counts, Need] = {
+    Counts.SCORES: ScoreCounts(),
+    Counts.CLASSES: Confusions(),
+    Counts.NUMBERS: ResidualCounts(),
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,7 +43,7 @@ class Target:
         missing: what stands for a missing label.
         weight_column: where its weights are looked up.
         label_smoothing: how far labels move to uniform in the loss.
-        bins: where the scores of its metrics are cut; None unless they count scores.
+        bins: where the scores of its metrics are cut; None where none are counted.
         counts: what its metrics count.
         readings: its metrics, by key without the name.
         regularized_after: the key after which a regularization loss stands; None for the beginning.
@@ -71,6 +79,19 @@ class Target:
     predict_strings: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
     class_balance: Callable[[], ClassBalance]
     loss_fn: Callable[[EncodedBatch], Tensor] | None
+
+    @property
+    def needs(self) -> list[Need]:
+        """What its metrics need: what is kept of all heads of a kind, and then for the readings."""
+        kept = KEPT[self.counts]
+        read = [need for one in self.readings.values() for need in one.needs(self.counts)]
+        # one that is asked for stands twice
+        return [kept, *dict.fromkeys(read)]
+
+    @property
+    def n_classes(self) -> int:
+        """How many class ids its labels may be; 0 for none."""
+        return int(self.family.highest) + 1 if self.family.takes_ids else 0
 
     @property
     def logits(self) -> int:

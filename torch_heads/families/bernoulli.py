@@ -45,6 +45,10 @@ class Bernoulli(Family):
 
     observed = mean  # metrics see the probability
 
+    def log_odds(self, logits: Tensor, scores: Tensor) -> Tensor:
+        """Return the logits."""
+        return logits
+
     def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean of `loss`, by one kernel."""
         return F.binary_cross_entropy_with_logits(logits, labels)

@@ -135,6 +135,17 @@ class Family(ABC):
         """Return what metrics compare with each label, ``[..., U]``: the mean, or a class id."""
         return self.mean(logits)
 
+    def log_odds(self, logits: Tensor, scores: Tensor) -> Tensor:
+        """Return the log odds ``[..., U]`` of scores, by which metrics count them finely.
+
+        Above 0, the decision is positive.
+
+        Args:
+            logits: ``[..., U, *logits_shape]``.
+            scores: ``[..., U]``, what `observed` returns of them.
+        """
+        return torch.logit(scores)
+
     def link(self, mean: Tensor) -> Tensor:
         """Return logits ``[..., U, *logits_shape]`` of which ``mean`` is the inverse link.
 

@@ -7,16 +7,16 @@ from torch_heads.functional.residuals import FINE, LEAST, MANTISSA, SIDE
 from torch_heads.functional.scores import GRID
 
 
-def bin_scores(logits: Tensor, scores: Tensor, thresholds: Tensor) -> Tensor:
-    """Return the bin of each score, counting the boundaries that it lies above.
+def coarse_bins(scores: Tensor, logits: Tensor, thresholds: Tensor) -> Tensor:
+    """Return the bin of each score without the fine cut: how many boundaries it lies above.
 
     Args:
-        logits: ``[N, U]``; above 0 is a positive decision.
         scores: ``[N, U]`` float32 in [0, 1]. NaN counts as lowest.
+        logits: ``[N, U]``, their log odds; above 0 is a positive decision.
         thresholds: ``[T, U]`` float32, padded with a value that no score exceeds.
 
     Returns:
-        The bins ``[N, U]``, counted from 1, whole numbers in float32.
+        ``[N, U]``, whole numbers in float32, counted from 1.
     """
     above = torch.empty_like(scores)
     # the least number lifts a score of 0, and it alone, into the first bin

@@ -1,8 +1,7 @@
 """Curves, calibration and best thresholds, read from counts of binned scores.
 
-Scores are known to a bin of the grid, 1/199 wide: thresholds are the edges of bins, and mean
-scores are those of bin centres. A column that never had a label has NaN counts, and so NaN in
-every curve.
+Scores are known to a bin, at most 1/199 wide, and finer by the logit: thresholds are the edges of
+bins. A column that never had a label has NaN counts, and so NaN in every curve.
 """
 
 from math import inf
@@ -90,8 +89,7 @@ class ScoreCurves(NamedTuple):
         edges = self._edges()
         centres = (edges[:-1] + edges[1:]) / 2
         place = (centres * bins).floor().clamp(max=bins - 1).to(torch.int64)
-        counts = self.counts[..., : self.bins.size]
-        total = counts.sum(1)
+        total = self.counts.sum(1)
 
         def binned(values: Tensor) -> Tensor:
             return values.new_zeros(len(values), bins).index_add(1, place, values)
@@ -99,7 +97,7 @@ class ScoreCurves(NamedTuple):
         weight = binned(total)
         return CalibrationCurve(
             safe_divide(binned(total * centres), weight),
-            safe_divide(binned(counts[:, SOFT:].sum(1)), weight),
+            safe_divide(binned(self.counts[:, SOFT:].sum(1)), weight),
             weight,
         )
 
@@ -125,8 +123,8 @@ class ScoreCurves(NamedTuple):
         return BestThreshold(torch.where(best.isnan(), best, self._edges()[place]), best)
 
     def _edges(self) -> Tensor:
-        return torch.tensor(self.bins.edges, dtype=torch.float64, device=self.counts.device)
+        return torch.from_numpy(self.bins.edges).to(self.counts.device)
 
     def _above(self) -> tuple[Tensor, Tensor]:
         """Return positives and negatives above each edge, ``[K, T]``."""
-        return counts_above(self.counts[..., : self.bins.size])
+        return counts_above(self.counts)

@@ -1,8 +1,11 @@
 """Scores in [0, 1], counted by bin: the one pass from which all threshold metrics are read.
 
-The bins are cut at the tf.estimator's grid of 200 AUC thresholds, at every threshold that a user
-declared, and at the decision boundary (logit 0), so that counting an example once tells on which
-side of each of them it lies. A score on a threshold counts as below it.
+The bins are cut at tf.estimator's grid of 200 AUC thresholds, at every threshold that a user
+declared, at the decision boundary (logit 0), and finely by the logit, so that counting an example
+once tells on which side of each of them it lies. A score on a threshold counts as below it.
+
+The grid is linear in the score, and too coarse for rare events, whose scores all lie in its first
+bins; so there is the `fine_cut`.
 """
 
 from dataclasses import dataclass
@@ -13,82 +16,122 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.functional.fine_cut import BOUNDARIES, Limits, fine_limits, fine_logits
 from torch_heads.functional.reductions import safe_divide
 
-GRID = 199  # steps between the tf.estimator's 200 thresholds; 0.5 is not one of them
+GRID = 199  # steps between tf.estimator's 200 thresholds; 0.5 is not one of them
 
 NEGATIVE, SOFT, POSITIVE = range(3)  # labels 0, in between, and 1
 
 Bins = np.ndarray[Any, np.dtype[np.int64]]
-Limits = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
 class ScoreBins:
     """The bins of one column, and where each boundary lies among them.
 
-    ``thresholds`` are the user's, ascending; ``None`` among the boundaries is the decision.
+    ``thresholds`` are the user's, ascending; without ``fine``, scores are not cut by the logit.
 
-    >>> ScoreBins((0.3,)).size
+    >>> ScoreBins((0.3,), fine=False).size
     201
     """
 
     thresholds: tuple[float, ...] = ()
+    fine: bool = True
+
+    @property
+    def coarse_size(self) -> int:
+        """The number of bins without the fine cut: the grid's, and one per further boundary."""
+        return GRID + 1 + len(self.thresholds)
 
     @property
     def size(self) -> int:
-        """The number of bins: the grid's, and one more per further boundary."""
-        return GRID + 1 + len(self.thresholds)
+        """The number of bins."""
+        return self.coarse_size + BOUNDARIES * self.fine
+
+    @property
+    def places(self) -> int:
+        """How many counts a column has: of labels 0 and 1 by bin, of soft ones by coarse bin."""
+        return 2 * self.size + self.coarse_size
 
     @cached_property
     def positions(self) -> dict[float | None, int]:
-        """The first bin above each of the user's thresholds, and above the decision."""
-        # as many boundaries lie below as there are steps of the grid and others before it
-        below = np.searchsorted(grid_limits(), [limit for limit, _ in self._others], side="right")
-        return {
-            of: int(steps) + rank + 1
-            for rank, ((_, of), steps) in enumerate(zip(self._others, below, strict=True))
+        """The first bin above each of the user's thresholds, and above the decision (None)."""
+        below = np.searchsorted(fixed_limits(self.fine), self._own, side="right")
+        found: dict[float | None, int] = {
+            threshold: int(fixed) + rank + 1
+            for rank, (threshold, fixed) in enumerate(zip(self.thresholds, below, strict=True))
         }
+        return found | {None: int(self._place(np.zeros(1))[0])}
 
     @cached_property
     def grid(self) -> Bins:
         """The first bin above each of the 200 grid thresholds; the last one has none."""
-        others = np.searchsorted([limit for limit, _ in self._others], grid_limits(), side="left")
-        first = np.arange(GRID + 1)
-        first[1:GRID] += others
+        first = np.zeros(GRID + 1, dtype=np.int64)
+        first[1:GRID] = self._place(grid_limits())
         first[GRID] = self.size
         return first
 
     @cached_property
-    def edges(self) -> list[float]:
-        """The ``size + 1`` scores that bound the bins, ascending from 0 to 1."""
-        inner = [step / GRID for step in range(1, GRID)]
-        return [0.0, *sorted([*inner, 0.5, *self.thresholds]), 1.0]
+    def coarse(self) -> Bins:
+        """The first bin of each coarse bin."""
+        others = [*(self.positions[threshold] for threshold in self.thresholds)]
+        return np.sort([*self.grid[:GRID], self.positions[None], *others])
 
     @cached_property
-    def _others(self) -> list[tuple[float, float | None]]:
-        """The largest float32 score below each boundary that is not of the grid, ascending."""
-        given: list[tuple[float, float | None]] = [
-            (float(np.float32(value)), value) for value in self.thresholds
-        ]
-        # the decision comes before a threshold of 0.5: a tiny logit is positive, its score 0.5
-        return sorted([(0.5, None), *given], key=lambda one: (one[0], one[1] or 0.0))
+    def edges(self) -> Limits:
+        """The ``size + 1`` scores that bound the bins, ascending from 0 to 1."""
+        inner = np.empty(self.size - 1)
+        inner[self.grid[1:GRID] - 1] = np.arange(1, GRID) / GRID
+        if self.fine:
+            inner[self._place(fine_limits()) - 1] = expit(fine_logits())
+        inner[self.positions[None] - 1] = 0.5
+        inner[[self.positions[one] - 1 for one in self.thresholds]] = self.thresholds
+        # boundaries one rounding apart are in the order in which scores are found above them
+        return np.maximum.accumulate(np.concatenate([[0.0], inner, [1.0]]))
+
+    @cached_property
+    def _own(self) -> Limits:
+        """The largest logit below each of the user's thresholds."""
+        return logit_below(np.asarray(self.thresholds, dtype=np.float32))
+
+    def _place(self, limits: Limits) -> Bins:
+        """Return the first bin above each of the fixed boundaries, by their largest logit below."""
+        fixed = np.searchsorted(fixed_limits(self.fine), limits)
+        first: Bins = fixed + np.searchsorted(self._own, limits) + 1
+        return first
+
+
+@cache
+def fixed_limits(fine: bool) -> Limits:
+    """Return the largest logit below each boundary that every column has, ascending."""
+    return np.sort([*grid_limits(), 0.0, *(fine_limits() if fine else ())])
 
 
 @cache
 def grid_limits() -> Limits:
-    """Return the largest float32 score below each inner step of the grid, as `bin_scores` counts.
+    """Return the largest logit below each inner step of the grid, as `bin_scores` counts it.
 
-    Ordered by their nominal values, boundaries one rounding apart would misplace the scores
-    between them.
-
-    >>> (grid_limits()[:3] * GRID).round()
+    >>> (expit(grid_limits()[:3]) * GRID).round(3)
     array([1., 2., 3.])
     """
     steps = np.arange(1, GRID, dtype=np.float32)[:, None]
     scores = ((steps / GRID).view(np.int32) + np.arange(-2, 3, dtype=np.int32)).view(np.float32)
-    limits: Limits = np.where(scores * np.float32(GRID) <= steps, scores, 0).max(-1)
-    return limits.astype(np.float64)
+    below = np.where(scores * np.float32(GRID) <= steps, scores, np.float32(0)).max(-1)
+    return logit_below(below)
+
+
+def logit_below(scores: Any) -> Limits:
+    """Return the largest logit whose score, rounded to a float32, is not above these."""
+    above = np.nextafter(scores, np.float32(np.inf)).astype(np.float64)
+    middle = (scores.astype(np.float64) + above) / 2
+    limits: Limits = np.log(middle) - np.log1p(-middle)
+    return limits
+
+
+def expit(logits: Limits) -> Limits:
+    """Return ``1 / (1 + exp(-z))``, exact for large negative logits, too."""
+    return np.exp(-np.logaddexp(0.0, -logits))
 
 
 def counts_above(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,8 +143,14 @@ def counts_above(counts: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Both ``[..., bins + 1]``; the last edge has none above it.
     """
-    above = torch.nn.functional.pad(counts.flip(-1).cumsum(-1).flip(-1), (0, 1))
-    return above[..., SOFT:, :].sum(-2), above[..., NEGATIVE, :]
+    positives, negatives = counts[..., SOFT:, :].sum(-2), counts[..., NEGATIVE, :]
+    return above_edges(positives), above_edges(negatives)
+
+
+def above_edges(counts: Tensor) -> Tensor:
+    """Return the sums of the counts ``[..., bins]`` above each edge, ``[..., bins + 1]``."""
+    # descending, since a difference of sums would not be 0 where nothing is above
+    return torch.nn.functional.pad(counts.flip(-1).cumsum(-1), (1, 0)).flip(-1)
 
 
 def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:
@@ -115,10 +164,9 @@ def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:
     >>> roc_auc(tp, fp)
     tensor(1.)
     """
-    recall = safe_divide(true_positives, true_positives[..., :1])
-    fallout = safe_divide(false_positives, false_positives[..., :1])
-    width = fallout[..., :-1] - fallout[..., 1:]
-    return (width * (recall[..., :-1] + recall[..., 1:]) / 2).sum(-1)
+    width = false_positives[..., :-1] - false_positives[..., 1:]
+    area = (width * (true_positives[..., :-1] + true_positives[..., 1:])).sum(-1) / 2
+    return safe_divide(area, true_positives[..., 0] * false_positives[..., 0])
 
 
 def precision_recall_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:
@@ -137,3 +185,49 @@ def precision_recall_auc(true_positives: Tensor, false_positives: Tensor) -> Ten
     ratio = torch.where(both, below, one) / torch.where(both, above, one)
     area = slope * (gained + intercept * ratio.log())
     return safe_divide(area, true_positives[..., :1].clamp(min=0)).sum(-1)
+
+
+def average_precision(true_positives: Tensor, false_positives: Tensor) -> Tensor:
+    """Return the mean of the precision at each positive, as scikit-learn defines it.
+
+    Where positives and negatives share a bin, their order is not known: the precision is that
+    expected if ``a`` positives and ``b`` negatives stand there in any order,
+    ``sum((T + j) / (S + j * (1 + b / (a + 1))) for j in 1 ... a)`` with ``T`` of ``S`` above being
+    positive; the sum of these fractions is a difference of digamma functions. Arguments as in
+    `roc_auc`.
+
+    >>> tp, fp = torch.tensor([2.0, 1.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])
+    >>> average_precision(tp, fp)
+    tensor(0.8333)
+    """
+    positives = true_positives[..., :-1] - true_positives[..., 1:]
+    negatives = false_positives[..., :-1] - false_positives[..., 1:]
+    above, below = true_positives[..., 1:], true_positives[..., :-1]
+    precision = safe_divide(below, below + false_positives[..., :-1])
+    # without negatives the order does not matter, and equal scores count as one
+    gained = precision * positives
+    mixed = (positives > 0) & (negatives > 0)
+    size = example_weight(positives).unsqueeze(-1).expand(mixed.shape)[mixed]
+    own, others, before, ranked = (
+        one[mixed] for one in (positives, negatives, above, above + false_positives[..., 1:])
+    )
+    step = 1 + others / (own + size)
+    start = ranked / (size * step)
+    fractions = torch.digamma(start + own / size + 1) - torch.digamma(start + 1)
+    gained[mixed] = (own + (before - ranked / step) * fractions) / step
+    return safe_divide(gained.sum(-1), true_positives[..., 0])
+
+
+def example_weight(counts: Tensor) -> Tensor:
+    """Return about what one example weighs, ``[...]``, from weights by bin.
+
+    The geometric mean of the least weight of a bin and of the bins' harmonic mean: both are that of
+    one example where most bins hold one, and a row of weight 2 is a row twice.
+
+    >>> example_weight(torch.tensor([0.0, 1.0, 0.0, 1.0, 4.0])).round(decimals=3)
+    tensor(1.1550)
+    """
+    some = counts > 0
+    inverse = torch.where(some, 1 / counts, 0.0).sum(-1)
+    harmonic = some.sum(-1) / inverse
+    return (harmonic * torch.where(some, counts, torch.inf).amin(-1)).sqrt()

@@ -17,18 +17,12 @@ from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, RegressionOutput
-from torch_heads.metrics.readings import (
-    AUC,
-    Accuracy,
-    AccuracyBaseline,
-    AUCPrecisionRecall,
-    AverageLoss,
-    Mean,
-    Precision,
-    Reading,
-    Recall,
-    threshold_readings,
-)
+from torch_heads.metrics.asked import Asked
+from torch_heads.metrics.readings.means import AccuracyBaseline, AverageLoss, Mean
+from torch_heads.metrics.readings.outcomes import Accuracy, Precision, Recall
+from torch_heads.metrics.readings.ranking import AUC, AUCPrecisionRecall
+from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.readings.usual import threshold_readings
 from torch_heads.metrics.sums import Total
 
 
@@ -55,6 +49,8 @@ class BinaryClassHead(ClassHead):
             are missing, too.
         pos_weight: a factor of the positive labels' loss; metrics stay unweighted by it.
         label_smoothing: how far labels move to a half in the loss; metrics keep the labels.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
+        fine: whether scores are also cut finely by their logit; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -81,6 +77,8 @@ class BinaryClassHead(ClassHead):
         missing_label: MissingLabel = None,
         pos_weight: float | None = None,
         label_smoothing: float = 0.0,
+        metrics: Asked = None,
+        fine: bool = True,
     ) -> None:
         super().__init__(
             Bernoulli(),
@@ -93,6 +91,8 @@ class BinaryClassHead(ClassHead):
             missing_label=missing_label,
             pos_weight=pos_weight,
             label_smoothing=label_smoothing,
+            metrics=metrics,
+            fine=fine,
         )
 
     @property

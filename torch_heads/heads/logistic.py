@@ -7,6 +7,7 @@ from torch_heads.families.family import Counts
 from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.tensor_head import TensorHead
+from torch_heads.metrics.asked import Asked
 
 
 class LogisticRegressionHead(TensorHead):
@@ -22,6 +23,7 @@ class LogisticRegressionHead(TensorHead):
         loss_reduction: see `Reduction`.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, or a number outside [0, 1].
+        metrics: which to keep beside the usual ones; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -41,6 +43,7 @@ class LogisticRegressionHead(TensorHead):
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,
+        metrics: Asked = None,
     ) -> None:
         super().__init__(
             Bernoulli(),
@@ -48,4 +51,5 @@ class LogisticRegressionHead(TensorHead):
             loss_reduction=loss_reduction,
             name=name,
             missing_label=missing_label,
+            metrics=metrics,
         )

@@ -18,8 +18,11 @@ from torch_heads.functional.own_code import own_code
 from torch_heads.functional.tensors import sum_scalars
 from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, ReadingCollection
-from torch_heads.metrics.readings import BatchMean
-from torch_heads.metrics.tally import Agreement, BatchMeanTally, Lock
+from torch_heads.metrics.counters.counter import Slot
+from torch_heads.metrics.counters.totals import BatchMeans
+from torch_heads.metrics.needs import Need, Totals
+from torch_heads.metrics.readings.means import BatchMean
+from torch_heads.metrics.tally import Agreement, Lock, Tally
 
 METHODS = (
     "forward",
@@ -101,41 +104,47 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
             family = type(group.family).__name__.lower()
             count = len([name for name in tallies if name.split("_")[0] == family])
             name = f"{family}_{len(tallies)}" if count else family
-            tallies[name] = group.tally()
-            for target, columns in zip(group.targets, group.columns, strict=True):
+            tallies[name] = tally = group.tally()
+            slots: list[dict[Need, tuple[str, Slot]]] = [{} for _ in group.targets]
+            for (need, i), kept in tally.slots.items():
+                slots[i][need] = kept
+            for target, own in zip(group.targets, slots, strict=True):
                 places[id(target)] = Place(
-                    name, columns, target.family, target.counts, target.bins, target.may_miss
+                    name, own, target.family, target.counts, target.bins, target.may_miss
                 )
         readings: dict[str, BoundReading] = {}
         means = computation.batch_mean_keys()
         if means:
-            tallies[BATCHES] = BatchMeanTally(len(means))
+            tallies[BATCHES] = tally = Tally([BatchMeans(len(means))])
             readings |= {
-                key: _batch_mean(BATCHES, i, may_miss) for i, (key, may_miss) in enumerate(means)
+                key: _batch_mean(BATCHES, tally, i, may_miss)
+                for i, (key, may_miss) in enumerate(means)
             }
         names: dict[str, list[str]] = {}
         for target, path in zip(computation.targets, computation.paths, strict=True):
             place = places[id(target)]
-            own = {
+            bound = {
                 suffixed(key, target.name): BoundReading(reading, place)
                 for key, reading in target.readings.items()
             }
-            readings |= own
+            readings |= bound
             for name in dict.fromkeys([*path, target.name or ""]):
-                names.setdefault(name, []).extend(own)
+                names.setdefault(name, []).extend(bound)
         if self._layout is None:
-            shapes = tuple(tuple(tally.sums.shape) for tally in tallies.values())
+            shapes = tuple(
+                tuple(counter.shape for counter in tally.counters) for tally in tallies.values()
+            )
             self._layout = (tuple(readings), shapes)
         if regularization_losses is not None:
             sum_scalars(self.title, regularization_losses)
-            tallies[REGULARIZATION] = BatchMeanTally(1)
+            tallies[REGULARIZATION] = tally = Tally([BatchMeans(1)])
             key = suffixed("regularization_loss", computation.metric_name)
             after = computation.regularized_after
             keys = [*readings]
             own_name = computation.metric_name
             at = 0 if after is None else keys.index(suffixed(after, own_name)) + 1
             items = [*readings.items()]
-            items.insert(at, (key, _batch_mean(REGULARIZATION, 0)))
+            items.insert(at, (key, _batch_mean(REGULARIZATION, tally, 0)))
             readings = dict(items)
         agreement = Agreement(self.title, computation.counted)
         for tally in tallies.values():
@@ -280,6 +289,6 @@ def suffixed(key: str, name: str | None) -> str:
     return f"{key}/{name}" if name else key
 
 
-def _batch_mean(tally: str, row: int, may_miss: bool = False) -> BoundReading:
-    place = Place(tally, slice(row, row + 1), may_miss=may_miss)
+def _batch_mean(name: str, tally: Tally, row: int, may_miss: bool = False) -> BoundReading:
+    place = Place(name, {Totals(): tally.slots[Totals(), row]}, may_miss=may_miss)
     return BoundReading(BatchMean(), place)

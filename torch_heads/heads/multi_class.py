@@ -16,6 +16,7 @@ from torch_heads.functional.values import SWAPPED, check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
+from torch_heads.metrics.asked import Asked
 
 
 class MultiClassHead(ClassHead):
@@ -47,6 +48,7 @@ class MultiClassHead(ClassHead):
             ``weighted_mean`` the loss is that of ``torch.nn.functional.cross_entropy``, which
             divides by these weights, too. Metrics stay unweighted by them.
         label_smoothing: how far labels move to uniform in the loss; metrics keep the labels.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -73,6 +75,7 @@ class MultiClassHead(ClassHead):
         missing_label: MissingLabel = None,
         class_weight: Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
+        metrics: Asked = None,
     ) -> None:
         who = head_title(type(self), name)
         super().__init__(
@@ -85,6 +88,7 @@ class MultiClassHead(ClassHead):
             missing_label=missing_label,
             class_weight=class_weight,
             label_smoothing=label_smoothing,
+            metrics=metrics,
         )
         self.n_classes = int(n_classes)
 
@@ -97,6 +101,10 @@ class MultiClassHead(ClassHead):
             "class_ids": Categorical.class_ids,
             "all_class_ids": Categorical.all_class_ids,
         }
+
+    def metric_class_names(self) -> Sequence[str]:
+        """Return the names of the classes in metric keys."""
+        return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None

@@ -19,7 +19,11 @@ from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
 from torch_heads.heads.spec import ExportOutput, PredictOutput
-from torch_heads.metrics.readings import AUC, AUCPrecisionRecall, Mean, Reading
+from torch_heads.metrics.asked import Asked
+from torch_heads.metrics.readings.means import Mean
+from torch_heads.metrics.readings.ranking import AUC, AUCPrecisionRecall
+from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.readings.usual import fine_readings
 from torch_heads.metrics.sums import Total
 
 
@@ -60,6 +64,8 @@ class MultiLabelHead(ClassHead):
         pos_weight: a factor of the positive labels' loss per class, likewise. Metrics stay
             unweighted by both.
         label_smoothing: how far labels move to a half in the loss; metrics keep the labels.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
+        fine: whether scores are also cut finely by their logit; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -91,6 +97,8 @@ class MultiLabelHead(ClassHead):
         class_weight: Sequence[float] | Tensor | None = None,
         pos_weight: Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
+        metrics: Asked = None,
+        fine: bool = True,
     ) -> None:
         who = head_title(type(self), name)
         super().__init__(
@@ -106,6 +114,8 @@ class MultiLabelHead(ClassHead):
             class_weight=class_weight,
             pos_weight=pos_weight,
             label_smoothing=label_smoothing,
+            metrics=metrics,
+            fine=fine,
         )
         self.n_classes = int(n_classes)
         self.classes_for_class_based_metrics = self._class_ids(classes_for_class_based_metrics)
@@ -125,11 +135,23 @@ class MultiLabelHead(ClassHead):
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""
         yield from super().readings()
+        names = self.metric_class_names()
         for i in self.classes_for_class_based_metrics:
-            suffix = self.label_vocabulary[i] if self.label_vocabulary else f"class{i}"
+            suffix = names[i]
             yield f"probability_mean/{suffix}", Mean(column=i, of=Total.PREDICTION)
             yield f"auc/{suffix}", AUC(column=i)
             yield f"auc_precision_recall/{suffix}", AUCPrecisionRecall(column=i)
+
+    def fine_readings(self) -> Iterator[tuple[str, Reading]]:
+        """Yield the metrics, by key, that are read from the fine cut of scores."""
+        yield from fine_readings()
+        names = self.metric_class_names()
+        for i in self.classes_for_class_based_metrics:
+            yield from fine_readings(i, f"/{names[i]}")
+
+    def metric_class_names(self) -> Sequence[str]:
+        """Return the names of the classes in metric keys."""
+        return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 
     def string_predictions(self, predictions: Mapping[str, Tensor]) -> Mapping[str, Any]:
         """Return the names of all classes."""

@@ -6,6 +6,7 @@ from torch_heads.families.poisson import Poisson
 from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.tensor_head import TensorHead
+from torch_heads.metrics.asked import Asked
 
 
 class PoissonRegressionHead(TensorHead):
@@ -24,6 +25,7 @@ class PoissonRegressionHead(TensorHead):
             above 1, on which the gradient does not depend.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, or a negative number.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -43,6 +45,7 @@ class PoissonRegressionHead(TensorHead):
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,
+        metrics: Asked = None,
     ) -> None:
         super().__init__(
             Poisson(full=bool(compute_full_loss)),
@@ -51,5 +54,6 @@ class PoissonRegressionHead(TensorHead):
             loss_reduction=loss_reduction,
             name=name,
             missing_label=missing_label,
+            metrics=metrics,
         )
         self.compute_full_loss = bool(compute_full_loss)

@@ -15,6 +15,7 @@ from torch_heads.functional.errors import unexpected
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.metric_owner import head_title
 from torch_heads.heads.tensor_head import TensorHead
+from torch_heads.metrics.asked import Asked
 
 
 class RegressionHead(TensorHead):
@@ -37,6 +38,7 @@ class RegressionHead(TensorHead):
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, or a number that no label has, or
             a list of these. With it, None, NaN and what is masked are missing, too.
+        metrics: which to keep beside the usual ones; see `TensorHead`.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -57,6 +59,7 @@ class RegressionHead(TensorHead):
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,
+        metrics: Asked = None,
     ) -> None:
         title = head_title(type(self), name)
         if inverse_link_fn is not None and not callable(inverse_link_fn):
@@ -70,6 +73,7 @@ class RegressionHead(TensorHead):
             loss_fn=loss_fn,
             name=name,
             missing_label=missing_label,
+            metrics=metrics,
         )
         self.inverse_link_fn = inverse_link_fn
 

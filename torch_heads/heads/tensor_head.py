@@ -41,11 +41,16 @@ from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
-from torch_heads.metrics.readings import Coverage, Reading, usual_readings
+from torch_heads.metrics.asked import Asked, Readable, asked_readings
+from torch_heads.metrics.needs import ScoreCounts
+from torch_heads.metrics.readings.means import Coverage
+from torch_heads.metrics.readings.outcomes import ThresholdReading
+from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.readings.usual import fine_readings, usual_readings
 
 
 class TensorHead(Head):
-    """The head of a single target, from a family; what heads of one's own extend.
+    r"""The head of a single target, from a family; what heads of one's own extend.
 
     As it is, it takes numbers as labels, predicts ``predictions``, the family's mean, and
     ``logits``, and keeps the metrics of what its family counts. A subclass may say more by
@@ -67,6 +72,11 @@ class TensorHead(Head):
         missing_label: the label that means "not labelled", or a list of these. With it, what is
             NaN, None, NA or masked is missing, too.
         thresholds: of scores, at which to keep metrics.
+        metrics: which to keep beside the usual ones: names, readings of `torch_heads.metrics`,
+            `torchmetrics.Metric`\ s, or a list, or a dict by key, of these; ``"all"`` for every
+            reading that needs nothing more to be kept.
+        fine: whether scores are also cut finely by their logit, of which rare events need it;
+            without, the state of a column takes a quarter of the memory.
 
     Raises:
         ValueError: if an argument's value is not allowed.
@@ -103,6 +113,8 @@ class TensorHead(Head):
         name: str | None = None,
         missing_label: MissingLabel = None,
         thresholds: Iterable[float] | None = None,
+        metrics: Asked = None,
+        fine: bool = True,
     ) -> None:
         super().__init__(name)
         self.family = check_family(self.title, family)
@@ -132,6 +144,9 @@ class TensorHead(Head):
             whole=family.takes_ids,
         )
         self.thresholds = check_thresholds(self.title, thresholds)
+        self.fine = bool(fine)
+        # not ``metrics``, which makes a collection
+        self.asked_metrics = metrics
 
     # What a subclass may say.
 
@@ -147,6 +162,14 @@ class TensorHead(Head):
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key, without the head's name."""
         yield from usual_readings(self._counts or self.family.counts, self.thresholds)
+
+    def fine_readings(self) -> Iterator[tuple[str, Reading]]:
+        """Yield the metrics, by key, that are read from the fine cut of scores."""
+        yield from fine_readings()
+
+    def metric_class_names(self) -> Sequence[str]:
+        """Return the names of the classes in metric keys; empty where there are no classes."""
+        return ()
 
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
@@ -218,11 +241,45 @@ class TensorHead(Head):
             logits = logits.flatten(-2)
         return logits
 
-    def _make_computation(self) -> Computation:
+    def _all_readings(self) -> dict[str, Reading]:
+        """Return the metrics by key: the usual ones, and then those that were asked for."""
         counts = self._counts or self.family.counts
         readings = dict(self.readings())
         if self.missing_label is not None:
             readings["label/coverage"] = Coverage()
+        if counts is Counts.SCORES and self.fine:
+            readings |= dict(self.fine_readings())
+        head = Readable(
+            self.title,
+            counts,
+            self.label_dimension,
+            self._number_of_names() if self.family.takes_ids else 0,
+            self.metric_class_names(),
+            self.family.counts is Counts.SCORES,
+            self.loss_fn is not None,
+            sorted(self.thresholds),
+        )
+        for key, reading in asked_readings(self.asked_metrics, head).items():
+            if key in readings and readings[key] != reading:
+                expected, given = "with keys of their own", f"another {key!r}"
+                raise ValueError(unexpected(self.title, "metrics", expected, given))
+            if isinstance(reading, Reading):
+                readings[key] = reading
+        return readings
+
+    def _bins(self, readings: Mapping[str, Reading]) -> ScoreBins | None:
+        """Return where scores are cut for these readings; None where none need them."""
+        counts = self._counts or self.family.counts
+        needs = [need for one in readings.values() for need in one.needs(counts)]
+        if counts is not Counts.SCORES and ScoreCounts() not in needs:
+            return None
+        cut = [one for one in readings.values() if isinstance(one, ThresholdReading)]
+        own = {one.threshold for one in cut if one.threshold is not None}
+        given = check_thresholds(self.title, sorted(own.union(self.thresholds)))
+        return ScoreBins(tuple(sorted(given)), self.fine)
+
+    def _make_computation(self) -> Computation:
+        readings = self._all_readings()
         after = self._regularized_after
         return SingleComputation(
             Target(
@@ -238,8 +295,8 @@ class TensorHead(Head):
                 missing=self._missing(),
                 weight_column=self.weight_column,
                 label_smoothing=self.label_smoothing,
-                bins=ScoreBins(tuple(sorted(self.thresholds))) if counts is Counts.SCORES else None,
-                counts=counts,
+                bins=self._bins(readings),
+                counts=self._counts or self.family.counts,
                 readings=readings,
                 regularized_after=after if after in readings else None,
                 predicted=dict(self.predicted),

@@ -1,46 +1,69 @@
-"""A reading bound to some columns of a tally, and the same as a `torchmetrics.Metric`."""
+"""A reading bound to some columns of a tally, and many alike read at once."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from functools import cache
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torchmetrics import Metric
-from torchmetrics.utilities.plot import plot_single_or_multi_val
+from torch import Tensor
 
 from torch_heads.families.family import Counts, Family
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.metrics.readings import Reading
+from torch_heads.metrics.counters.counter import Slot
+from torch_heads.metrics.needs import ClassCounts, ClassScoreCounts, Confusions, Need, Totals
+from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.sums import Sums
 from torch_heads.metrics.tally import Tally
 
-UPDATE_BY_HEAD = "Update it by head.update_metrics(metrics, features, logits, labels)."
-MERGE_TALLIES = "Merge each of metrics.tallies, by its merge_state."
+States = Mapping[str, Tensor]
 
 
-class Place(NamedTuple):
+class Place:
     """Where the metrics keep what they have seen of one target.
 
     Attributes:
         tally: the name of the tally.
-        columns: its label columns there.
+        slots: what it keeps of the target: the name of a state, and where in it, by need.
         family: the family of the target; None for means over batches.
         counts: what is counted of it.
         bins: where scores are cut; None where no scores are counted.
         may_miss: whether labels may be missing; what never had a label then reads as NaN, not 0.
     """
 
-    tally: str
-    columns: slice
-    family: Family | None = None
-    counts: Counts | None = None
-    bins: ScoreBins | None = None
-    may_miss: bool = False
+    def __init__(
+        self,
+        tally: str,
+        slots: Mapping[Need, tuple[str, Slot]],
+        family: Family | None = None,
+        counts: Counts | None = None,
+        bins: ScoreBins | None = None,
+        may_miss: bool = False,
+    ) -> None:
+        self.tally, self.slots, self.family = tally, slots, family
+        self.counts, self.bins, self.may_miss = counts, bins, may_miss
+
+    @property
+    def columns(self) -> int:
+        """How many label columns the target has."""
+        return self.slots[Totals()][1].shape[0]
+
+    @cached_property
+    def form(self) -> Hashable:
+        """What places have in common that one formula reads at once."""
+        shapes = tuple((need, name, slot.shape) for need, (name, slot) in self.slots.items())
+        return self.tally, shapes, self.counts, self.bins is None, self.may_miss
+
+    def kept(self, tally: Tally, need: Need) -> Tensor | None:
+        """Return a copy of what its tally keeps of the target, None for nothing."""
+        if need not in self.slots:
+            return None
+        name, slot = self.slots[need]
+        state = tally.summed(name).flatten()
+        return state[slot.start : slot.start + slot.size].view(slot.shape)
 
 
 class BoundReading(NamedTuple):
@@ -48,14 +71,6 @@ class BoundReading(NamedTuple):
 
     reading: Reading
     place: Place
-
-    @property
-    def rows(self) -> range:
-        """The rows of the tally's state that the reading reads."""
-        columns, column = self.place.columns, self.reading.column
-        if column is None:
-            return range(columns.start, columns.stop)
-        return range(columns.start + column, columns.start + column + 1)
 
     @property
     def alike(self) -> Hashable:
@@ -67,131 +82,146 @@ class BoundReading(NamedTuple):
             for field in reading.__dataclass_fields__
             if field not in ("column", "threshold")
         ]
-        cuts = place.bins is None, getattr(reading, "threshold", None) is None
-        return type(reading), *own, place.tally, len(self.rows), place.may_miss, *cuts
+        # one place may have several of different thresholds, but one at the decision
+        threshold = getattr(reading, "threshold", None) is None
+        return type(reading), *own, reading.column is None, threshold, place.form
+
+
+class AlikeColumns:
+    """The columns of many targets, or one column of each, that are read by the same formulas.
+
+    Args:
+        members: places of one form, with a column of each, or None for all of them.
+    """
+
+    def __init__(self, members: Sequence[tuple[Place, int | None]]) -> None:
+        self._members = members
+        self._place, column = members[0]
+        self._one = column is not None
+        self._constants: dict[Hashable, Constants] = {}
+        bins = [place.bins for place, _ in members if place.bins is not None]
+        if ClassScoreCounts() in self._place.slots:
+            bins = [ScoreBins()]
+        if bins:
+            first = bins[0]
+            each = bins if any(own != first for own in bins) else [first]
+            made: dict[str, Any] = {
+                "grid": np.stack([own.grid for own in each]),
+                "coarse": np.stack([own.coarse for own in each])[:, None],
+                "edges": np.stack([own.edges for own in each]),
+            }
+            tables = {
+                name: torch.from_numpy(table if len(each) > 1 else table[0])
+                for name, table in made.items()
+            }
+            self._constants["bins"] = Constants(**tables)
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether labels may be missing."""
+        return self._place.may_miss
+
+    def cuts(self, thresholds: Iterable[float | None]) -> Constants | None:
+        """Return the first bin above a threshold of each member; None where none is of scores."""
+        if self._place.bins is None or self._place.counts is not Counts.SCORES:
+            return None
+        each = zip(self._members, thresholds, strict=True)
+        return Constants(cut=[(place.bins or ScoreBins()).positions[at] for (place, _), at in each])
+
+    def sums(self, states: States) -> Sums:
+        """Return what the states of the tally, flat in their last axis, know of these columns."""
+        device = next(iter(states.values())).device
+        bins = self._constants["bins"].on(device) if "bins" in self._constants else {}
+        return Sums(lambda need: self._kept(need, states), bins)
+
+    def _kept(self, need: Need, states: States) -> Tensor:
+        """Return what is kept for a need, ``[..., K, *shape]``."""
+        of_ids = self._place.counts is Counts.CLASSES
+        if isinstance(need, ClassCounts):
+            return self._class_counts(states)
+        if need not in self._place.slots:
+            raise TypeError(
+                f"{need!r} is not kept of these labels; a reading names it in its needs()."
+            )
+        name, (_, shape) = self._place.slots[need]
+        starts = [place.slots[need][1].start for place, _ in self._members]
+        if self._one and not of_ids and shape[0] > 1:
+            size, shape = Slot(0, shape[1:]).size, (1, *shape[1:])
+            starts = [
+                start + (column or 0) * size
+                for start, (_, column) in zip(starts, self._members, strict=True)
+            ]
+        return self._gathered(need, states[name], starts, shape)
+
+    def _gathered(
+        self, key: Hashable, state: Tensor, starts: Sequence[int], shape: tuple[int, ...]
+    ) -> Tensor:
+        first, count, size = starts[0], len(starts), Slot(0, shape).size
+        if list(starts) == [*range(first, first + count * size, size)] or size == 0:
+            own = state[..., first : first + count * size]
+            return own.unflatten(-1, (count, *shape))  # type: ignore[no-any-return,no-untyped-call]
+        if key not in self._constants:
+            index = torch.tensor(starts)[:, None] + torch.arange(size)
+            self._constants[key] = Constants(index=index)
+        index = self._constants[key].on(state.device)["index"]
+        return state[..., index].unflatten(-1, shape)  # type: ignore[no-any-return,no-untyped-call]
+
+    def _class_counts(self, states: States) -> Tensor:
+        """Return right, predicted and given class ids, ``[..., M, 3, K]``; of one class, K is 1."""
+        places = list({id(place): place for place, _ in self._members}.values())
+        need = ClassCounts() if ClassCounts() in self._place.slots else Confusions()
+        name, (_, shape) = self._place.slots[need]
+        starts = [place.slots[need][1].start for place in places]
+        kept = self._gathered(("classes", need), states[name], starts, shape)
+        if isinstance(need, Confusions):
+            sums = kept[..., 1:].diagonal(dim1=-2, dim2=-1), kept[..., 1:].sum(-2), kept.sum(-1)
+            kept = torch.stack(sums, dim=-2)
+        if not self._one:
+            return kept
+        order = {id(place): i for i, place in enumerate(places)}
+        if "member" not in self._constants:
+            owners = [order[id(place)] for place, _ in self._members]
+            columns = [column or 0 for _, column in self._members]
+            self._constants["member"] = Constants(owner=owners, column=columns)
+        owner, column = self._constants["member"].on(kept.device).values()
+        kept = kept.index_select(-3, owner)
+        at = column.view(-1, 1, 1).expand(*kept.shape[:-1], 1)
+        return kept.gather(-1, at)
 
 
 class AlikeReadings:
     """Readings that are `BoundReading.alike`, read by one formula.
 
     Args:
-        bound: at least one, of one tally.
+        readings: at least one.
+        columns: theirs.
     """
 
-    def __init__(self, bound: Sequence[BoundReading]) -> None:
-        self._reading, self._place = bound[0]
-        self._starts = [one.rows.start for one in bound]
-        self._columns = len(bound[0].rows)
-        constants: dict[str, Any] = {"starts": self._starts}
-        if hasattr(self._reading, "threshold"):
-            constants["cut"] = [
-                bins_of(one).positions[one.reading.threshold]  # type: ignore[attr-defined]
-                for one in bound
-            ]
-        if self._place.bins is not None:
-            several = len({one.place.bins for one in bound}) > 1
-            grids = [bins_of(one).grid for one in (bound if several else bound[:1])]
-            constants["grid"] = torch.from_numpy(np.stack(grids))
-        self._constants = Constants(**constants)
+    def __init__(self, readings: Sequence[Reading], columns: AlikeColumns) -> None:
+        self.reading, self._columns = readings[0], columns
+        self._cuts = columns.cuts(getattr(one, "threshold", None) for one in readings)
 
-    def read(self, state: Tensor) -> Tensor:
-        """Return the metrics ``[K]`` from the state of their tally."""
-        constants = self._constants.on(state.device)
-        first, count = self._starts[0], len(self._starts) * self._columns
-        if self._starts == [*range(first, first + count, self._columns)]:
-            rows = state[first : first + count].view(-1, self._columns, state.shape[-1])
-        else:
-            columns = torch.arange(self._columns, device=state.device)
-            rows = state[constants["starts"].unsqueeze(-1) + columns]
-        sums = Sums.of(rows, constants.get("cut"), constants.get("grid"))
-        values = self._reading.read(sums).to(torch.get_default_dtype())
-        if not self._place.may_miss:
-            return values
-        return torch.where(self._reading.present(sums), values, torch.nan)
+    def read(self, sums: Sums, strict: bool = False) -> Tensor:
+        """Return the metrics ``[..., K]`` from what is known of the columns.
+
+        Args:
+            sums: of the columns.
+            strict: whether what is undefined is NaN in any case.
+        """
+        cuts = self._cuts
+        own = sums if cuts is None else sums.at(cuts.on(sums.totals.device)["cut"])
+        values: Any = self.reading.read(own)
+        defined = self.reading.defined(own) if strict else None
+        if defined is not None:
+            values = torch.where(defined, values, torch.nan)
+        values = values.to(torch.get_default_dtype())
+        if not self._columns.may_miss:
+            return values  # type: ignore[no-any-return]
+        return torch.where(self.reading.present(sums), values, torch.nan)
 
 
-def bins_of(bound: BoundReading) -> ScoreBins:
-    """Return where the scores of a reading are cut, by default where no threshold is."""
-    return bound.place.bins or ScoreBins()
-
-
-class ReadingMetric(Metric):
-    """One reading as a `torchmetrics.Metric`. Its states are its tally's, shared with the others.
-
-    To reset it resets the tally, and with it every reading of that tally.
-    """
-
-    full_state_update = False
-    name: str
-    bound: BoundReading
-    tally: Tally
-
-    def __init__(self, name: str, bound: BoundReading, tally: Tally) -> None:
-        nn.Module.__init__(self)
-        # not by setattr, which is slow, and wide heads have thousands of readings
-        self.__dict__ |= _metric_attributes() | {"name": name, "bound": bound}
-        self._modules["tally"] = tally
-
-    @property
-    def higher_is_better(self) -> bool | None:  # type: ignore[override]
-        """Whether more is better, None where neither is."""
-        return self.bound.reading.higher_is_better
-
-    @property
-    def update_count(self) -> int:
-        """How many batches the tally has seen since the last reset."""
-        return self.tally.update_count
-
-    @property
-    def update_called(self) -> bool:
-        """Whether the tally has seen a batch since the last reset."""
-        return self.tally.update_called
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the tally."""
-        return self.tally.device
-
-    def update(self, *_: Any, **__: Any) -> None:
-        """Refuse: only a head can update its metrics."""
-        raise TypeError(f"{self.name!r} is read from a tally. {UPDATE_BY_HEAD}")
-
-    def forward(self, *_: Any, **__: Any) -> Any:
-        """Refuse: only a head can update its metrics."""
-        self.update()
-
-    def compute(self) -> Tensor:
-        """Return the metric over all batches since the last reset."""
-        return AlikeReadings([self.bound]).read(self.tally.compute())[0]
-
-    def reset(self) -> None:
-        """Reset the tally."""
-        self.tally.reset()
-
-    def persistent(self, mode: bool = False) -> None:
-        """Set whether the tally, and with it every reading of it, stands in a ``state_dict``."""
-        self.tally.persistent(mode)
-
-    def merge_state(self, *_: Any, **__: Any) -> None:
-        """Refuse: the other readings of the tally would change, too."""
-        raise TypeError(f"{self.name!r} is read from a tally. {MERGE_TALLIES}")
-
-    def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Plot one or several values of this metric, as torchmetrics does."""
-        return plot_single_or_multi_val(
-            self.compute() if val is None else val,
-            ax=ax,
-            higher_is_better=self.higher_is_better,
-            name=self.name,
-        )
-
-
-@cache
-def _metric_attributes() -> dict[str, Any]:
-    """Return what torchmetrics' constructor sets; kept, since to make it is slow."""
-    metric = object.__new__(ReadingMetric)
-    # a reading has no state to sync or to cache; its tally syncs
-    Metric.__init__(metric, sync_on_compute=False, compute_with_cache=False)
-    wrapped = {"update", "compute", "_update_signature"}
-    plain = vars(metric).keys() - vars(nn.Module()).keys() - wrapped
-    return {name: vars(metric)[name] for name in plain}
+def read_one(bound: BoundReading, states: States) -> Tensor:
+    """Return a single metric, ``[...]``."""
+    columns = AlikeColumns([(bound.place, bound.reading.column)])
+    flat = {name: state.flatten() for name, state in states.items()}
+    return AlikeReadings([bound.reading], columns).read(columns.sums(flat))[..., 0]

@@ -15,22 +15,20 @@ from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.errors import preview
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.metrics.bound import (
-    UPDATE_BY_HEAD,
-    AlikeReadings,
-    BoundReading,
-    Place,
-    ReadingMetric,
-)
-from torch_heads.metrics.sums import Sums, Total
-from torch_heads.metrics.tallies import MOST_CONFUSIONS
+from torch_heads.metrics.asked import MOST_CONFUSIONS
+from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place
+from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
+from torch_heads.metrics.needs import Confusions, ResidualCounts
+from torch_heads.metrics.sums import Total
 from torch_heads.metrics.tally import Lock, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
 
 BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
 
-Layout = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]  # keys, and shapes of the tallies
+AlikeGroup = tuple[str, AlikeColumns, list[tuple[list[str], AlikeReadings]]]
+
+Layout = tuple[tuple[str, ...], tuple[Any, ...]]  # keys, and shapes of the tallies' states
 
 
 class ReadingCollection(MetricCollection):
@@ -87,15 +85,11 @@ class ReadingCollection(MetricCollection):
         """
         kept = {key: self._readings[key] for key in keys}
         tallies = {bound.place.tally for bound in kept.values()}
-        columns = {(bound.place.tally, bound.place.columns.start) for bound in kept.values()}
+        places = {id(bound.place) for bound in kept.values()}
         return ReadingCollection(
             {name: tally for name, tally in self.tallies.items() if name in tallies},
             kept,
-            {
-                name: place
-                for name, place in self._places.items()
-                if (place.tally, place.columns.start) in columns
-            },
+            {name: place for name, place in self._places.items() if id(place) in places},
             {name: own for name, own in self._names.items() if kept.keys() >= set(own)},
             (tuple(kept), ()),
         )
@@ -125,23 +119,39 @@ class ReadingCollection(MetricCollection):
 
     def compute(self) -> dict[str, Any]:
         """Return every metric, synced over processes once per tally."""
+        return {self._set_name(key): value for key, value in self.read().items()}
+
+    def read(self, strict: bool = False) -> dict[str, Tensor]:
+        """Return every metric by its key, without prefix and postfix.
+
+        Args:
+            strict: whether what is undefined is NaN in any case; else tf.estimator's own metrics
+                are 0 or 1 then, as there.
+        """
         values: dict[str, Tensor] = {}
-        states = {name: tally.compute() for name, tally in self.tallies.items()}
-        for tally, keys, readings in self._alike:
-            values |= zip(keys, readings.read(states[tally]).unbind(), strict=True)
-        return {self._set_name(key): values[key] for key in self._readings}
+        states = {name: flat(tally.compute()) for name, tally in self.tallies.items()}
+        for tally, columns, groups in self._alike:
+            sums = columns.sums(states[tally])
+            for keys, readings in groups:
+                values |= zip(keys, readings.read(sums, strict).unbind(), strict=True)
+        return {key: values[key] for key in self._readings}
 
     @cached_property
-    def _alike(self) -> list[tuple[str, list[str], AlikeReadings]]:
-        """The readings that are read at once, with their tally and their keys."""
+    def _alike(self) -> list[AlikeGroup]:
+        """The columns that are read by the same formulas, each with the readings and their keys."""
         alike: dict[Hashable, list[str]] = {}
         for key, bound in self._readings.items():
             alike.setdefault(bound.alike, []).append(key)
-        found = []
+        groups: dict[Hashable, AlikeGroup] = {}
         for keys in alike.values():
-            members = [self._readings[key] for key in keys]
-            found.append((members[0].place.tally, keys, AlikeReadings(members)))
-        return found
+            each = [self._readings[key] for key in keys]
+            members = [(one.place, one.reading.column) for one in each]
+            same = tuple((id(place), column) for place, column in members)
+            if same not in groups:
+                groups[same] = members[0][0].tally, AlikeColumns(members), []
+            _, columns, own = groups[same]
+            own.append((keys, AlikeReadings([one.reading for one in each], columns)))
+        return [*groups.values()]
 
     def curves(self, head: str | None = None) -> ScoreCurves:
         """Return the curves of a head with classes: ROC, precision-recall, calibration.
@@ -159,7 +169,8 @@ class ReadingCollection(MetricCollection):
         tensor([1.], dtype=torch.float64)
         """
         place = self._place(head, Counts.SCORES, "counted scores")
-        totals, counts, *_ = Sums.of(self.tallies[place.tally].compute()[place.columns])
+        sums = AlikeColumns([(place, None)]).sums(flat(self.tallies[place.tally].compute()))
+        totals, counts = sums.totals[0], sums.scores[0]
         if place.may_miss:
             never = totals[:, Total.PRESENT] == 0
             counts = counts.masked_fill(never[:, None, None], torch.nan)
@@ -178,7 +189,7 @@ class ReadingCollection(MetricCollection):
             ValueError: if there are too many classes for confusions to be kept.
         """
         place = self._place(head, Counts.CLASSES, "confusion matrix")
-        matrix = self.tallies[place.tally].confusion_of(place.columns.start)
+        matrix = place.kept(self.tallies[place.tally], Confusions())
         if matrix is None:
             family = place.family
             size = 0 if family is None else int(family.highest + 1) ** 2
@@ -186,7 +197,7 @@ class ReadingCollection(MetricCollection):
                 f"Confusions are kept up to {MOST_CONFUSIONS} entries in all, the smallest "
                 f"matrices first; here are {size}."
             )
-        return matrix
+        return matrix[:, 1:]
 
     def residuals(self, head: str | None = None) -> Residuals:
         """Return how the predictions of a regression differ from its labels, for each column.
@@ -204,7 +215,7 @@ class ReadingCollection(MetricCollection):
         tensor([3.5000], dtype=torch.float64)
         """
         place = self._place(head, Counts.NUMBERS, "residuals")
-        counts = self.tallies[place.tally].residual_counts(place.columns)
+        counts = place.kept(self.tallies[place.tally], ResidualCounts())
         if counts is None:
             raise KeyError(f"{head!r} has no residuals: they are of regressions.")
         return Residuals(counts)
@@ -307,3 +318,8 @@ class ReadingCollection(MetricCollection):
     def __repr__(self) -> str:
         """Return the metric keys."""
         return f"{type(self).__name__}({preview(self.keys(), 40)})"
+
+
+def flat(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the states of a tally, each with one axis."""
+    return {name: state.flatten() for name, state in states.items()}

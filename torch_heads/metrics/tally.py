@@ -1,8 +1,8 @@
 """Tallies: the sums from which every metric is read.
 
 All that an evaluation needs of a batch is additive, so a tally is one `torchmetrics.Metric` whose
-one state adds up: over batches, over processes, over columns. It keeps no examples, and one
-update of it serves every reading.
+states add up: over batches, over processes, over columns. It keeps no examples, and one update of
+it serves every reading. What its states are is up to its counters.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import zip_longest
 from operator import call, length_hint, setitem
 from threading import RLock
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -22,6 +22,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from torch_heads.functional.errors import unexpected
+from torch_heads.metrics.counters.counter import Addition, Counter
 
 
 class Lock:
@@ -77,27 +78,6 @@ class Agreement:
         self._reached = True
 
 
-class Addition(NamedTuple):
-    """Values that are to be added to a state in place, or at ``places`` along its last axis."""
-
-    state: Tensor
-    values: Any
-    places: Tensor | None = None
-
-    @property
-    def step(self) -> Callable[[], Any]:
-        """What adds them."""
-        if self.places is None:
-            return partial(self.state.add_, self.values)
-        return partial(self.state.scatter_add_, -1, self.places, self.values)
-
-    def take_back(self) -> None:
-        """Take them away again, without memory for the opposite values."""
-        self.state.neg_()
-        self.step()
-        self.state.neg_()
-
-
 def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lock) -> None:
     """Add one batch to several tallies: to all of them or, whatever raises, to none.
 
@@ -136,23 +116,30 @@ def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lo
 
 
 class Tally(Metric):
-    """A metric whose states are sums in float64: ``sums`` ``[columns, width]``, a row per column.
+    """A metric whose states are sums in float64: one of each counter, ``sums`` among them.
 
     Updates are in place, so that they can be compiled, and captured in a CUDA graph. Nothing is
     cached, since such updates leave no trace in Python.
+
+    Args:
+        counters: what it adds up; the first is named ``sums``.
     """
 
     full_state_update = False
-    #: Tensors that move with the states. As buffers they would be exported with predictions.
-    fixed: ClassVar[tuple[str, ...]] = ()
     sums: Tensor
 
-    def __init__(self, columns: int, width: int) -> None:
+    def __init__(self, counters: Sequence[Counter]) -> None:
         super().__init__(compute_with_cache=False)
         #: What all processes must have in common; None where that is not asked.
         self.agreement: Agreement | None = None
-        # float64 counts stay exact up to 2**53; float32 would stop counting at 2**24
-        self.add_zeros("sums", columns, width)
+        self.counters = tuple(counters)
+        #: Where its states hold what belongs to a target: a state's name, and a slot.
+        self.slots = {
+            key: (counter.name, slot) for counter in counters for key, slot in counter.slots.items()
+        }
+        for counter in counters:
+            # float64 counts stay exact up to 2**53; float32 would stop counting at 2**24
+            self.add_zeros(counter.name, *counter.shape)
 
     def add_zeros(self, name: str, *shape: int) -> None:
         """Add a state, which takes no memory before the first update; nor does its default."""
@@ -168,30 +155,26 @@ class Tally(Metric):
 
     def additions(self, observed: Any) -> list[Addition]:
         """Return what one batch adds to the states; nothing is added yet."""
-        raise NotImplementedError
+        return [
+            addition
+            for counter in self.counters
+            for addition in counter.additions(getattr(self, counter.name), observed)
+        ]
 
     def update(self, observed: Any) -> None:
         """Add one batch."""
         for addition in self.additions(observed):
             addition.step()
 
-    def compute(self) -> Tensor:
-        """Return the sums, added over all processes."""
-        return self.sums
+    def compute(self) -> dict[str, Tensor]:
+        """Return the states by name, added over all processes."""
+        return {counter.name: getattr(self, counter.name) for counter in self.counters}
 
-    def part(self, name: str, rows: slice) -> Tensor:
-        """Return a copy of some rows of a state, added over all processes."""
+    def summed(self, name: str) -> Tensor:
+        """Return a copy of one state, added over all processes."""
         with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
             state: Tensor = getattr(self, name)
-            return state[rows].clone()
-
-    def residual_counts(self, columns: slice) -> Tensor | None:
-        """Return the counts of residuals of some columns, over all processes; None for none."""
-        return None
-
-    def confusion_of(self, column: int) -> Tensor | None:
-        """Return the confusions of one column, over all processes; None where none are kept."""
-        return None
+            return state.clone()
 
     def prepare(self, device: torch.device) -> None:
         """Move to the device of a batch, to memory of its own, and out of a past inference mode."""
@@ -260,10 +243,6 @@ class Tally(Metric):
             probe = fn(state.new_empty(0))
             return fn(state) if probe.dtype == state.dtype else state.to(probe.device)
 
-        for name in self.fixed:
-            value = getattr(self, name)
-            device = fn(value.new_empty(0)).device
-            setattr(self, name, fn(value) if value.is_meta else value.to(device))
         return super()._apply(lambda state: on_memory(state, keep_dtype), exclude_state)
 
     def _sync_dist(
@@ -289,16 +268,3 @@ def on_memory(state: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
     if state.is_contiguous():
         return fn(state)
     return fn(state[(0,) * state.dim()].clone()).expand(state.shape)
-
-
-class BatchMeanTally(Tally):
-    """The sum of one number per update call, for several names, and how many calls gave it."""
-
-    def __init__(self, columns: int) -> None:
-        super().__init__(columns, 2)
-
-    def additions(self, observed: tuple[Tensor, Tensor | None]) -> list[Addition]:
-        """Return the values ``[columns]`` of one call, and 0 or 1 for whether they count."""
-        values, counted = observed
-        counts = torch.ones_like(values) if counted is None else counted.to(values.dtype)
-        return [Addition(self.sums, torch.stack([values * counts, counts], dim=-1))]

@@ -11,8 +11,8 @@ from torchmetrics import Metric
 
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.spec import EstimatorSpec
-from torch_heads.metrics.bound import ReadingMetric
 from torch_heads.metrics.collection import ReadingCollection
+from torch_heads.metrics.metric import ReadingMetric
 
 
 class Evaluation:

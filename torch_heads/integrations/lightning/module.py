@@ -30,7 +30,8 @@ from torch_heads.integrations.lightning.window import (
     count_labels,
     target_losses,
 )
-from torch_heads.metrics.tally import Agreement, BatchMeanTally
+from torch_heads.metrics.counters.totals import BatchMeans
+from torch_heads.metrics.tally import Agreement, Tally
 
 MOST_LOGGED = 256  # metrics of an epoch in the table of Lightning
 
@@ -105,7 +106,7 @@ class HeadModule(LightningModule):
         self.global_normalization = global_normalization
         self.report = report
         self.agreement = Agreement(title, head.computation.counted)
-        self.epoch_loss = BatchMeanTally(len(head.computation.targets))
+        self.epoch_loss = Tally([BatchMeans(len(head.computation.targets))])
         self.epoch_loss.agreement = self.agreement
         self._step_keys = (
             [f"train/loss/{name}" for name in head] if isinstance(head, MultiHead) else []
@@ -328,7 +329,7 @@ class HeadModule(LightningModule):
         return self.head.predictions(self.logits(Batch.of(batch, self.head).inputs))
 
     def _log_epoch(self, stage: str) -> None:
-        sums = self.epoch_loss.compute()
+        sums = self.epoch_loss.compute()["sums"]
         losses = safe_divide(sums[:, 0], sums[:, 1])
         loss = self.head.computation.total_loss(losses).reshape(()).to(torch.get_default_dtype())
         values = self.head.metric_collection.compute()

@@ -13,7 +13,7 @@ def check_owner(target: Target, metrics: ReadingCollection) -> None:
         ValueError: if they are of another head.
     """
     place = metrics.places[target.name or ""]
-    count = place.columns.stop - place.columns.start
+    count = place.columns
     if (place.family, count) != (target.family, target.columns) and place.family is not None:
         wanted, given = _columns(target.family, target.columns), _columns(place.family, count)
         raise ValueError(unexpected(target.title, "metrics", f"of {wanted}", given))

@@ -13,7 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
 from torch_heads.functional.curves import ScoreCurves
-from torch_heads.functional.scores import NEGATIVE, POSITIVE, SOFT, ScoreBins
+from torch_heads.functional.scores import (
+    NEGATIVE,
+    POSITIVE,
+    SOFT,
+    ScoreBins,
+    counts_above,
+    roc_auc,
+)
 from torch_heads.integrations.report.canvas import (
     BLUE,
     COLOURS,
@@ -38,8 +45,6 @@ from torch_heads.integrations.report.canvas import (
     unit,
 )
 from torch_heads.integrations.report.tasks import Task
-from torch_heads.metrics.readings import AUC
-from torch_heads.metrics.sums import Sums
 
 HISTOGRAM = 20  # bins
 MOST_FAINT = 100  # curves in between
@@ -81,15 +86,15 @@ class ScoreColumn(NamedTuple):
 
 def score_columns(task: Task) -> Iterator[ScoreColumn]:
     """Yield what can be drawn of a task: its columns with labels of both kinds."""
-    bins = task.place.bins or ScoreBins()
-    curves = ScoreCurves(task.sums.counts, bins)
+    if task.scores is None:
+        return
+    bins, counts = task.place.bins or ScoreBins(), task.scores
+    curves = ScoreCurves(counts, bins)
     roc, precision = curves.roc(), curves.precision_recall().precision
     calibration, error = curves.calibration(), curves.expected_calibration_error()
-    counts = task.sums.counts[..., : bins.size]
-    totals, every = task.sums.totals.unsqueeze(1), task.sums.counts.unsqueeze(1)
-    areas = AUC().read(Sums(totals, every, grid=torch.tensor(bins.grid)))
-    edges = np.asarray(bins.edges)
-    place = torch.tensor((edges[:-1] + edges[1:]) / 2 * HISTOGRAM).long()
+    areas = roc_auc(*counts_above(counts))
+    edges = bins.edges
+    place = torch.tensor((edges[:-1] + edges[1:]) / 2 * HISTOGRAM).long().clamp(max=HISTOGRAM - 1)
     histogram = counts.new_zeros(*counts.shape[:2], HISTOGRAM).index_add(2, place, counts)
     by_kind = counts.sum(-1)
     both = (by_kind[:, NEGATIVE] > 0) & (by_kind[:, SOFT:].sum(-1) > 0)

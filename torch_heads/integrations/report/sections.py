@@ -135,7 +135,7 @@ def _section(task: Task, most: int | None = None) -> Section:
         if absent:
             names = "" if absent == [task.name] else f": {preview(absent, 20)}"
             section.notes.append(f"No curves for want of labels of both kinds{names}")
-        if task.sums.counts[:, SOFT].any():
+        if task.scores is not None and task.scores[:, SOFT].any():
             section.notes.append(SOFT_LABELS)
         section.pictures += islice(_score_pictures(task.name, task.name, columns), most)
     elif task.form is Counts.NUMBERS:

@@ -2,26 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import isfinite, nan
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from torch_heads.computation.target import Target
 from torch_heads.families.family import Counts
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.residuals import Residuals
-from torch_heads.functional.scores import NEGATIVE, SOFT
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import suffixed
 from torch_heads.integrations.report.canvas import Floats, number
 from torch_heads.integrations.report.ownership import check_owner
-from torch_heads.metrics.bound import Place
+from torch_heads.metrics.bound import AlikeColumns, Place
 from torch_heads.metrics.collection import ReadingCollection
-from torch_heads.metrics.sums import Sums, Total
+from torch_heads.metrics.needs import Confusions, ResidualCounts, ScoreCounts
+from torch_heads.metrics.sums import Total
 
-HEADLINES = {"auc": True, "accuracy": True, "average_loss": False}  # and whether more is better
+HEADLINES = {
+    "roc_auc": True,
+    "auc": True,
+    "accuracy": True,
+    "average_loss": False,
+}  # and whether more is better
 
 FEW = 8  # heads of a kind that are shown one by one
 FEW_OF_MANY = 2  # the same, where there are more than `MANY` heads in all
@@ -32,13 +37,16 @@ MANY = 12
 class Task:
     """One head and what was seen of it.
 
-    ``metrics`` are by key, without the head's name. ``confusion`` is ``[K, K]`` with labels as
-    rows; None where there are no classes, or too many for confusions to be kept.
+    ``metrics`` are by key, without the head's name, NaN where undefined. ``totals`` ``[U, 8]`` are
+    named by `Total`; ``scores`` are ``[U, 3, bins]``, by kind of label and bin. ``confusion`` is
+    ``[K, K]`` with labels as rows; None where there are no classes, or too many for confusions to
+    be kept.
     """
 
     target: Target
     metrics: dict[str, float]
-    sums: Sums
+    totals: Floats
+    scores: Tensor | None
     place: Place
     confusion: Floats | None
     residuals: Residuals | None
@@ -69,11 +77,6 @@ class Task:
             return [f"class {i}" for i in range(self.target.columns)]
         return [f"column {i}" for i in range(self.target.columns)]
 
-    @cached_property
-    def totals(self) -> Floats:
-        """The sums of each column, named by `Total`."""
-        return self.sums.totals.numpy()
-
     @property
     def labels(self) -> float:
         """How many labels were seen."""
@@ -93,9 +96,6 @@ class Task:
     def rank(self) -> float:
         """The headline metric; NaN where it says nothing, as an AUC of one class alone."""
         value = self.metrics[self.headline]
-        kinds = self.sums.counts.sum((0, 2))
-        if self.form is Counts.SCORES and not (kinds[NEGATIVE] > 0 and kinds[SOFT:].sum() > 0):
-            return nan
         return value if self.counted and isfinite(value) else nan
 
     def written(self, key: str) -> str:
@@ -141,9 +141,12 @@ def evaluation(head: Head, metrics: ReadingCollection) -> TaskEvaluation:
         raise ValueError(
             unexpected(head.title, "metrics", "that have seen a batch", "empty ones", hint)
         )
-    states = {name: tally.compute().double().cpu() for name, tally in metrics.tallies.items()}
-    stacked = torch.stack(list(metrics.compute().values())).tolist()
-    values = dict(zip(metrics.readings, stacked, strict=True))
+    states = {
+        name: {key: state.double().cpu().flatten() for key, state in tally.compute().items()}
+        for name, tally in metrics.tallies.items()
+    }
+    computed = metrics.read(strict=True)
+    values = dict(zip(computed, torch.stack([*computed.values()]).tolist(), strict=True))
     found, taken = [], set()
     for target, path, own in zip(computation.targets, computation.paths, keys, strict=True):
         place = metrics.places[target.name or ""]
@@ -153,15 +156,16 @@ def evaluation(head: Head, metrics: ReadingCollection) -> TaskEvaluation:
             named = {"loss": values[call], **named}
             taken.add(call)
         tally = metrics.tallies[place.tally]
-        counts = tally.residual_counts(place.columns)
-        matrix = tally.confusion_of(place.columns.start)
+        counts, matrix = (place.kept(tally, need) for need in (ResidualCounts(), Confusions()))
+        sums = AlikeColumns([(place, None)]).sums(states[place.tally])
         found.append(
             Task(
                 target,
                 named,
-                Sums.of(states[place.tally][place.columns]),
+                sums.totals[0].numpy(),
+                sums.scores[0] if ScoreCounts() in place.slots else None,
                 place,
-                None if matrix is None else matrix.double().cpu().numpy(),
+                None if matrix is None else matrix[:, 1:].double().cpu().numpy(),
                 None if counts is None else Residuals(counts.cpu()),
             )
         )

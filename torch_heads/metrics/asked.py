@@ -1,0 +1,211 @@
+"""Metrics that a user asks for: by name, as readings, or as torchmetrics' own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import isqrt
+from typing import Any, NamedTuple
+
+from torchmetrics import Metric
+
+from torch_heads.families.family import Counts
+from torch_heads.functional.containers import nearest
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.metrics.needs import (
+    ClassCounts,
+    Confusions,
+    Need,
+    ResidualCounts,
+    ScoreCounts,
+)
+from torch_heads.metrics.readings.names import OF_A_CLASS, names_for
+from torch_heads.metrics.readings.outcomes import ThresholdReading
+from torch_heads.metrics.readings.reading import Reading, suffix
+
+MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
+
+ALL = "all"
+PER_CLASS = "_per_class"
+
+Asked = Any  # a string, a reading, a Metric; or a list, or a dict by key, of these
+
+
+class Readable(NamedTuple):
+    """What of a head decides which metrics it can have.
+
+    Attributes:
+        title: the head's class and name, as errors say it.
+        counts: what its metrics count.
+        columns: how many label columns it has.
+        n_classes: how many class ids, 0 where labels are none.
+        class_names: as they stand in keys; without these it has no metrics of a class.
+        probabilities: whether its numbers are probabilities.
+        own_loss: whether its loss is a function of the user's.
+        thresholds: the user's, at which readings of one threshold are kept, too.
+    """
+
+    title: str
+    counts: Counts
+    columns: int
+    n_classes: int
+    class_names: Sequence[str]
+    probabilities: bool
+    own_loss: bool
+    thresholds: Sequence[float]
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several columns of scores."""
+        return self.counts is Counts.SCORES and self.columns > 1
+
+    @property
+    def named(self) -> Mapping[str, Reading]:
+        """The readings that it can have, by name."""
+        found = dict(names_for(self.counts, self.several, self.probabilities))
+        if self.own_loss:  # the average loss is no log loss then
+            found.pop("log_loss", None)
+        return found
+
+    @property
+    def of_a_class(self) -> Mapping[str, Reading]:
+        """The readings that it can have of one class, by name."""
+        if not self.class_names:
+            return {}
+        if self.counts is Counts.CLASSES:
+            return OF_A_CLASS
+        return {name: one for name, one in self.named.items() if hasattr(one, "column")}
+
+    @property
+    def costs_nothing(self) -> Iterable[str]:
+        """The names of the readings that need nothing that is not kept anyway."""
+        kept: dict[Counts, set[Need]] = {
+            Counts.SCORES: {ScoreCounts()},
+            Counts.NUMBERS: {ResidualCounts()},
+            Counts.CLASSES: {Confusions(), ClassCounts()},
+        }
+        own = set() if self.n_classes**2 > MOST_CONFUSIONS else kept[self.counts]
+        return [name for name, one in self.named.items() if own.issuperset(one.needs(self.counts))]
+
+
+def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Metric]:
+    """Return what was asked for, by key.
+
+    Raises:
+        ValueError: if a name is not known, with the nearest one; or if two have one key.
+        TypeError: if something is no metric, or none of this kind of head.
+    """
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        pairs = [*given.items()]
+    elif isinstance(given, (str, Reading, Metric)) or not isinstance(given, Iterable):
+        pairs = [(None, given)]
+    else:
+        pairs = [(None, one) for one in given]
+    found: dict[str, Reading | Metric] = {}
+    for key, asked in pairs:
+        if key is not None and not (isinstance(key, str) and key):
+            expected = "by keys that are strings"
+            raise TypeError(unexpected(head.title, "metrics", expected, repr(key)))
+        every = head.costs_nothing if asked == ALL and key is None else [asked]
+        for one in every:
+            name, own = _readings_of(one, head)
+            for ending, reading in own.items():
+                final = f"{key or name}{ending}"
+                _check_size(reading, head)
+                if final in found and found[final] != reading:
+                    expected = "with different keys"
+                    raise ValueError(
+                        unexpected(head.title, "metrics", expected, f"{final!r} twice")
+                    )
+                found[final] = reading
+    return found
+
+
+def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | Metric]]:
+    """Return the name of what was asked for, and the readings by what is added to that."""
+    if isinstance(asked, Metric):
+        return type(asked).__name__, {"": asked}
+    if isinstance(asked, Reading):
+        return _name(asked, head), {_ending(asked, head): asked}
+    if not isinstance(asked, str):
+        expected = "as names, readings of torch_heads.metrics, or torchmetrics.Metrics"
+        raise TypeError(unexpected(head.title, "metrics", expected, repr(asked)))
+    name, slash, wanted = asked.partition("/")
+    if slash and name in head.of_a_class:
+        ids = {one: i for i, one in enumerate(head.class_names)}
+        ids |= {str(i): i for i in ids.values() if str(i) not in ids}
+        if wanted not in ids:
+            hint = nearest(wanted, ids)
+            expected = f"of a class among {preview(head.class_names)}"
+            raise ValueError(unexpected(head.title, "metrics", expected, repr(asked), hint))
+        return name, _of_classes(name, [ids[wanted]], head)
+    if asked.removesuffix(PER_CLASS) != asked and asked.removesuffix(PER_CLASS) in head.of_a_class:
+        name = asked.removesuffix(PER_CLASS)
+        return name, _of_classes(name, range(len(head.class_names)), head)
+    if asked not in head.named:
+        every = [*head.named, *(f"{one}{PER_CLASS}" for one in head.of_a_class), ALL]
+        hint = nearest(asked, every)
+        if asked in head.of_a_class:
+            averages = [one for one in head.named if one.startswith(f"{asked}_")]
+            hint = f"Of several classes there are {preview([*averages, asked + PER_CLASS])}."
+        raise ValueError(
+            unexpected(head.title, "metrics", f"among {preview(every, 80)}", repr(asked), hint)
+        )
+    reading = head.named[asked]
+    own: dict[str, Reading | Metric] = {"": reading}
+    plain = isinstance(reading, ThresholdReading) and getattr(reading, "average", None) is None
+    if plain and head.counts is Counts.SCORES:
+        cuts = [replace(reading, threshold=threshold) for threshold in head.thresholds]  # type: ignore
+        own |= {_ending(cut, head): cut for cut in cuts}
+    return asked, own
+
+
+def _check_size(reading: Reading | Metric, head: Readable) -> None:
+    """Refuse what needs confusions of too many classes."""
+    if isinstance(reading, Reading) and Confusions() in reading.needs(head.counts):
+        most = isqrt(MOST_CONFUSIONS)
+        if head.n_classes > most:
+            expected = f"that need confusions of at most {most} classes"
+            given = f"{reading!r} of {head.n_classes}"
+            raise ValueError(unexpected(head.title, "metrics", expected, given))
+
+
+def _of_classes(name: str, ids: Iterable[int], head: Readable) -> dict[str, Reading | Metric]:
+    reading = head.of_a_class[name]
+    each = [replace(reading, column=i) for i in ids]
+    return {_ending(one, head): one for one in each}
+
+
+def _name(reading: Reading, head: Readable) -> str:
+    """Return the name of a reading: that in the table, with its arguments where they differ."""
+    changed: dict[str, Any] = {"column": None}
+    if isinstance(reading, ThresholdReading):
+        changed["threshold"] = None
+    plain = replace(reading, **changed)
+    known = {**head.of_a_class, **head.named}
+    for name, one in known.items():
+        if one == plain:
+            return name
+    alike = [name for name, one in known.items() if type(one) is type(reading)]
+    if alike:
+        return f"{min(alike, key=len)}{suffix(reading)}"
+    if type(reading).__module__.startswith(__name__.split(".")[0]):
+        expected = f"of this kind of head, such as {preview(head.named, 80)}"
+        raise TypeError(unexpected(head.title, "metrics", expected, repr(reading)))
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(reading).__name__).lower()
+
+
+def _ending(reading: Reading, head: Readable) -> str:
+    """Return what the class and the threshold add to the name of a reading."""
+    ending = ""
+    if reading.column is not None:
+        count = len(head.class_names) or head.columns
+        if reading.column not in range(count):
+            expected = f"with a column in [0, {count - 1}]"
+            raise ValueError(unexpected(head.title, "metrics", expected, repr(reading)))
+        ending = f"/{head.class_names[reading.column] if head.class_names else reading.column}"
+    threshold = getattr(reading, "threshold", None)
+    return ending if threshold is None else f"{ending}/positive_threshold_{threshold:g}"

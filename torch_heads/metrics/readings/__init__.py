@@ -1,0 +1,1 @@
+"""Readings: the named metrics, each a formula over what a tally summed."""

@@ -1,0 +1,106 @@
+"""Readings that are means: of losses, predictions, labels, right class ids."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torch_heads.families.family import Counts
+from torch_heads.functional.reductions import safe_divide
+from torch_heads.metrics.needs import Need
+from torch_heads.metrics.readings.reading import Reading, ratio
+from torch_heads.metrics.sums import Sums, Total
+from torch_heads.metrics.terms import BrierTerm
+
+
+@dataclass(frozen=True)
+class Mean(Reading):
+    """A weighted mean over all columns: of the predictions, or of the labels."""
+
+    of: int = Total.PREDICTION
+    by: int = Total.WEIGHT
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the weighted sum over the weights; 0 for none, as in tf.estimator."""
+        return safe_divide(sums.total(self.of), sums.total(self.by))
+
+
+@dataclass(frozen=True)
+class AverageLoss(Mean):
+    """The loss over the sum of the weights: unlike the training loss, and never regularized."""
+
+    higher_is_better = False
+    of: int = Total.LOSS
+    by: int = Total.LOSS_WEIGHT
+
+
+@dataclass(frozen=True)
+class LogLoss(AverageLoss):
+    """The average negative log-likelihood of the labels; the average loss, NaN without labels."""
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the weighted sum over the weights."""
+        return ratio(sums.total(self.of), sums.total(self.by))
+
+
+@dataclass(frozen=True)
+class ClassAccuracy(Mean):
+    """The share of class ids predicted right."""
+
+    higher_is_better = True
+    of_counts = True
+
+
+@dataclass(frozen=True)
+class Coverage(Mean):
+    """The share of labels that were there, unweighted."""
+
+    of: int = Total.PRESENT
+    by: int = Total.VALID
+
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether there was any row."""
+        return sums.total(self.by) > 0
+
+
+@dataclass(frozen=True)
+class AccuracyBaseline(Reading):
+    """The accuracy of always answering the more frequent class."""
+
+    higher_is_better = True
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``max(m, 1 - m)`` of the label mean ``m``."""
+        label, weight = sums.total(Total.LABEL), sums.total(Total.WEIGHT)
+        return safe_divide(torch.maximum(label, weight - label), weight)
+
+
+@dataclass(frozen=True)
+class BatchMean(Mean):
+    """The plain mean over update calls, in which a small last batch counts as a full one."""
+
+    of: int = 0
+    by: int = 1
+
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether any call counted."""
+        return sums.total(self.by) > 0
+
+
+@dataclass(frozen=True)
+class BrierScore(Reading):
+    """The mean squared distance of the probabilities and the label (Brier, 1950).
+
+    Of two classes that of the second one's probability; of several, the sum over all classes.
+    """
+
+    higher_is_better = False
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return the term."""
+        return (BrierTerm(),)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``sum w (p - y)^2 / sum w``."""
+        return ratio(sums.term(BrierTerm()).sum(-1), sums.total(Total.WEIGHT))

@@ -1,0 +1,290 @@
+"""Readings of numbers: errors, correlations, deviances.
+
+Those that are linear in sums are over all columns together; others are the mean of the columns'
+own, as scikit-learn's uniform average.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torch_heads.families.family import Counts
+from torch_heads.functional.residuals import Residuals
+from torch_heads.metrics.needs import Need, ResidualCounts, Term
+from torch_heads.metrics.readings.reading import Reading, check_argument, ratio
+from torch_heads.metrics.sums import Sums, Total
+from torch_heads.metrics.terms import (
+    AbsoluteError,
+    AbsoluteLabel,
+    DevianceTerm,
+    PercentageError,
+    SquaredError,
+    SquaredLabel,
+    SquaredLogError,
+    SquaredPrediction,
+    SymmetricPercentageError,
+)
+
+
+@dataclass(frozen=True)
+class NumberReading(Reading):
+    """A metric of numbers, from the sums of some terms."""
+
+    terms: ClassVar[tuple[Term, ...]] = ()
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return its terms."""
+        return self.terms
+
+    def mean(self, sums: Sums, term: Term) -> Tensor:
+        """Return the weighted mean of a term over all columns."""
+        return ratio(sums.term(term).sum(-1), sums.total(Total.WEIGHT))
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(NumberReading):
+    """The mean of ``(p - y)^2``."""
+
+    higher_is_better = False
+    terms = (SquaredError(),)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over all columns."""
+        return self.mean(sums, SquaredError())
+
+
+@dataclass(frozen=True)
+class RootMeanSquaredError(NumberReading):
+    """The root of the mean of ``(p - y)^2``, of each column."""
+
+    higher_is_better = False
+    terms = (SquaredError(),)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over the columns."""
+        return over_columns(ratio(sums.term(SquaredError()), sums.totals[..., Total.WEIGHT]).sqrt())
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(NumberReading):
+    """The mean of ``|p - y|``; of class ids, in classes."""
+
+    higher_is_better = False
+    terms = (AbsoluteError(),)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over all columns."""
+        return self.mean(sums, AbsoluteError())
+
+
+@dataclass(frozen=True)
+class MedianAbsoluteError(NumberReading):
+    """The median of ``|p - y|``, to a bin: a step of 2^(1/4) or less, linear inside."""
+
+    higher_is_better = False
+    of_counts = True
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return the counts of residuals."""
+        return (ResidualCounts(),)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean of the columns' medians."""
+        counts = sums.residuals
+        each = Residuals(counts.flatten(0, -2)).absolute_quantile(0.5)
+        return over_columns(each.view(counts.shape[:-1]))
+
+
+@dataclass(frozen=True)
+class Bias(NumberReading):
+    """The mean of ``p - y``: above 0, predictions are too large."""
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the difference of the means."""
+        difference = sums.total(Total.PREDICTION) - sums.total(Total.LABEL)
+        return ratio(difference, sums.total(Total.WEIGHT))
+
+
+@dataclass(frozen=True)
+class R2(NumberReading):
+    """The share of the labels' variance that is explained: ``1 - sum e^2 / sum (y - mean)^2``."""
+
+    higher_is_better = True
+    terms = (SquaredError(), SquaredLabel())
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over the columns."""
+        spread = squares(sums, SquaredLabel(), Total.LABEL)
+        return over_columns(1 - ratio(sums.term(SquaredError()), spread))
+
+
+@dataclass(frozen=True)
+class ExplainedVariance(NumberReading):
+    """``1 - var(p - y) / var(y)``: as `R2`, but a bias does not count."""
+
+    higher_is_better = True
+    terms = (SquaredError(), SquaredLabel())
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over the columns."""
+        weight = sums.totals[..., Total.WEIGHT]
+        bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
+        errors = sums.term(SquaredError()) - ratio(bias**2, weight)
+        return over_columns(1 - ratio(errors, squares(sums, SquaredLabel(), Total.LABEL)))
+
+
+@dataclass(frozen=True)
+class PearsonCorrcoef(NumberReading):
+    """The correlation of predictions and labels."""
+
+    higher_is_better = True
+    terms = (SquaredError(), SquaredLabel(), SquaredPrediction())
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over the columns."""
+        together, labels, predictions = moments(sums)
+        return over_columns(ratio(together, labels.sqrt() * predictions.sqrt()))
+
+
+@dataclass(frozen=True)
+class ConcordanceCorrcoef(NumberReading):
+    """The agreement of predictions and labels, in place and scale (Lin, 1989)."""
+
+    higher_is_better = True
+    terms = (SquaredError(), SquaredLabel(), SquaredPrediction())
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``2 cov / (var p + var y + (mean p - mean y)^2)``, the mean over the columns."""
+        together, labels, predictions = moments(sums)
+        weight = sums.totals[..., Total.WEIGHT]
+        bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
+        return over_columns(ratio(2 * together, labels + predictions + ratio(bias**2, weight)))
+
+
+@dataclass(frozen=True)
+class Pinball(NumberReading):
+    """The mean pinball loss of a quantile ``level`` (Koenker & Bassett, 1978)."""
+
+    higher_is_better = False
+    terms = (AbsoluteError(),)
+    level: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_argument(self, "level", 0 < self.level < 1, "in (0, 1)")
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean of ``|e| / 2 + (level - 1 / 2) e``, with ``e = y - p``."""
+        error = sums.total(Total.LABEL) - sums.total(Total.PREDICTION)
+        loss = sums.term(AbsoluteError()).sum(-1) / 2 + (self.level - 0.5) * error
+        return ratio(loss, sums.total(Total.WEIGHT))
+
+
+@dataclass(frozen=True)
+class TweedieDeviance(NumberReading):
+    """The mean deviance of the Tweedie distribution of a power (Jorgensen, 1987).
+
+    0 is the normal distribution, 1 Poisson's, 2 the gamma distribution. NaN where a label or a
+    prediction is none of the distribution's.
+    """
+
+    higher_is_better = False
+    power: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_argument(self, "power", not 0 < self.power < 1, "outside of (0, 1)")
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return the deviance of this power."""
+        return (DevianceTerm(self.power),)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over all columns."""
+        return self.mean(sums, DevianceTerm(self.power))
+
+
+@dataclass(frozen=True)
+class PoissonDeviance(TweedieDeviance):
+    """The mean deviance of Poisson's distribution, ``2 (y log(y / p) - y + p)``."""
+
+    power: float = field(default=1.0, init=False)
+
+
+@dataclass(frozen=True)
+class GammaDeviance(TweedieDeviance):
+    """The mean deviance of the gamma distribution, ``2 (log(p / y) + y / p - 1)``."""
+
+    power: float = field(default=2.0, init=False)
+
+
+@dataclass(frozen=True)
+class MeanSquaredLogError(NumberReading):
+    """The mean of ``(log(1 + p) - log(1 + y))^2``."""
+
+    higher_is_better = False
+    terms = (SquaredLogError(),)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over all columns."""
+        return self.mean(sums, SquaredLogError())
+
+
+@dataclass(frozen=True)
+class MeanAbsolutePercentageError(NumberReading):
+    """The mean of ``|p - y| / |y|``, a share, not in percent; huge where a label is 0."""
+
+    higher_is_better = False
+    terms = (PercentageError(),)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over all columns."""
+        return self.mean(sums, PercentageError())
+
+
+@dataclass(frozen=True)
+class SymmetricMeanAbsolutePercentageError(NumberReading):
+    """The mean of ``2 |p - y| / (|p| + |y|)``, in [0, 2]."""
+
+    higher_is_better = False
+    terms = (SymmetricPercentageError(),)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over all columns."""
+        return self.mean(sums, SymmetricPercentageError())
+
+
+@dataclass(frozen=True)
+class WeightedMeanAbsolutePercentageError(NumberReading):
+    """``sum |p - y| / sum |y|``."""
+
+    higher_is_better = False
+    terms = (AbsoluteError(), AbsoluteLabel())
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the ratio over all columns."""
+        return ratio(sums.term(AbsoluteError()).sum(-1), sums.term(AbsoluteLabel()).sum(-1))
+
+
+def squares(sums: Sums, term: Term, of: int) -> Tensor:
+    """Return the sum of squared distances from the mean, ``[..., U]``."""
+    weight = sums.totals[..., Total.WEIGHT]
+    kept = sums.term(term)
+    spread = kept - ratio(sums.totals[..., of] ** 2, weight)
+    # what rounding leaves of equal numbers is none
+    return torch.where(spread > 1e-14 * kept, spread, 0.0)
+
+
+def moments(sums: Sums) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the sums of products of the deviations: of both, of labels, of predictions."""
+    labels = squares(sums, SquaredLabel(), Total.LABEL)
+    predictions = squares(sums, SquaredPrediction(), Total.PREDICTION)
+    bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
+    errors = sums.term(SquaredError()) - ratio(bias**2, sums.totals[..., Total.WEIGHT])
+    return (labels + predictions - errors) / 2, labels, predictions
+
+
+def over_columns(values: Tensor) -> Tensor:
+    """Return the mean over the columns that have a value; NaN if none has."""
+    return values.nanmean(-1)

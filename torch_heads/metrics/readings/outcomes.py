@@ -1,0 +1,283 @@
+"""Readings of outcomes: what was predicted right and wrong at a threshold, or of each class."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from torch_heads.families.family import Counts
+from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.scores import NEGATIVE, POSITIVE
+from torch_heads.metrics.needs import ClassCounts, Confusions, Need, ScoreCounts
+from torch_heads.metrics.readings.reading import Reading, check_argument, ratio
+from torch_heads.metrics.sums import Outcomes, Sums, Total
+from torch_heads.metrics.terms import RowFBeta
+
+Average = Literal["micro", "macro", "weighted", "samples"]
+Weights = Literal["linear", "quadratic"]
+
+
+@dataclass(frozen=True)
+class ThresholdReading(Reading):
+    """A metric of what is predicted: at a threshold on the score, or by class ids.
+
+    A threshold of None is the decision, logit 0. A soft label counts as positive.
+    """
+
+    higher_is_better = True
+    of_counts = True
+    threshold: float | None = field(default=None, kw_only=True)
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return the counts of scores, or of class ids."""
+        return (ClassCounts(),) if counts is Counts.CLASSES else (ScoreCounts(),)
+
+
+@dataclass(frozen=True)
+class AveragedReading(ThresholdReading):
+    """A metric of the outcomes of one class, or an average over classes.
+
+    ============ ===========================================================================
+    None         of all columns together (of one class, where there is a ``column``)
+    ``micro``    the same: of all pairs of a row and a class
+    ``macro``    the mean over the classes that came as a label or as a prediction; where such a
+                 class has no value, it counts as 0, as in scikit-learn
+    ``weighted`` the same, weighted by how often the class came as a label
+    ============ ===========================================================================
+    """
+
+    average: Average | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        allowed = (None, "micro", "macro", "weighted")
+        check_argument(self, "average", self.average in allowed, f"among {list(allowed)}")
+
+    @abstractmethod
+    def value(self, outcomes: Outcomes) -> Tensor:
+        """Return the metric of each class, NaN where it is undefined."""
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the metric, or its average over classes."""
+        if self.average in (None, "micro"):
+            return self.value(sums.outcomes())
+        outcomes = sums.class_outcomes()
+        values = self.value(outcomes).nan_to_num(0.0)
+        right, false_positives, false_negatives, _ = outcomes
+        labels = right + false_negatives
+        weights = labels if self.average == "weighted" else (labels + false_positives > 0).double()
+        return ratio((values * weights).sum(-1), weights.sum(-1))
+
+
+@dataclass(frozen=True)
+class Accuracy(ThresholdReading):
+    """The share of labels equal to the prediction; a soft label is never, as in tf.estimator."""
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``(TP + TN) / all``."""
+        above, total = sums.kinds()
+        true_negatives = total[..., NEGATIVE] - above[..., NEGATIVE]
+        return safe_divide(above[..., POSITIVE] + true_negatives, total.sum(-1))
+
+
+@dataclass(frozen=True)
+class HammingLoss(Accuracy):
+    """The share of labels that differ from the prediction."""
+
+    higher_is_better = False
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``(FP + FN) / all``."""
+        return ratio(sums.total(Total.WEIGHT) * (1 - super().read(sums)), sums.total(Total.WEIGHT))
+
+
+@dataclass(frozen=True)
+class Precision(AveragedReading):
+    """The share of predicted positives that are positive."""
+
+    def value(self, outcomes: Outcomes) -> Tensor:
+        """Return ``TP / (TP + FP)``."""
+        right, false_positives, *_ = outcomes
+        return ratio(right, right + false_positives)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the metric; of all columns 0 where it is undefined, as in tf.estimator."""
+        value = super().read(sums)
+        return value.nan_to_num(0.0) if self.average is None and self.column is None else value
+
+    def defined(self, sums: Sums) -> Tensor:
+        """Return where it is."""
+        return ~super().read(sums).isnan()
+
+
+@dataclass(frozen=True)
+class Recall(AveragedReading):
+    """The share of positives that are predicted positive."""
+
+    def value(self, outcomes: Outcomes) -> Tensor:
+        """Return ``TP / (TP + FN)``."""
+        return ratio(outcomes.true_positives, outcomes.true_positives + outcomes.false_negatives)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the metric; of all columns 0 where it is undefined, as in tf.estimator."""
+        value = super().read(sums)
+        return value.nan_to_num(0.0) if self.average is None and self.column is None else value
+
+    def defined(self, sums: Sums) -> Tensor:
+        """Return where it is."""
+        return ~super().read(sums).isnan()
+
+
+@dataclass(frozen=True)
+class FBeta(AveragedReading):
+    """The harmonic mean of precision and recall, which weighs recall ``beta`` times as much.
+
+    ``samples`` averages over rows, in place of classes.
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        allowed = (None, "micro", "macro", "weighted", "samples")
+        check_argument(self, "average", self.average in allowed, f"among {list(allowed)}")
+        check_argument(self, "beta", 0 <= self.beta < float("inf"), ">= 0 and finite")
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return what is counted, or the term of each row."""
+        return (RowFBeta(self.beta),) if self.average == "samples" else super().needs(counts)
+
+    def value(self, outcomes: Outcomes) -> Tensor:
+        """Return ``(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP)``."""
+        right, false_positives, false_negatives, _ = outcomes
+        factor = self.beta**2
+        found = (1 + factor) * right
+        return ratio(found, found + factor * false_negatives + false_positives)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the metric, or its average over classes or rows."""
+        return (
+            sums.row_mean(RowFBeta(self.beta)) if self.average == "samples" else super().read(sums)
+        )
+
+
+@dataclass(frozen=True)
+class F1(FBeta):
+    """The harmonic mean of precision and recall."""
+
+    beta: float = field(default=1.0, init=False)
+
+
+@dataclass(frozen=True)
+class Jaccard(AveragedReading):
+    """The share of what is positive both as a label and as a prediction in what is either."""
+
+    def value(self, outcomes: Outcomes) -> Tensor:
+        """Return ``TP / (TP + FP + FN)``."""
+        right, false_positives, false_negatives, _ = outcomes
+        return ratio(right, right + false_positives + false_negatives)
+
+
+@dataclass(frozen=True)
+class Specificity(ThresholdReading):
+    """The share of negatives that are predicted negative."""
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``TN / (TN + FP)``."""
+        _, false_positives, _, true_negatives = sums.outcomes()
+        return ratio(true_negatives, true_negatives + false_positives)
+
+
+@dataclass(frozen=True)
+class NegativePredictiveValue(ThresholdReading):
+    """The share of predicted negatives that are negative."""
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``TN / (TN + FN)``."""
+        _, _, false_negatives, true_negatives = sums.outcomes()
+        return ratio(true_negatives, true_negatives + false_negatives)
+
+
+@dataclass(frozen=True)
+class BalancedAccuracy(ThresholdReading):
+    """The mean of the recalls of all classes that have labels; of two classes, both must have."""
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``(TP / (TP + FN) + TN / (TN + FP)) / 2``, or the mean over class ids."""
+        outcomes = sums.class_outcomes() if sums.of_ids else sums.outcomes()
+        right, false_positives, false_negatives, true_negatives = outcomes
+        recall = ratio(right, right + false_negatives)
+        if sums.of_ids:
+            return recall.nanmean(-1)
+        return (recall + ratio(true_negatives, true_negatives + false_positives)) / 2
+
+
+@dataclass(frozen=True)
+class MatthewsCorrcoef(ThresholdReading):
+    """The correlation of predicted and given classes (Matthews, 1975; Gorodkin, 2004)."""
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``(c s - sum(p t)) / sqrt((s^2 - sum(p^2)) (s^2 - sum(t^2)))``.
+
+        With the weights ``s`` of all labels, ``c`` of the right ones, and of each class ``p`` as
+        predicted and ``t`` as given.
+        """
+        right, predicted, given = class_totals(sums)
+        total = sums.total(Total.WEIGHT)
+        above = right.sum(-1) * total - (predicted * given).sum(-1)
+        spreads = [total**2 - (one**2).sum(-1) for one in (predicted, given)]
+        return ratio(above, spreads[0].clamp(min=0).sqrt() * spreads[1].clamp(min=0).sqrt())
+
+
+@dataclass(frozen=True)
+class CohenKappa(ThresholdReading):
+    """The agreement of predicted and given classes beyond chance (Cohen, 1960; 1968).
+
+    With ``weights``, classes whose ids differ more disagree more: by the difference of the ids, or
+    by its square.
+    """
+
+    weights: Weights | None = None
+
+    def __post_init__(self) -> None:
+        allowed = (None, "linear", "quadratic")
+        check_argument(self, "weights", self.weights in allowed, f"among {list(allowed)}")
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return the confusions, where they weigh differently."""
+        if counts is Counts.CLASSES and self.weights is not None:
+            return (Confusions(),)
+        return super().needs(counts)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return ``1 - observed / expected`` disagreement."""
+        if self.weights is None or not sums.of_ids:  # of two classes, all weights are the same
+            right, predicted, given = class_totals(sums)
+            total = sums.total(Total.WEIGHT)
+            chance = (predicted * given).sum(-1)
+            return ratio(total * right.sum(-1) - chance, total**2 - chance)
+        confusions = sums.confusions
+        ids = torch.arange(confusions.shape[-1], device=confusions.device, dtype=torch.float64)
+        distance = (ids[:, None] - ids).abs()
+        if self.weights == "quadratic":
+            distance = distance**2
+        chance = confusions.sum(-1, keepdim=True) * confusions.sum(-2, keepdim=True)
+        chance = chance / confusions.sum((-2, -1), keepdim=True)
+        observed, expected = ((distance * one).sum((-2, -1)) for one in (confusions, chance))
+        return 1 - ratio(observed, expected)
+
+
+def class_totals(sums: Sums) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what is right, predicted and given of each class, ``[..., K]``; of scores, two."""
+    if sums.of_ids:
+        right, predicted, given = sums.class_counts.unbind(-2)
+        return right, predicted, given
+    right, false_positives, false_negatives, true_negatives = sums.outcomes()
+    pairs = [
+        (true_negatives, right),
+        (true_negatives + false_negatives, right + false_positives),
+        (true_negatives + false_positives, right + false_negatives),
+    ]
+    no_yes = [torch.stack(pair, dim=-1) for pair in pairs]
+    return no_yes[0], no_yes[1], no_yes[2]

@@ -1,0 +1,90 @@
+"""A reading: a named metric, as a formula over what a tally has summed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from torch_heads.families.family import Counts
+from torch_heads.functional.errors import unexpected
+from torch_heads.metrics.needs import Need
+from torch_heads.metrics.sums import Sums, Total
+
+
+@dataclass(frozen=True)
+class Reading(ABC):
+    """A metric read from the sums of a head's columns, or of one of them (``column``).
+
+    A declaration without state, whose fields are its arguments. The collection binds each reading
+    to the columns of a tally. What is undefined is NaN.
+
+    Attributes:
+        column: the label column, or the class id, that it reads alone; None for all.
+        higher_is_better: whether more is better, None where neither is.
+        of_counts: whether it is read from counts alone, which can be drawn again (bootstrap).
+    """
+
+    column: int | None = field(default=None, kw_only=True)
+    higher_is_better: ClassVar[bool | None] = None
+    of_counts: ClassVar[bool] = False
+
+    @abstractmethod
+    def read(self, sums: Sums) -> Tensor:
+        """Return the metric of these columns together, ``[...]`` in float64."""
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return what a tally must keep for it, of a head whose metrics count this."""
+        return ()
+
+    def defined(self, sums: Sums) -> Tensor | None:
+        """Return where `read` says something, ``[...]``; None where its NaN tells.
+
+        Only tf.estimator's own are 0 or 1 where they are undefined.
+        """
+        return None
+
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether any label was there to read from."""
+        return sums.total(Total.PRESENT) > 0
+
+
+def suffix(reading: Reading, but: Iterable[str] = ("column", "threshold")) -> str:
+    """Return what tells a reading from that of its class with default arguments, for its key.
+
+    >>> from torch_heads.metrics import FBeta
+    >>> suffix(FBeta(beta=2.0))
+    '_2'
+    """
+    own = [one for one in fields(reading) if one.name not in but]
+    given = [getattr(reading, one.name) for one in own if getattr(reading, one.name) != one.default]
+    return "".join(f"_{value:g}" if isinstance(value, float) else f"_{value}" for value in given)
+
+
+def has_defaults(kind: type[Reading]) -> bool:
+    """Return whether a reading can be made without arguments."""
+    return all(
+        one.default is not MISSING or one.default_factory is not MISSING for one in fields(kind)
+    )
+
+
+def check_argument(reading: Reading, name: str, valid: bool, expected: str) -> None:
+    """Check an argument of a reading.
+
+    Raises:
+        ValueError: if it is not valid.
+    """
+    if not valid:
+        value: Any = getattr(reading, name)
+        raise ValueError(unexpected(type(reading).__name__, name, expected, repr(value)))
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Return the quotient, NaN where the denominator is 0.
+
+    >>> ratio(torch.tensor([1.0, 1.0]), torch.tensor([2.0, 0.0]))
+    tensor([0.5000,    nan])
+    """
+    return torch.where(denominator == 0, torch.nan, numerator / denominator)
