@@ -71,7 +71,7 @@ class Predictor:
             own: returns those of each target, ``[D*, C]``.
             keys: which predictions of each target.
         """
-        blocks = self._layout.fill(self._layout.blocks(parts))
+        blocks = self.blocks(parts)
         predicted: list[Predicted] = [{} for _ in self._targets]
         for bucket, block in zip(self._layout.buckets, blocks, strict=True):
             first, dims = bucket.targets.start, block.dim() - len(bucket.shape) + 1
@@ -93,27 +93,9 @@ class Predictor:
                     predicted[i] = dict(zip(asked, row, strict=True))
         return predicted
 
-    def stack(self, logits: Tensor | Sequence[Tensor]) -> Iterator[Stacked]:
-        """Yield each statistic of each bucket once, whole; ``logits`` are as for `predict`."""
-        blocks = self._layout.fill(self._layout.blocks(logits))
-        for bucket, block in zip(self._layout.buckets, blocks, strict=True):
-            flat_dims = block.dim() - len(bucket.shape) + 1
-            members: dict[tuple[str, Statistic], list[int]] = {}
-            for i in range(bucket.targets.start, bucket.targets.stop):
-                for item in self._targets[i].predicted.items():
-                    members.setdefault(item, []).append(i)
-            starts = list(accumulate(self._sizes[bucket.targets], initial=0))
-            for (key, statistic), own in members.items():
-                values = statistic(self._family, block)
-                parts = []
-                for i in own:
-                    target, start = self._targets[i], starts[i - bucket.targets.start]
-                    width = None if values.dim() == flat_dims else values.shape[-1]
-                    if width is not None and values.shape[-1:] == bucket.shape[1:]:
-                        width = target.family.logits_per_label
-                    flat = statistic is Family.logits or not target.has_column_axis
-                    parts.append(Part(i, start, start + target.columns, width, flat))
-                yield Stacked(key, values, parts)
+    def blocks(self, parts: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """Return logits ``[D*, U, *logits_shape]`` of each bucket, as `LogitLayout.blocks` does."""
+        return self._layout.fill(self._layout.blocks(parts))
 
     def _split(self, values: Tensor, bucket: Bucket, dims: int) -> Sequence[Tensor]:
         """Return ``[D*, U]`` or ``[D*, U, k]`` as views of each target."""
@@ -135,3 +117,25 @@ class Predictor:
             view[..., : target.family.logits_per_label]
             for view, target in zip(views, targets, strict=True)
         ]
+
+    def stack(self, logits: Tensor | Sequence[Tensor]) -> Iterator[Stacked]:
+        """Yield each statistic of each bucket once, whole; ``logits`` are as for `predict`."""
+        blocks = self.blocks(logits)
+        for bucket, block in zip(self._layout.buckets, blocks, strict=True):
+            flat_dims = block.dim() - len(bucket.shape) + 1
+            members: dict[tuple[str, Statistic], list[int]] = {}
+            for i in range(bucket.targets.start, bucket.targets.stop):
+                for item in self._targets[i].predicted.items():
+                    members.setdefault(item, []).append(i)
+            starts = list(accumulate(self._sizes[bucket.targets], initial=0))
+            for (key, statistic), own in members.items():
+                values = statistic(self._family, block)
+                parts = []
+                for i in own:
+                    target, start = self._targets[i], starts[i - bucket.targets.start]
+                    width = None if values.dim() == flat_dims else values.shape[-1]
+                    if width is not None and values.shape[-1:] == bucket.shape[1:]:
+                        width = target.family.logits_per_label
+                    flat = statistic is Family.logits or not target.has_column_axis
+                    parts.append(Part(i, start, start + target.columns, width, flat))
+                yield Stacked(key, values, parts)
