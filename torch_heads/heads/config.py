@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch_heads.families.family import Family
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
-from torch_heads.metrics.readings import Reading
+from torch_heads.metrics.readings.reading import Reading
 
 WHO = "build_head"
 CLASS, ARGUMENTS, FUNCTION = "class_path", "init_args", "function"
@@ -152,8 +152,12 @@ class _Writer:
         if isinstance(value, Head):
             return self.head(value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            given = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
-            written = {key: self.argument(who, key, own) for key, own in given.items()}
+            given = {one: getattr(value, one.name) for one in dataclasses.fields(value)}
+            written = {
+                one.name: self.argument(who, one.name, own)
+                for one, own in given.items()
+                if one.init and own != one.default
+            }
             return {CLASS: class_path(type(value)), ARGUMENTS: written}
         if isinstance(value, Enum):
             return value.value
