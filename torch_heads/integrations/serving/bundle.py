@@ -142,7 +142,7 @@ class Bundle:
             expected = f"among {preview(self.vocabularies)}"
             raise ValueError(unexpected(self.title, "vocabulary", expected, error)) from None
         head = build_head(config, functions, classes)
-        state = read_state(self.title, self.path, self.manifest.state)
+        state = read_state(self.title, self.path, self.manifest)
         try:
             head.load_state_dict(state)
         except RuntimeError as error:

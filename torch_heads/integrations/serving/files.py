@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from torch_heads.integrations.serving.signature import Manifest
 from torch_heads.integrations.serving.signature_file import FILE, from_json
 
 MOST = 256 * 2**20  # bytes of a signature.json, which is read as a whole
-REQUIRED = ("model.onnx", "model.safetensors")
+WEIGHTS = "model.safetensors"
+REQUIRED = ("model.onnx", WEIGHTS)
 ALLOWED = (*REQUIRED, "model.pt2")
 HEADER = 100 * 2**20  # bytes of a header of safetensors, its own limit
 DTYPES = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "BOOL": torch.bool}
@@ -41,29 +41,39 @@ def read_files(who: str, folder: Path) -> Manifest:
         if name not in ALLOWED or name not in manifest.files:
             expected = f"with {preview(REQUIRED)}"
             raise ValueError(unexpected(who, "files", expected, preview(manifest.files)))
-    for name, (size, digest) in manifest.files.items():
-        path = folder / name
-        if not path.is_file() or path.is_symlink():
-            raise ValueError(unexpected(who, name, "in the folder", preview(_names(folder))))
-        if path.stat().st_size != size:
-            raise ValueError(unexpected(who, name, f"of {size} bytes", path.stat().st_size))
-        with path.open("rb") as file:
-            if file_digest(file, "sha256").hexdigest() != digest:
-                raise ValueError(unexpected(who, name, "as it was written", "another content"))
+    for name in manifest.files:
+        check_file(who, folder, name, manifest)
     return manifest
+
+
+def check_file(who: str, folder: Path, name: str, manifest: Manifest) -> None:
+    """Refuse a file that is missing, or another one than was written.
+
+    Raises:
+        ValueError: if it is.
+    """
+    path, (size, digest) = folder / name, manifest.files[name]
+    if not path.is_file() or path.is_symlink():
+        raise ValueError(unexpected(who, name, "in the folder", preview(_names(folder))))
+    if path.stat().st_size != size:
+        raise ValueError(unexpected(who, name, f"of {size} bytes", path.stat().st_size))
+    with path.open("rb") as file:
+        if file_digest(file, "sha256").hexdigest() != digest:
+            raise ValueError(unexpected(who, name, "as it was written", "another content"))
 
 
 def _names(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.iterdir())
 
 
-def read_state(who: str, folder: Path, names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return tensors by key, from their names in ``model.safetensors``.
+def read_state(who: str, folder: Path, manifest: Manifest) -> dict[str, Tensor]:
+    """Return the state of a head from ``model.safetensors``.
 
     Raises:
-        ValueError: if one is not there, or the file is broken.
+        ValueError: if a tensor is not there, or the file is broken, or was replaced.
     """
-    path, found = folder / "model.safetensors", {}
+    check_file(who, folder, WEIGHTS, manifest)
+    path, found = folder / WEIGHTS, {}
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > min(HEADER, path.stat().st_size - 8):
@@ -71,7 +81,7 @@ def read_state(who: str, folder: Path, names: Mapping[str, str]) -> dict[str, Te
             raise ValueError(unexpected(who, path.name, expected, size))
         header = _header(who, path.name, file.read(size))
         rest = path.stat().st_size - 8 - size
-        for key, name in names.items():
+        for key, name in manifest.state.items():
             match header.get(name):
                 case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(a), int(b)]}:
                     pass
