@@ -179,6 +179,24 @@ def test_features_are_a_dict_and_strings_are_looked_up(tmp_path: Path, others: b
             assert_answers(bundle, unknown, model.head, model.logits(ids))
 
 
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(3, 1), th.BinaryClassHead()
+
+    def forward(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        return self.head(self.layer(left) - self.layer(right))
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_inputs_may_be_several_arguments(tmp_path: Path, by_name: bool) -> None:
+    model, x, y = Two(), torch.randn(2, 3), torch.randn(2, 3)
+    bundle = exported(tmp_path, model, {"right": y, "left": x} if by_name else (x, y))
+    with torch.no_grad():
+        logits = model.layer(x) - model.layer(y)
+        assert_answers(bundle, {"left": x, "right": y}, model.head, logits)
+
+
 def test_a_model_may_return_logits_for_a_head_behind_it(tmp_path: Path) -> None:
     head = mixture()
     model, x = network(head)[:-1].eval(), torch.randn(2, 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from torch_heads.integrations.serving.signature import DTYPES, Input
 
 WHO = "export_bundle"
 BATCH = "batch"
-SIZES = (2, 3, 5, 7, 11, 13)  # of the free axes while a graph is traced: none is 0 or 1
 
 Lookups = Mapping[str, Sequence[str] | Mapping[str | None, int]]
 
@@ -51,7 +51,7 @@ class Example:
         given = example if isinstance(example, (tuple, list)) else (example,)
         if isinstance(example, Mapping):
             named = dict(example)
-            self._keywords = len(parameters) > 1 and set(named) <= set(parameters)
+            self._keywords = set(named) <= set(parameters)
         else:
             named = dict(zip(_names(inputs, parameters, len(given)), given, strict=True))
             self._keywords = False
@@ -92,7 +92,7 @@ class Example:
 
     def blank(self) -> tuple[Tensor, ...]:
         """Return zeros of the types and shapes of the inputs, so that nothing is given away."""
-        sizes = dict(zip(self.free_axes, SIZES, strict=False))
+        sizes = dict(zip(self.free_axes, count(2), strict=False))  # none of them is 0 or 1
         shapes = {
             name: [sizes[size] if isinstance(size, str) else size for size in one.shape]
             for name, one in self.inputs.items()
