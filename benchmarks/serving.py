@@ -27,7 +27,7 @@ from benchmarks.report import duration, times, verdict
 from benchmarks.timing import Spread, ratio, take_turns
 from benchmarks.workloads import binary
 from torch_heads.integrations.serving import Bundle, export_bundle
-from torch_heads.integrations.serving.runner import predict_file
+from torch_heads.integrations.serving.cli import main as run
 
 CPU = torch.device("cpu")
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -224,7 +224,6 @@ def check(answer: bytes | bytearray) -> None:
 
 def rows_of_a_file(path: Path, folder: Path) -> Iterator[str]:
     """Yield how many rows of a file are predicted in a second."""
-    bundle = Bundle.load(path)
     rows = np.random.default_rng(0).normal(size=(LINES, 8)).round(4).tolist()
     head = ",".join(f"x{i}" for i in range(8))
     files = {
@@ -236,7 +235,8 @@ def rows_of_a_file(path: Path, folder: Path) -> Iterator[str]:
         source.write_text(text)
 
         def predict(source: Path = source, target: Path = target) -> None:
-            predict_file(bundle, source, target, outputs=OUTPUTS)
+            files = ["--input", str(source), "--output", str(target)]
+            run(["run", str(path), *files, "--outputs", ",".join(OUTPUTS)])
 
         rate = LINES / min(timed(predict) for _ in range(ROUNDS))
         line = f"run of a file of .{suffix}, three outputs: {rate:,.0f} rows per second"

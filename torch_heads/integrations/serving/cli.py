@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             outputs = given.outputs.split(",") if given.outputs else None
             bundle = Bundle.load(given.path)
+            gc.freeze()  # or all that is imported is looked through, as rows come and go
             predict_file(
                 bundle, given.input, given.output, given.signature, outputs, given.batch_size
             )

@@ -184,12 +184,17 @@ def _cells_of(value: Array) -> list[str]:
 
     NaN and infinite numbers, which JSON lacks, are null.
     """
-    lists: Any = value.tolist()
+    wide = value.ndim == 2 and value.shape[1] > 0
+    lists: Any = value.reshape(-1).tolist() if wide else value.tolist()
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         numbers = np.array(lists, dtype=object)
-        numbers[~np.isfinite(value)] = None
+        numbers[~np.isfinite(numbers.astype(float))] = None
         lists = numbers.tolist()
     # no string has the mark, since JSON escapes it in them
     text = json.dumps(lists, separators=(f",{MARK}", ":"))
-    deep = value.ndim - 1
-    return text[1 + deep : -1 - deep].split(f"{']' * deep},{MARK}{'[' * deep}")
+    deep = 0 if wide else value.ndim - 1
+    cells = text[1 + deep : -1 - deep].split(f"{']' * deep},{MARK}{'[' * deep}")
+    width = value.shape[1] if wide else 1
+    if width == 1:
+        return cells
+    return [",".join(cells[i : i + width]) for i in range(0, len(cells), width)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -53,5 +54,6 @@ def serve(path: str, host: str, port: int, max_body: int) -> None:
     )
     with socket.create_server((host, port), backlog=config.backlog) as listening:
         number = listening.getsockname()[1]
+        gc.freeze()  # or all that is imported is looked through, as requests come and go
         print(f"Serving {path} at http://{host}:{number}", flush=True)
         uvicorn.Server(config).run([listening])
