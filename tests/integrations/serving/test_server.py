@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -479,6 +480,13 @@ def test_a_large_body_is_refused_before_it_is_sent(port: int) -> None:
     status, refused = ask(port, PETS, iter([b"x" * 60_000] * 5), method="POST")
     assert (status, list(refused)) == (413, ["error"])
     assert ask(port, PETS, b"{}", {"content-encoding": "gzip"})[0] == 415
+
+
+def test_a_client_that_goes_away_is_no_error_of_the_server(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        head = f"POST {PETS} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+        connection.sendall(head.encode() + b"{")
+    assert ask(port, PETS, {"instances": [[1e300] * 8]})[0] == 200
 
 
 # ---- load, and the end ----

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -160,8 +160,13 @@ class App:
 def make_app(source: Bundle | Any, most: int) -> Starlette:
     """Return the ASGI app of some models."""
     app = App(Models(source), most)
-    handlers: dict[Any, Any] = {HTTPException: _refused, UnknownModelError: _unknown}
-    return Starlette(routes=app.routes(), exception_handlers={**handlers, Exception: _failed})
+    handlers: dict[Any, Any] = {
+        HTTPException: _refused,
+        UnknownModelError: _unknown,
+        ClientDisconnect: _gone,
+        Exception: _failed,
+    }
+    return Starlette(routes=app.routes(), exception_handlers=handlers)
 
 
 async def _fine(request: Request) -> Response:
@@ -174,6 +179,10 @@ async def _refused(request: Request, error: HTTPException) -> Response:
 
 async def _unknown(request: Request, error: UnknownModelError) -> Response:
     return _json({"error": _words(error)}, 404)
+
+
+async def _gone(request: Request, error: ClientDisconnect) -> Response:
+    return _json({"error": "The client has gone."}, 400)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

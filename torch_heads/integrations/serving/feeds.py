@@ -83,7 +83,8 @@ class Feeds:
             if own in "UST":
                 return array.astype(object)
         elif kind == "f" and own in "fiu":
-            return array.astype(dtype)
+            with np.errstate(over="ignore"):  # what is too large is infinite
+                return array.astype(dtype)
         elif (kind in "iu" and own in "iub") or (kind == "b" and own == "b"):
             cast: Array = array.astype(dtype)
             if bool((cast == array).all()):
