@@ -23,7 +23,7 @@ every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
 def assert_same(actual: Any, expected: Any) -> None:
-    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 def assert_same_gradient(

@@ -191,7 +191,7 @@ def together(
 def assert_equals_its_heads(mixture: Mixture, labels: Any, logits: Any) -> None:
     expected = one_by_one(mixture)
     actual = together(mixture, labels, logits)
-    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
 @given(mixture=mixtures(), stacked_logits=st.booleans())

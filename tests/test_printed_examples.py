@@ -35,10 +35,12 @@ EXAMPLES = {
         auc : 0.00
         auc_precision_recall : 1.00
         average_loss : 20.50
+        average_precision : nan
         label/mean : 1.00
         precision : 1.00
         prediction/mean : 0.50
         recall : 0.50
+        roc_auc : nan
         >>> preds = head.predictions(logits)
         >>> print(preds['logits'])
         tensor([[ 45.],
@@ -86,6 +88,8 @@ EXAMPLES = {
         auc : 0.33
         auc_precision_recall : 0.77
         average_loss : 1.13
+        average_precision : 0.81
+        roc_auc : 0.33
         >>> preds = head.predictions(logits)
         >>> print(preds['logits'])
         tensor([[-1.0000,  1.0000],
@@ -142,8 +146,12 @@ EXAMPLES = {
         auc_precision_recall/head2 : 0.40
         average_loss/head1 : 8.75
         average_loss/head2 : 15.00
+        average_precision/head1 : 0.69
+        average_precision/head2 : 0.48
         loss/head1 : 8.75
         loss/head2 : 15.00
+        roc_auc/head1 : 0.17
+        roc_auc/head2 : 0.28
         >>> preds = multi_head.predictions(logits)
         >>> print(preds[('head1', 'logits')])
         tensor([[-10.,  10.],

@@ -18,9 +18,9 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from torch_heads.functional.bins import coarse_bins
+from torch_heads.functional.bins import GRID, coarse_bins
 from torch_heads.functional.curves import ScoreCurves
-from torch_heads.functional.scores import GRID, NEGATIVE, POSITIVE, SOFT, ScoreBins
+from torch_heads.functional.scores import NEGATIVE, POSITIVE, SOFT, ScoreBins
 
 BINS = ScoreBins((0.3,), fine=False)
 

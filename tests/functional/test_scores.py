@@ -7,8 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from torch_heads.functional.bins import coarse_bins, label_kinds
-from torch_heads.functional.fine_cut import STEPS, fine_limits, fine_logits, fine_steps
+from torch_heads.functional.bins import (
+    STEPS,
+    coarse_bins,
+    fine_limits,
+    fine_logits,
+    fine_steps,
+    label_kinds,
+)
 from torch_heads.functional.scores import (
     ScoreBins,
     average_precision,

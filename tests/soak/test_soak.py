@@ -24,7 +24,7 @@ from benchmarks import run
 from benchmarks.report import machine, versions
 from tests.integrations.test_checkpoint_io import kill
 from tests.integrations.trainers import expected_warnings, quiet_trainer
-from torch_heads.functional.scores import GRID
+from torch_heads.functional.bins import GRID
 from torch_heads.integrations.lightning import HeadModule
 from torch_heads.metrics.sums import Total
 

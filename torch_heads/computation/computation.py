@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -130,6 +130,11 @@ class Computation(ABC):
     def total_loss(self, losses: Tensor) -> Tensor:
         """Return the scalar loss from those of all targets, ``[T]``."""
         return losses.reshape(()) if losses.dim() else losses
+
+    @property
+    def means_over_heads(self) -> Mapping[str, Sequence[str]]:
+        """The keys of the metrics that are means over heads, each with those that it is over."""
+        return {}
 
     def batch_mean_keys(self) -> list[tuple[str, bool]]:
         """Return the keys of what is averaged over batches, and whether some may not count."""

@@ -51,6 +51,7 @@ class MultiComputation(Computation):
         title: the title of the head of these heads.
         names: their names.
         children: their computations.
+        means: what is a mean over heads: its key, and the keys that it is over.
         head_weights: returns the present factors of their losses on a device, ``[H]``; None for 1.
     """
 
@@ -59,11 +60,13 @@ class MultiComputation(Computation):
         title: str,
         names: Sequence[str],
         children: Sequence[Computation],
+        means: Mapping[str, Sequence[str]],
         head_weights: HeadWeights | None,
     ) -> None:
         self.names = list(names)
         self._children = tuple(children)
         self.head_weights = head_weights
+        self._means = means
         merged: dict[Hashable, list[int]] = {}
         self._own: list[tuple[Group, list[int]]] = []  # with the places of its heads
         self._others = [i for i, child in enumerate(children) if child.fusable_target is None]
@@ -281,6 +284,14 @@ class MultiComputation(Computation):
     def regularized_after(self) -> None:
         """Nothing: the regularization loss of several heads comes first."""
         return None
+
+    @property
+    def means_over_heads(self) -> Mapping[str, Sequence[str]]:
+        """Those of this head, and before them those of the heads."""
+        found: dict[str, Sequence[str]] = {}
+        for child in self._children:
+            found |= child.means_over_heads
+        return {**found, **self._means}
 
     # Losses.
 

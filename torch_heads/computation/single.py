@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -99,6 +99,11 @@ class SequenceComputation(Computation):
     def total_loss(self, losses: Tensor) -> Tensor:
         """Return the wrapped head's loss."""
         return self._inner.total_loss(losses)
+
+    @property
+    def means_over_heads(self) -> Mapping[str, Sequence[str]]:
+        """The wrapped head's."""
+        return self._inner.means_over_heads
 
     def batch_mean_keys(self) -> list[tuple[str, bool]]:
         """Return the wrapped head's keys."""

@@ -1,10 +1,73 @@
-"""The bin of each score, and of each residual: what a tally counts by."""
+"""The bin of each score, and of each residual: what a tally counts by.
 
+The fine cut of scores is by the logit, so that the scores of rare events are told apart: at steps
+of ``1 / 90`` up to 1.5 on either side of 0, of ``1 / 20`` up to 12, and of ``1 / 2`` up to 64: the
+whole steps of a sum of three clamped slopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import accumulate
+from math import inf
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.functional.constants import Constants
 from torch_heads.functional.residuals import FINE, LEAST, MANTISSA, SIDE
-from torch_heads.functional.scores import GRID
+
+GRID = 199  # steps between tf.estimator's 200 thresholds; 0.5 is not one of them
+
+SLOPES = ((64.0, 2.0), (12.0, 18.0), (1.5, 70.0))  # up to this logit on either side, the slope
+STEPS = int(sum(limit * slope for limit, slope in SLOPES))  # on each side of 0
+BOUNDARIES = 2 * STEPS  # from step -STEPS + 1 to STEPS
+
+Limits = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def fine_steps(logits: Tensor) -> Tensor:
+    """Return the step at which each logit stands, a whole number in float32. NaN is the lowest.
+
+    >>> fine_steps(torch.tensor([-1e9, -1e-9, 0.0, 0.012, torch.nan]))
+    tensor([-449.,   -1.,    0.,    1., -449.])
+    """
+    (limit, slope), *others = SLOPES
+    logits = logits.float()
+    steps = logits.clamp(-limit, limit).mul_(slope)
+    for limit, slope in others:
+        steps.add_(logits.clamp(-limit, limit), alpha=slope)
+    return steps.floor_().nan_to_num_(-STEPS)
+
+
+@cache
+def fine_logits() -> Limits:
+    """Return the logits at which another step begins, ascending.
+
+    >>> (fine_logits()[[0, STEPS - 1, STEPS, -1]] * 90).round(6).tolist()
+    [-5715.0, 0.0, 1.0, 5760.0]
+    """
+    ends = np.array([-64.0, -12.0, -1.5, 0.0, 1.5, 12.0, 64.0])
+    steps = sum(slope * ends.clip(-limit, limit) for limit, slope in SLOPES)
+    logits: Limits = np.interp(np.arange(-STEPS + 1, STEPS + 1), steps, ends)
+    return logits
+
+
+@cache
+def fine_limits() -> Limits:
+    """Return the largest float32 logit below each of `fine_logits`, as `fine_steps` rounds."""
+    nearest = fine_logits().astype(np.float32)
+    tiny = np.where(
+        nearest == 0, np.finfo(np.float32).tiny, np.spacing(np.abs(nearest) * np.float32(0.99))
+    )
+    around = nearest[:, None] + tiny[:, None] * np.arange(-64, 65, dtype=np.float32)
+    steps = fine_steps(torch.from_numpy(around)).numpy()
+    below = steps < np.arange(-STEPS + 1, STEPS + 1)[:, None]
+    limits: Limits = np.where(below, around, -np.inf).max(-1).astype(np.float64)
+    return limits
 
 
 def coarse_bins(scores: Tensor, logits: Tensor, thresholds: Tensor) -> Tensor:
@@ -50,3 +113,69 @@ def bin_residuals(predictions: Tensor, labels: Tensor) -> Tensor:
     size = bits.bitwise_and_(0x7FFFFFFF).bitwise_right_shift_(MANTISSA - FINE)
     size.clamp_(LEAST, LEAST + SIDE).sub_(LEAST)
     return size.bitwise_xor_(sign).sub_(sign).add_(SIDE)  # with its sign, in two's complement
+
+
+def size_of(thresholds: Sequence[float], fine: bool) -> int:
+    """Return the number of bins of a column: the grid's, and one per further boundary."""
+    return GRID + 1 + len(thresholds) + BOUNDARIES * fine
+
+
+class Histogram:
+    """The places of scores in flat counts, one column after the other.
+
+    Of each column, first come labels 0 by bin, then labels 1, and then soft labels by coarse bin.
+
+    Args:
+        columns: of each column the user's thresholds, and whether scores are cut finely.
+    """
+
+    def __init__(self, columns: Sequence[tuple[Sequence[float], bool]]) -> None:
+        sizes = [size_of(*column) for column in columns]
+        coarse = [size_of(thresholds, fine=False) for thresholds, _ in columns]
+        places = [2 * size + own for size, own in zip(sizes, coarse, strict=True)]
+        *starts, self.size = accumulate(places, initial=0)
+        self.starts = starts  # of each column
+        most = max(len(own) for own, _ in columns)
+        padded = [[*own, *[inf] * (most - len(own))] for own, _ in columns]
+        thresholds = torch.tensor(padded, dtype=torch.float32).view(len(columns), most)
+        constants: dict[str, Any] = {"thresholds": thresholds.T}
+        self._any_fine = any(fine for _, fine in columns)
+        self._all_fine = all(fine for _, fine in columns)
+        self._alike = (float(sizes[0]), places[0]) if len({*places}) == 1 else None
+        if self._alike is None:  # numbers are faster than a row of equal ones
+            constants |= {
+                "starts": torch.tensor(starts),
+                "sizes": torch.tensor(sizes, dtype=torch.float32),
+                "fine": torch.tensor([fine for _, fine in columns], dtype=torch.float32),
+            }
+        self._constants = Constants(**constants)
+
+    def places(self, scores: Tensor, log_odds: Tensor, labels: Tensor) -> Tensor:
+        """Return where each label counts, ``[N, C]``, int64.
+
+        Args:
+            scores: ``[N, C]`` in [0, 1].
+            log_odds: ``[N, C]``, theirs.
+            labels: ``[N, C]`` in [0, 1].
+        """
+        constants = self._constants.on(scores.device)
+        # whole numbers and halves in float32, exact up to 2**23, which no column's counts reach
+        place = coarse_bins(scores.float(), log_odds, constants["thresholds"])
+        kinds = label_kinds(labels).to(place.dtype)
+        hard = torch.ne(kinds, 1.0, out=torch.empty_like(place))
+        size, own = self._alike or (constants["sizes"], 0)
+        # labels 0 start at 0, labels 1 at the size, and soft ones, which have no steps, at twice it
+        if self._all_fine:
+            steps = fine_steps(log_odds).add_(STEPS - 1.5 * size)
+        elif self._any_fine:
+            steps = fine_steps(log_odds).add_(STEPS).mul_(constants["fine"]).sub_(1.5 * size)
+        else:
+            steps = place.new_tensor(-1.5) * size
+        place.addcmul_(hard, steps).add_(kinds.mul_(size / 2)).add_(1.5 * size - 1)
+        starts = (
+            constants["starts"]
+            if self._alike is None
+            else torch.arange(0, self.size, own, device=place.device)
+        )
+        # two casts are twice as fast as one
+        return place.to(torch.int32).to(torch.int64).add_(starts)

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_heads.functional.bins import GRID
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import safe_divide
-from torch_heads.functional.scores import GRID, SOFT, ScoreBins, counts_above
+from torch_heads.functional.scores import SOFT, ScoreBins, counts_above
 
 
 class RocCurve(NamedTuple):

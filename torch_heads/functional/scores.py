@@ -5,7 +5,7 @@ declared, at the decision boundary (logit 0), and finely by the logit, so that c
 once tells on which side of each of them it lies. A score on a threshold counts as below it.
 
 The grid is linear in the score, and too coarse for rare events, whose scores all lie in its first
-bins; so there is the `fine_cut`.
+bins; the fine cut is described in `bins`.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.fine_cut import BOUNDARIES, Limits, fine_limits, fine_logits
+from torch_heads.functional.bins import GRID, Limits, fine_limits, fine_logits, size_of
 from torch_heads.functional.reductions import safe_divide
-
-GRID = 199  # steps between tf.estimator's 200 thresholds; 0.5 is not one of them
 
 NEGATIVE, SOFT, POSITIVE = range(3)  # labels 0, in between, and 1
 
@@ -42,12 +40,12 @@ class ScoreBins:
     @property
     def coarse_size(self) -> int:
         """The number of bins without the fine cut: the grid's, and one per further boundary."""
-        return GRID + 1 + len(self.thresholds)
+        return size_of(self.thresholds, fine=False)
 
     @property
     def size(self) -> int:
         """The number of bins."""
-        return self.coarse_size + BOUNDARIES * self.fine
+        return size_of(self.thresholds, self.fine)
 
     @property
     def places(self) -> int:

@@ -22,7 +22,7 @@ from torch_heads.metrics.readings.means import AccuracyBaseline, AverageLoss, Me
 from torch_heads.metrics.readings.outcomes import Accuracy, Precision, Recall
 from torch_heads.metrics.readings.ranking import AUC, AUCPrecisionRecall
 from torch_heads.metrics.readings.reading import Reading
-from torch_heads.metrics.readings.usual import threshold_readings
+from torch_heads.metrics.readings.usual import fine_readings, threshold_readings
 from torch_heads.metrics.sums import Total
 
 
@@ -125,6 +125,8 @@ class BinaryClassHead(ClassHead):
         yield "auc", AUC()
         yield "auc_precision_recall", AUCPrecisionRecall()
         yield from threshold_readings(self.thresholds)
+        if self.fine:
+            yield from fine_readings()
 
     def to_logits(self, predictions: Any) -> Tensor:
         """Return the log odds of ``logistic``, or of the last of two ``probabilities``."""

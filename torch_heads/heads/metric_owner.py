@@ -19,7 +19,7 @@ from torch_heads.functional.tensors import sum_scalars
 from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.counters.counter import Slot
-from torch_heads.metrics.counters.totals import BatchMeans
+from torch_heads.metrics.counters.usual import BatchMeans
 from torch_heads.metrics.needs import Need, Totals
 from torch_heads.metrics.readings.means import BatchMean
 from torch_heads.metrics.tally import Agreement, Lock, Tally
@@ -113,12 +113,12 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
                     name, own, target.family, target.counts, target.bins, target.may_miss
                 )
         readings: dict[str, BoundReading] = {}
-        means = computation.batch_mean_keys()
-        if means:
-            tallies[BATCHES] = tally = Tally([BatchMeans(len(means))])
+        calls = computation.batch_mean_keys()
+        if calls:
+            tallies[BATCHES] = tally = Tally([BatchMeans(len(calls))])
             readings |= {
                 key: _batch_mean(BATCHES, tally, i, may_miss)
-                for i, (key, may_miss) in enumerate(means)
+                for i, (key, may_miss) in enumerate(calls)
             }
         names: dict[str, list[str]] = {}
         for target, path in zip(computation.targets, computation.paths, strict=True):
@@ -130,11 +130,12 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
             readings |= bound
             for name in dict.fromkeys([*path, target.name or ""]):
                 names.setdefault(name, []).extend(bound)
+        means = computation.means_over_heads
         if self._layout is None:
             shapes = tuple(
                 tuple(counter.shape for counter in tally.counters) for tally in tallies.values()
             )
-            self._layout = (tuple(readings), shapes)
+            self._layout = ((*readings, *means), shapes)
         if regularization_losses is not None:
             sum_scalars(self.title, regularization_losses)
             tallies[REGULARIZATION] = tally = Tally([BatchMeans(1)])
@@ -150,7 +151,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         for tally in tallies.values():
             tally.agreement = agreement
         by_name = {target.name or "": places[id(target)] for target in computation.targets}
-        return ReadingCollection(tallies, readings, by_name, names, self._layout)
+        return ReadingCollection(tallies, readings, means, by_name, names, self._layout)
 
     @property
     def metric_collection(self) -> ReadingCollection:

@@ -18,6 +18,7 @@ from torch_heads.heads.base import Head
 from torch_heads.heads.children import FIXED, FixedHeads, check_head_weights, check_heads
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput
+from torch_heads.metrics.over_heads import AskedOverHeads, means_over_heads
 
 
 class MultiHead(Head):
@@ -42,6 +43,7 @@ class MultiHead(Head):
             are fixed: to replace one, make another `MultiHead`.
         head_weights: one factor per head, or a dict of them by name; by default 1. They may be
             assigned later, also as a ``nn.Parameter``.
+        metrics: means over heads, `torch_heads.metrics.MeanOverHeads`, in a list or by key.
 
     Raises:
         ValueError: if there is no head, a name is missing or used twice, two heads share a metric
@@ -61,8 +63,11 @@ class MultiHead(Head):
         self,
         heads: Iterable[Head],
         head_weights: Sequence[float] | Mapping[str, float] | None = None,
+        *,
+        metrics: AskedOverHeads = None,
     ) -> None:
         super().__init__()
+        self.asked_metrics = metrics
         children = check_heads(self.title, heads)
         self.names = [head.name or "" for head in children]
         self.title = f"{self.title} {preview(self.names, 4)}"
@@ -74,12 +79,18 @@ class MultiHead(Head):
 
     def _make_computation(self) -> Computation:
         children = [self[name].computation for name in self.names]
-        computation = MultiComputation(
-            self.title, self.names, children, self._factors_on if self._has_factors else None
-        )
+        named = [
+            (target.name or "", target.readings) for child in children for target in child.targets
+        ]
+        means = means_over_heads(self.title, self.asked_metrics, named)
+        factors = self._factors_on if self._has_factors else None
+        computation = MultiComputation(self.title, self.names, children, means, factors)
         keys: list[str] = []
         for target in computation.targets:
             keys += [f"{key}/{target.name}" for key in target.readings]
+        keys += means
+        for child in children:
+            keys += child.means_over_heads
         predicted = [
             "/".join((*path, key))
             for path, target in zip(computation.paths, computation.targets, strict=True)

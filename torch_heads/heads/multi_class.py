@@ -102,7 +102,7 @@ class MultiClassHead(ClassHead):
             "all_class_ids": Categorical.all_class_ids,
         }
 
-    def metric_class_names(self) -> Sequence[str]:
+    def _metric_class_names(self) -> Sequence[str]:
         """Return the names of the classes in metric keys."""
         return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 

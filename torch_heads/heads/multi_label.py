@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.bernoulli import Bernoulli
-from torch_heads.families.family import Statistic
+from torch_heads.families.family import Counts, Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.label_sets import multi_hot
@@ -23,7 +23,7 @@ from torch_heads.metrics.asked import Asked
 from torch_heads.metrics.readings.means import Mean
 from torch_heads.metrics.readings.ranking import AUC, AUCPrecisionRecall
 from torch_heads.metrics.readings.reading import Reading
-from torch_heads.metrics.readings.usual import fine_readings
+from torch_heads.metrics.readings.usual import fine_readings, usual_readings
 from torch_heads.metrics.sums import Total
 
 
@@ -134,22 +134,19 @@ class MultiLabelHead(ClassHead):
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""
-        yield from super().readings()
-        names = self.metric_class_names()
-        for i in self.classes_for_class_based_metrics:
-            suffix = names[i]
-            yield f"probability_mean/{suffix}", Mean(column=i, of=Total.PREDICTION)
-            yield f"auc/{suffix}", AUC(column=i)
-            yield f"auc_precision_recall/{suffix}", AUCPrecisionRecall(column=i)
+        yield from usual_readings(Counts.SCORES, self.thresholds, fine=False)
+        names = self._metric_class_names()
+        own = [(i, f"/{names[i]}") for i in self.classes_for_class_based_metrics]
+        for i, suffix in own:
+            yield f"probability_mean{suffix}", Mean(column=i, of=Total.PREDICTION)
+            yield f"auc{suffix}", AUC(column=i)
+            yield f"auc_precision_recall{suffix}", AUCPrecisionRecall(column=i)
+        if self.fine:
+            yield from fine_readings()
+            for i, suffix in own:
+                yield from fine_readings(i, suffix)
 
-    def fine_readings(self) -> Iterator[tuple[str, Reading]]:
-        """Yield the metrics, by key, that are read from the fine cut of scores."""
-        yield from fine_readings()
-        names = self.metric_class_names()
-        for i in self.classes_for_class_based_metrics:
-            yield from fine_readings(i, f"/{names[i]}")
-
-    def metric_class_names(self) -> Sequence[str]:
+    def _metric_class_names(self) -> Sequence[str]:
         """Return the names of the classes in metric keys."""
         return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 

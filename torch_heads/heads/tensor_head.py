@@ -41,12 +41,12 @@ from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
-from torch_heads.metrics.asked import Asked, Readable, asked_readings
+from torch_heads.metrics.asked import Asked, Readable, asked_readings, same
 from torch_heads.metrics.needs import ScoreCounts
 from torch_heads.metrics.readings.means import Coverage
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading
-from torch_heads.metrics.readings.usual import fine_readings, usual_readings
+from torch_heads.metrics.readings.usual import usual_readings
 
 
 class TensorHead(Head):
@@ -161,13 +161,10 @@ class TensorHead(Head):
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key, without the head's name."""
-        yield from usual_readings(self._counts or self.family.counts, self.thresholds)
+        counts = self._counts or self.family.counts
+        yield from usual_readings(counts, self.thresholds, self.fine)
 
-    def fine_readings(self) -> Iterator[tuple[str, Reading]]:
-        """Yield the metrics, by key, that are read from the fine cut of scores."""
-        yield from fine_readings()
-
-    def metric_class_names(self) -> Sequence[str]:
+    def _metric_class_names(self) -> Sequence[str]:
         """Return the names of the classes in metric keys; empty where there are no classes."""
         return ()
 
@@ -247,20 +244,18 @@ class TensorHead(Head):
         readings = dict(self.readings())
         if self.missing_label is not None:
             readings["label/coverage"] = Coverage()
-        if counts is Counts.SCORES and self.fine:
-            readings |= dict(self.fine_readings())
         head = Readable(
             self.title,
             counts,
             self.label_dimension,
             self._number_of_names() if self.family.takes_ids else 0,
-            self.metric_class_names(),
+            self._metric_class_names(),
             self.family.counts is Counts.SCORES,
             self.loss_fn is not None,
             sorted(self.thresholds),
         )
         for key, reading in asked_readings(self.asked_metrics, head).items():
-            if key in readings and readings[key] != reading:
+            if key in readings and not same(readings[key], reading):
                 expected, given = "with keys of their own", f"another {key!r}"
                 raise ValueError(unexpected(self.title, "metrics", expected, given))
             if isinstance(reading, Reading):

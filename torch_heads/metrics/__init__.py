@@ -13,6 +13,7 @@ from torch_heads.metrics.needs import (
     ScoreCounts,
     Term,
 )
+from torch_heads.metrics.over_heads import MeanOverHeads
 from torch_heads.metrics.readings.classes import (
     CoverageError,
     ExactMatch,
@@ -117,6 +118,7 @@ __all__ = [
     "Mean",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
+    "MeanOverHeads",
     "MeanReciprocalRank",
     "MeanSquaredError",
     "MeanSquaredLogError",

@@ -29,7 +29,10 @@ MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
 ALL = "all"
 PER_CLASS = "_per_class"
 
-Asked = Any  # a string, a reading, a Metric; or a list, or a dict by key, of these
+One = str | Reading | Metric
+
+#: What a user may ask for: metrics one by one, or by key.
+Asked = One | Sequence[One] | Mapping[str, One] | None
 
 
 class Readable(NamedTuple):
@@ -99,7 +102,7 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Metric]:
     if given is None:
         return {}
     if isinstance(given, Mapping):
-        pairs = [*given.items()]
+        pairs: list[tuple[str | None, One]] = [*given.items()]
     elif isinstance(given, (str, Reading, Metric)) or not isinstance(given, Iterable):
         pairs = [(None, given)]
     else:
@@ -109,19 +112,28 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Metric]:
         if key is not None and not (isinstance(key, str) and key):
             expected = "by keys that are strings"
             raise TypeError(unexpected(head.title, "metrics", expected, repr(key)))
-        every = head.costs_nothing if asked == ALL and key is None else [asked]
+        every = [asked]
+        if isinstance(asked, str) and asked == ALL and key is None:
+            every = [*head.costs_nothing]
         for one in every:
             name, own = _readings_of(one, head)
             for ending, reading in own.items():
                 final = f"{key or name}{ending}"
                 _check_size(reading, head)
-                if final in found and found[final] != reading:
+                if final in found and not same(found[final], reading):
                     expected = "with different keys"
                     raise ValueError(
                         unexpected(head.title, "metrics", expected, f"{final!r} twice")
                     )
                 found[final] = reading
     return found
+
+
+def same(first: Reading | Metric, second: Reading | Metric) -> bool:
+    """Return whether two metrics are one; a torchmetrics.Metric compares as a new metric."""
+    if isinstance(first, Reading) and isinstance(second, Reading):
+        return first == second
+    return first is second
 
 
 def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | Metric]]:

@@ -220,8 +220,8 @@ class AlikeReadings:
         return torch.where(self.reading.present(sums), values, torch.nan)
 
 
-def read_one(bound: BoundReading, states: States) -> Tensor:
-    """Return a single metric, ``[...]``."""
+def read_one(bound: BoundReading, states: States, strict: bool = False) -> Tensor:
+    """Return a single metric, a scalar; ``strict`` as for `AlikeReadings.read`."""
     columns = AlikeColumns([(bound.place, bound.reading.column)])
     flat = {name: state.flatten() for name, state in states.items()}
-    return AlikeReadings([bound.reading], columns).read(columns.sums(flat))[..., 0]
+    return AlikeReadings([bound.reading], columns).read(columns.sums(flat), strict)[..., 0]

@@ -19,6 +19,7 @@ from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
 from torch_heads.metrics.needs import Confusions, ResidualCounts
+from torch_heads.metrics.over_heads import MeanOverHeadsMetric, mean_of
 from torch_heads.metrics.sums import Total
 from torch_heads.metrics.tally import Lock, Tally
 
@@ -40,6 +41,7 @@ class ReadingCollection(MetricCollection):
     Args:
         tallies: the tallies by name.
         readings: the readings by metric key.
+        means: what is a mean over heads: its key, and the keys that it is over.
         places: where each head of a single target is counted, by name.
         names: the metric keys of each head, by name.
         layout: what a head compares to tell its own collections from others'.
@@ -49,6 +51,7 @@ class ReadingCollection(MetricCollection):
         self,
         tallies: Mapping[str, Tally],
         readings: Mapping[str, BoundReading],
+        means: Mapping[str, Sequence[str]],
         places: Mapping[str, Place],
         names: Mapping[str, Sequence[str]],
         layout: Layout,
@@ -64,6 +67,7 @@ class ReadingCollection(MetricCollection):
         #: Whether these are some readings of another collection, with which they share tallies.
         self.is_part = not layout[1]
         self._readings = dict(readings)
+        self._means = dict(means)
         self._places = dict(places)
         self._names = dict(names)
         self._views: dict[str, ReadingMetric] = {}
@@ -78,20 +82,28 @@ class ReadingCollection(MetricCollection):
         """Where each head of a single target is counted, by name."""
         return self._places
 
+    @property
+    def _every(self) -> Mapping[str, Any]:
+        """All keys, those of means over heads last."""
+        return {**self._readings, **self._means} if self._means else self._readings
+
     def part(self, keys: Iterable[str]) -> ReadingCollection:
         """Return the metrics of some keys alone; they share their tallies with these.
 
         To reset it resets these tallies, and with them every reading of them.
         """
-        kept = {key: self._readings[key] for key in keys}
+        every = dict.fromkeys(keys)
+        kept = {key: self._readings[key] for key in every if key in self._readings}
+        means = {key: self._means[key] for key in every if key in self._means}
         tallies = {bound.place.tally for bound in kept.values()}
         places = {id(bound.place) for bound in kept.values()}
         return ReadingCollection(
             {name: tally for name, tally in self.tallies.items() if name in tallies},
             kept,
+            means,
             {name: place for name, place in self._places.items() if id(place) in places},
             {name: own for name, own in self._names.items() if kept.keys() >= set(own)},
-            (tuple(kept), ()),
+            ((*kept, *means), ()),
         )
 
     def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:
@@ -128,8 +140,18 @@ class ReadingCollection(MetricCollection):
             strict: whether what is undefined is NaN in any case; else tf.estimator's own metrics
                 are 0 or 1 then, as there.
         """
-        values: dict[str, Tensor] = {}
         states = {name: flat(tally.compute()) for name, tally in self.tallies.items()}
+        found = self._read(states, strict)
+        if self._means:
+            defined = found if strict else self._read(states, strict=True)
+            found |= {
+                key: mean_of([defined[one] for one in own]) for key, own in self._means.items()
+            }
+        return found
+
+    def _read(self, states: Mapping[str, Mapping[str, Tensor]], strict: bool) -> dict[str, Tensor]:
+        """Return every reading from the flat states of the tallies."""
+        values: dict[str, Tensor] = {}
         for tally, columns, groups in self._alike:
             sums = columns.sums(states[tally])
             for keys, readings in groups:
@@ -247,19 +269,17 @@ class ReadingCollection(MetricCollection):
 
     def keys(self, keep_base: bool = False) -> Iterable[str]:  # type: ignore[override]
         """Return the metric keys."""
-        return [key if keep_base else self._set_name(key) for key in self._readings]
+        return [key if keep_base else self._set_name(key) for key in self._every]
 
     def items(  # type: ignore[override]
         self, keep_base: bool = False, copy_state: bool = True
     ) -> Iterable[tuple[str, Metric]]:
         """Return each key with its metric."""
-        return [
-            (key if keep_base else self._set_name(key), self._view(key)) for key in self._readings
-        ]
+        return [(key if keep_base else self._set_name(key), self._view(key)) for key in self._every]
 
     def values(self, copy_state: bool = True) -> Iterable[Metric]:  # type: ignore[override]
         """Return the metrics."""
-        return [self._view(key) for key in self._readings]
+        return [self._view(key) for key in self._every]
 
     def __getitem__(self, key: str, copy_state: bool = True) -> Any:
         """Return one metric by its key, with prefix and postfix or without; or those of a head.
@@ -287,11 +307,11 @@ class ReadingCollection(MetricCollection):
 
     def __len__(self) -> int:
         """Return the number of metrics."""
-        return len(self._readings)
+        return len(self._every)
 
     def _base(self, key: str) -> str | None:
         bare = key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")
-        return next((base for base in (bare, key) if base in self._readings), None)
+        return next((base for base in (bare, key) if base in self._every), None)
 
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -303,13 +323,16 @@ class ReadingCollection(MetricCollection):
         """
         memo = set() if memo is None else memo
         yield from super().named_modules(memo, prefix, remove_duplicate)
-        few = len(self._readings) <= MOST_LISTED
+        few = len(self._every) <= MOST_LISTED
         for key, metric in self.items(keep_base=True) if few else list(self._views.items()):
             if metric not in memo or not remove_duplicate:
                 memo.add(metric)
                 yield f"{prefix}.{key}" if prefix else key, metric
 
     def _view(self, key: str) -> ReadingMetric:
+        if key in self._means and key not in self._views:
+            members = [self._view(one) for one in self._means[key]]
+            self._views[key] = MeanOverHeadsMetric(key, members)
         if key not in self._views:
             bound = self._readings[key]
             self._views[key] = ReadingMetric(key, bound, self.tallies[bound.place.tally])

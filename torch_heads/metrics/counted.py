@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.asked import MOST_CONFUSIONS
-from torch_heads.metrics.counters.classes import ConfusionCounter, RankCounter, RightCounter
+from torch_heads.metrics.counters.classes import ClassScoreCounter, RankCounter, RightCounter
 from torch_heads.metrics.counters.counter import Counter
-from torch_heads.metrics.counters.residuals import ResidualCounter
-from torch_heads.metrics.counters.scores import ClassScoreCounter, ScoreCounter
 from torch_heads.metrics.counters.terms import RowTermCounter, TermCounter
-from torch_heads.metrics.counters.totals import TotalsCounter
+from torch_heads.metrics.counters.usual import (
+    ConfusionCounter,
+    ResidualCounter,
+    ScoreCounter,
+    TotalsCounter,
+)
 from torch_heads.metrics.needs import (
     ClassCounts,
     ClassScoreCounts,

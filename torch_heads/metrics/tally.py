@@ -78,6 +78,21 @@ class Agreement:
         self._reached = True
 
 
+def step(addition: Addition) -> Callable[[], Any]:
+    """Return what makes an addition."""
+    state, values, places = addition
+    if places is None:
+        return partial(state.add_, values)
+    return partial(state.scatter_add_, -1, places, values)
+
+
+def take_back(addition: Addition) -> None:
+    """Take an addition away again, without memory for the opposite values."""
+    addition.state.neg_()
+    step(addition)()
+    addition.state.neg_()
+
+
 def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lock) -> None:
     """Add one batch to several tallies: to all of them or, whatever raises, to none.
 
@@ -90,7 +105,7 @@ def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lo
         for tally, taken in batch:
             tally.prepare(device)
             for addition in tally.additions(taken):
-                addition.step()
+                step(addition)()
         return
     with lock:
         for tally, _ in batch:
@@ -101,7 +116,7 @@ def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lo
             partial(setitem, vars(tally), "_update_count", tally.update_count + 1)
             for tally, _ in batch
         ]
-        steps: list[Callable[[], Any]] = [*(one.step for one in additions), *counts]
+        steps: list[Callable[[], Any]] = [*map(step, additions), *counts]
         steps.append(int)  # does nothing: where no step is left, all are done
         left = iter(steps)
         try:
@@ -111,7 +126,7 @@ def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lo
             if begun < len(steps):
                 # the last one begun is the one that raised; a signal may come before any has begun
                 for one in additions[: max(begun - 1, 0)]:
-                    one.take_back()
+                    take_back(one)
             raise
 
 
@@ -164,7 +179,7 @@ class Tally(Metric):
     def update(self, observed: Any) -> None:
         """Add one batch."""
         for addition in self.additions(observed):
-            addition.step()
+            step(addition)()
 
     def compute(self) -> dict[str, Tensor]:
         """Return the states by name, added over all processes."""

@@ -30,7 +30,7 @@ from torch_heads.integrations.lightning.window import (
     count_labels,
     target_losses,
 )
-from torch_heads.metrics.counters.totals import BatchMeans
+from torch_heads.metrics.counters.usual import BatchMeans
 from torch_heads.metrics.tally import Agreement, Tally
 
 MOST_LOGGED = 256  # metrics of an epoch in the table of Lightning

@@ -23,7 +23,15 @@ from torch_heads.integrations.report.canvas import (
 from torch_heads.integrations.report.mean_pictures import bias, number_columns
 from torch_heads.integrations.report.tasks import HEADLINES, Task
 
-SHARES = ("auc", "auc_precision_recall", "accuracy", "precision", "recall")
+SHARES = (
+    "roc_auc",
+    "average_precision",
+    "auc",
+    "auc_precision_recall",
+    "accuracy",
+    "precision",
+    "recall",
+)
 GOLDEN = (5**0.5 - 1) / 2  # spreads the dots of a strip without a random number
 
 

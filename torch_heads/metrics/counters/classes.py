@@ -1,4 +1,4 @@
-"""Class ids, counted by label, prediction and rank."""
+"""What is counted of class ids where it is asked for: by class, by rank, by score."""
 
 from __future__ import annotations
 
@@ -8,71 +8,11 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from torch_heads.functional.constants import Constants
-from torch_heads.metrics.counters.counter import (
-    Addition,
-    Counter,
-    Selection,
-    Slot,
-    TallyInput,
-    counts,
-)
-from torch_heads.metrics.counters.scores import block_column
-from torch_heads.metrics.needs import ClassCounts, Confusions, RankCounts
-
-
-class ClassCounter(Counter):
-    """What the counters of class ids share: some targets, of one label column each.
-
-    Args:
-        columns: the label columns of each target of the group.
-        classes: the number of classes of the targets that are counted, by their place.
-    """
-
-    def __init__(self, columns: Sequence[slice], classes: Mapping[int, int]) -> None:
-        self._classes = [*classes.values()]
-        self._columns = Selection([columns[i].start for i in classes], columns[-1].stop)
-        shapes = [self._shape_of(count) for count in self._classes]
-        slots = [Slot(0, shape) for shape in shapes]
-        *starts, size = accumulate((slot.size for slot in slots), initial=0)
-        self.shape = (size,)
-        self.slots = {
-            (self._need(), i): Slot(start, shape)
-            for i, start, shape in zip(classes, starts, shapes, strict=True)
-        }
-        self._constants = Constants(
-            starts=torch.tensor(starts), classes=torch.tensor(self._classes)
-        )
-
-    def _shape_of(self, classes: int) -> tuple[int, ...]:
-        raise NotImplementedError
-
-    def _need(self) -> ClassCounts | Confusions | RankCounts:
-        raise NotImplementedError
-
-
-class ConfusionCounter(ClassCounter):
-    """The confusions of each label with each prediction, ``[K, 1 + K]`` one after the other.
-
-    The first column of each counts the labels for which no class was predicted: -1, where a logit
-    is NaN.
-    """
-
-    name = "confusion"
-
-    def _shape_of(self, classes: int) -> tuple[int, ...]:
-        return classes, 1 + classes
-
-    def _need(self) -> Confusions:
-        return Confusions()
-
-    def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
-        """Return what one batch adds; its predictions are class ids, or -1 for none."""
-        constants = self._constants.on(state.device)
-        ids, labels = self._columns.of(seen.predictions), self._columns.of(seen.labels)
-        first, width = constants["starts"] + 1, constants["classes"] + 1
-        places = torch.addcmul(ids + first, labels, width)
-        return [counts(state, places, self._columns.weights(seen))]
+from torch_heads.functional.bins import Histogram
+from torch_heads.functional.scores import ScoreBins
+from torch_heads.metrics.counters.counter import Addition, Counter, Slot, TallyInput
+from torch_heads.metrics.counters.usual import ClassCounter, counts
+from torch_heads.metrics.needs import ClassCounts, ClassScoreCounts, RankCounts
 
 
 class RightCounter(ClassCounter):
@@ -130,3 +70,53 @@ class RankCounter(ClassCounter):
             ranks.append(higher.sum(-1).clamp(max=classes - 1))
         places = torch.stack(ranks, dim=-1) + starts
         return [counts(state, places, self._columns.weights(seen))]
+
+
+class ClassScoreCounter(Counter):
+    """The probability of each class of some targets, against all others; the state is flat.
+
+    Args:
+        columns: the label columns of each target of the group.
+        classes: the number of classes of the targets whose classes are counted, by their place.
+    """
+
+    name = "class_scores"
+
+    def __init__(self, columns: Sequence[slice], classes: Mapping[int, int]) -> None:
+        bins = ScoreBins()
+        own = bins.thresholds, bins.fine
+        self._column = {i: columns[i].start for i in classes}
+        self._histograms = {i: Histogram([own] * count) for i, count in classes.items()}
+        sizes = (one.size for one in self._histograms.values())
+        *starts, size = accumulate(sizes, initial=0)
+        self.shape = (size,)
+        self.slots = {
+            (ClassScoreCounts(), i): Slot(start, (classes[i], bins.places))
+            for i, start in zip(classes, starts, strict=True)
+        }
+
+    def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
+        """Return what one batch adds."""
+        added = []
+        for (_, i), slot in self.slots.items():
+            column = self._column[i]
+            logits = block_column(seen.blocks, column)[:, : slot.shape[0]]
+            log_scores = torch.log_softmax(logits, -1)
+            odds = log_scores - torch.log1p(-log_scores.exp())
+            classes = torch.arange(slot.shape[0], device=logits.device)
+            labels = (seen.labels[:, column, None] == classes).to(logits.dtype)
+            places = self._histograms[i].places(log_scores.exp(), odds, labels)
+            weights = seen.weights
+            if weights is not None:
+                weights = weights.expand(seen.labels.shape)[:, column, None]
+            added.append(counts(state, places.add_(slot.start), weights))
+        return added
+
+
+def block_column(blocks: Sequence[Tensor], column: int) -> Tensor:
+    """Return the logits of one label column, ``[N, *logits_shape]``, padded ones behind."""
+    for block in blocks:
+        if column < block.shape[1]:
+            return block[:, column]
+        column -= block.shape[1]
+    raise IndexError(column)

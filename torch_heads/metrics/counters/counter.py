@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from torch_heads.families.family import Family
-from torch_heads.functional.constants import Constants
 from torch_heads.metrics.needs import Need
 
 
@@ -45,19 +42,6 @@ class Addition(NamedTuple):
     values: Any
     places: Tensor | None = None
 
-    @property
-    def step(self) -> Callable[[], Any]:
-        """What adds them."""
-        if self.places is None:
-            return partial(self.state.add_, self.values)
-        return partial(self.state.scatter_add_, -1, self.places, self.values)
-
-    def take_back(self) -> None:
-        """Take them away again, without memory for the opposite values."""
-        self.state.neg_()
-        self.step()
-        self.state.neg_()
-
 
 class Slot(NamedTuple):
     """Where a state holds what belongs to one head: from ``start`` on, once it is flat."""
@@ -87,45 +71,3 @@ class Counter(ABC):
     @abstractmethod
     def additions(self, state: Tensor, seen: TallyInput) -> Iterable[Addition]:
         """Return what one batch adds to the state; nothing is added yet."""
-
-
-class Selection:
-    """Some of the label columns of a group.
-
-    Args:
-        columns: which; all of them are not copied.
-        of: how many there are.
-    """
-
-    def __init__(self, columns: Sequence[int], of: int) -> None:
-        self.columns = list(columns)
-        self._index: Constants | None = None
-        if self.columns != list(range(of)):
-            self._index = Constants(columns=torch.tensor(self.columns, dtype=torch.int64))
-
-    def of(self, values: Tensor) -> Tensor:
-        """Return the selected columns of ``[N, U, ...]``, or ``[N, 1]`` as it is."""
-        if self._index is None or (values.dim() == 2 and values.shape[1] == 1):
-            return values
-        return values.index_select(1, self._index.on(values.device)["columns"])
-
-    def weights(self, seen: TallyInput) -> Tensor | None:
-        """Return the weights of the selected columns, ``[N, C]`` or ``[N, 1]``; None for ones."""
-        if seen.weights is None:
-            return None
-        whole = seen.weights.shape[-1] == seen.labels.shape[-1]
-        return self.of(seen.weights) if whole else seen.weights
-
-
-def counts(state: Tensor, places: Tensor, weights: Tensor | None) -> Addition:
-    """Return the addition of each weight, or of 1, at its place in a flat state.
-
-    Args:
-        state: ``[S]``.
-        places: ``[N, C]``, int64.
-        weights: ``[N, C]`` or ``[N, 1]``.
-    """
-    if weights is None:
-        return Addition(state, state.new_ones(()).expand(places.numel()), places.flatten())
-    each = weights.to(state.dtype).expand(places.shape)
-    return Addition(state, each.reshape(-1), places.flatten())

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.values import sum_rows
-from torch_heads.metrics.counters.counter import Addition, Counter, Selection, Slot, TallyInput
+from torch_heads.metrics.counters.counter import Addition, Counter, Slot, TallyInput
+from torch_heads.metrics.counters.usual import Selection
 from torch_heads.metrics.needs import Elements, Need, Rows, RowTerm, Term
 
 

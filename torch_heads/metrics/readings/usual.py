@@ -16,9 +16,15 @@ from torch_heads.metrics.sums import Total
 
 
 def usual_readings(
-    counts: Counts, thresholds: Iterable[float] = ()
+    counts: Counts, thresholds: Iterable[float] = (), fine: bool = True
 ) -> Iterator[tuple[str, Reading]]:
-    """Yield the metrics, by key, of a head of which nothing is known but what is counted."""
+    """Yield the metrics, by key, of a head of which nothing is known but what is counted.
+
+    Args:
+        counts: what is counted.
+        thresholds: the user's, of scores.
+        fine: whether scores are cut finely, too.
+    """
     yield "average_loss", AverageLoss()
     if counts is Counts.NUMBERS:
         yield "prediction/mean", Mean(of=Total.PREDICTION)
@@ -29,6 +35,8 @@ def usual_readings(
         yield "auc", AUC()
         yield "auc_precision_recall", AUCPrecisionRecall()
         yield from threshold_readings(thresholds)
+        if fine:
+            yield from fine_readings()
 
 
 def threshold_readings(thresholds: Iterable[float]) -> Iterator[tuple[str, Reading]]:

@@ -1,0 +1,249 @@
+"""The counters that most tallies have: totals, scores, residuals and confusions.
+
+They stand in one file, since a batch of any head passes through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from torch_heads.functional.bins import Histogram, bin_residuals
+from torch_heads.functional.constants import Constants
+from torch_heads.functional.residuals import BINS
+from torch_heads.functional.scores import ScoreBins
+from torch_heads.functional.values import sum_rows
+from torch_heads.metrics.counters.counter import Addition, Counter, Slot, TallyInput
+from torch_heads.metrics.needs import (
+    ClassCounts,
+    Confusions,
+    RankCounts,
+    ResidualCounts,
+    ScoreCounts,
+    Totals,
+)
+from torch_heads.metrics.sums import Total
+
+
+class TotalsCounter(Counter):
+    """The sums of losses, predictions, labels and weights, ``[U, 8]`` in the order of `Total`.
+
+    Args:
+        columns: the label columns of each target.
+        classes: whether predictions are class ids; then the right ones are counted.
+    """
+
+    name = "sums"
+
+    def __init__(self, columns: Sequence[slice], classes: bool = False) -> None:
+        self.shape = (columns[-1].stop, Total.ALL)
+        self.slots = {
+            (Totals(), i): Slot(run.start * Total.ALL, (run.stop - run.start, Total.ALL))
+            for i, run in enumerate(columns)
+        }
+        self._classes = classes
+
+    def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
+        """Return what one batch adds."""
+        rows, columns = seen.labels.shape
+        by, predictions = seen.weights, seen.predictions
+        if self._classes:
+            predictions = (predictions == seen.labels).to(seen.loss_sums.dtype)
+        means = [
+            total(values if by is None else values * by, by is not None)
+            for values in (predictions, seen.labels)
+        ]
+        weighed = [seen.loss_sums, *means]
+        added = [Addition(state[:, : len(weighed)], torch.stack(weighed, dim=-1))]
+        rest = state[:, len(weighed) :]
+        squares = None if by is None else by.double().square()
+        given = seen.loss_weights, by, squares, seen.present, seen.valid
+        if all(one is None for one in given):
+            return [*added, Addition(rest, rows)]
+        each = [rows if one is None else total(one, True).expand(columns) for one in given]
+        return [*added, *(Addition(rest[:, i], one) for i, one in enumerate(each))]
+
+
+class BatchMeans(Counter):
+    """The sum of one number per update call, for several names, and how many calls gave it."""
+
+    name = "sums"
+
+    def __init__(self, names: int) -> None:
+        self.shape = (names, 2)
+        self.slots = {(Totals(), i): Slot(2 * i, (1, 2)) for i in range(names)}
+
+    def additions(  # type: ignore[override]
+        self, state: Tensor, seen: tuple[Tensor, Tensor | None]
+    ) -> list[Addition]:
+        """Return the values ``[names]`` of one call, and 0 or 1 for whether they count."""
+        values, counted = seen
+        calls = torch.ones_like(values) if counted is None else counted.to(values.dtype)
+        return [Addition(state, torch.stack([values * calls, calls], dim=-1))]
+
+
+def total(values: Tensor, weighed: bool) -> Tensor:
+    """Return the sum over rows, exact where the values are whole numbers."""
+    # float32 is faster, and exact while a sum of ones is
+    return sum_rows(values.double() if weighed or values.shape[0] > 2**20 else values)
+
+
+class Selection:
+    """Some of the label columns of a group.
+
+    Args:
+        columns: which; all of them are not copied.
+        of: how many there are.
+    """
+
+    def __init__(self, columns: Sequence[int], of: int) -> None:
+        self.columns = list(columns)
+        self._index: Constants | None = None
+        if self.columns != list(range(of)):
+            self._index = Constants(columns=torch.tensor(self.columns, dtype=torch.int64))
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return the selected columns of ``[N, U, ...]``, or ``[N, 1]`` as it is."""
+        if self._index is None or (values.dim() == 2 and values.shape[1] == 1):
+            return values
+        return values.index_select(1, self._index.on(values.device)["columns"])
+
+    def weights(self, seen: TallyInput) -> Tensor | None:
+        """Return the weights of the selected columns, ``[N, C]`` or ``[N, 1]``; None for ones."""
+        if seen.weights is None:
+            return None
+        whole = seen.weights.shape[-1] == seen.labels.shape[-1]
+        return self.of(seen.weights) if whole else seen.weights
+
+
+def counts(state: Tensor, places: Tensor, weights: Tensor | None) -> Addition:
+    """Return the addition of each weight, or of 1, at its place in a flat state.
+
+    Args:
+        state: ``[S]``.
+        places: ``[N, C]``, int64.
+        weights: ``[N, C]`` or ``[N, 1]``.
+    """
+    if weights is None:
+        return Addition(state, state.new_ones(()).expand(places.numel()), places.flatten())
+    each = weights.to(state.dtype).expand(places.shape)
+    return Addition(state, each.reshape(-1), places.flatten())
+
+
+class ScoreCounter(Counter):
+    """Scores, by bin and kind of label; the state is flat.
+
+    Args:
+        columns: the label columns of each target of the group.
+        bins: those of the targets whose scores are counted, by their place.
+    """
+
+    name = "scores"
+
+    def __init__(self, columns: Sequence[slice], bins: Mapping[int, ScoreBins]) -> None:
+        runs = {i: range(columns[i].start, columns[i].stop) for i in bins}
+        each = [column for run in runs.values() for column in run]
+        self._histogram = Histogram(
+            [(bins[i].thresholds, bins[i].fine) for i, run in runs.items() for _ in run]
+        )
+        self._columns = Selection(each, columns[-1].stop)
+        self.shape = (self._histogram.size,)
+        firsts = accumulate((len(run) for run in runs.values()), initial=0)
+        self.slots = {
+            (ScoreCounts(), i): Slot(self._histogram.starts[first], (len(runs[i]), bins[i].places))
+            for i, first in zip(bins, firsts, strict=False)
+        }
+
+    def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
+        """Return what one batch adds, with one scatter for all columns."""
+        own, log_odds = self._columns.of, seen.log_odds
+        scores = own(seen.predictions)
+        odds = torch.logit(scores) if log_odds is None else own(log_odds)
+        places = self._histogram.places(scores, odds, own(seen.labels))
+        return [counts(state, places, self._columns.weights(seen))]
+
+
+class ResidualCounter(Counter):
+    """Residuals of numbers, by bin; the state is flat.
+
+    Args:
+        columns: the label columns of each target of the group.
+        targets: the places of those whose residuals are counted.
+    """
+
+    name = "residuals"
+
+    def __init__(self, columns: Sequence[slice], targets: Iterable[int]) -> None:
+        runs = {i: range(columns[i].start, columns[i].stop) for i in targets}
+        each = [column for run in runs.values() for column in run]
+        self._columns = Selection(each, columns[-1].stop)
+        self.shape = (len(each) * BINS,)
+        firsts = accumulate((len(run) for run in runs.values()), initial=0)
+        self.slots = {
+            (ResidualCounts(), i): Slot(first * BINS, (len(run), BINS))
+            for (i, run), first in zip(runs.items(), firsts, strict=False)
+        }
+
+    def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
+        """Return what one batch adds, with one scatter for all columns."""
+        own = self._columns.of
+        places = bin_residuals(own(seen.predictions), own(seen.labels)).to(torch.int64)
+        places += torch.arange(0, self.shape[0], BINS, device=places.device)
+        return [counts(state, places, self._columns.weights(seen))]
+
+
+class ClassCounter(Counter):
+    """What the counters of class ids share: some targets, of one label column each.
+
+    Args:
+        columns: the label columns of each target of the group.
+        classes: the number of classes of the targets that are counted, by their place.
+    """
+
+    def __init__(self, columns: Sequence[slice], classes: Mapping[int, int]) -> None:
+        self._classes = [*classes.values()]
+        self._columns = Selection([columns[i].start for i in classes], columns[-1].stop)
+        shapes = [self._shape_of(count) for count in self._classes]
+        slots = [Slot(0, shape) for shape in shapes]
+        *starts, size = accumulate((slot.size for slot in slots), initial=0)
+        self.shape = (size,)
+        self.slots = {
+            (self._need(), i): Slot(start, shape)
+            for i, start, shape in zip(classes, starts, shapes, strict=True)
+        }
+        self._constants = Constants(
+            starts=torch.tensor(starts), classes=torch.tensor(self._classes)
+        )
+
+    def _shape_of(self, classes: int) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def _need(self) -> ClassCounts | Confusions | RankCounts:
+        raise NotImplementedError
+
+
+class ConfusionCounter(ClassCounter):
+    """The confusions of each label with each prediction, ``[K, 1 + K]`` one after the other.
+
+    The first column of each counts the labels for which no class was predicted: -1, where a logit
+    is NaN.
+    """
+
+    name = "confusion"
+
+    def _shape_of(self, classes: int) -> tuple[int, ...]:
+        return classes, 1 + classes
+
+    def _need(self) -> Confusions:
+        return Confusions()
+
+    def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
+        """Return what one batch adds; its predictions are class ids, or -1 for none."""
+        constants = self._constants.on(state.device)
+        ids, labels = self._columns.of(seen.predictions), self._columns.of(seen.labels)
+        first, width = constants["starts"] + 1, constants["classes"] + 1
+        places = torch.addcmul(ids + first, labels, width)
+        return [counts(state, places, self._columns.weights(seen))]

@@ -1,0 +1,108 @@
+"""A metric over several heads: the mean of one that each of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_heads.functional.containers import nearest
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.metrics.bound import read_one
+from torch_heads.metrics.metric import ReadingMetric
+
+
+@dataclass(frozen=True)
+class MeanOverHeads:
+    """The mean of a metric over the heads of a `MultiHead` that have it.
+
+    Where it is undefined, as an area under the ROC curve of labels of one class, a head is left
+    out; NaN if it is undefined in all.
+
+    Args:
+        key: of the metric, without the heads' names.
+
+    >>> from torch_heads import BinaryClassHead, MultiHead
+    >>> heads = [BinaryClassHead(name="a"), BinaryClassHead(name="b")]
+    >>> head = MultiHead(heads, metrics={"mean_auc": MeanOverHeads("roc_auc")})
+    >>> logits = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    >>> head.update_metrics(logits=logits, labels=[[1, 1], [0, 1]]).compute()["mean_auc"]
+    tensor(1.)
+    """
+
+    key: str
+
+
+#: What a `MultiHead` may be asked for.
+AskedOverHeads = MeanOverHeads | Sequence[MeanOverHeads] | Mapping[str, MeanOverHeads] | None
+
+
+def means_over_heads(
+    who: str, given: AskedOverHeads, keys: Sequence[tuple[str, Iterable[str]]]
+) -> dict[str, list[str]]:
+    """Return the keys of the metrics that each mean is over, by its own key.
+
+    Args:
+        who: the title of the head.
+        given: what was asked for; a list has keys such as ``mean_roc_auc``.
+        keys: of each single head its name, and the keys of its metrics without that.
+
+    Raises:
+        TypeError: if something is no `MeanOverHeads`.
+        ValueError: if no head has the metric.
+    """
+    if given is None:
+        return {}
+    pairs: Iterable[tuple[Any, Any]]
+    if isinstance(given, Mapping):
+        pairs = given.items()
+    else:
+        each = [given] if isinstance(given, (MeanOverHeads, str)) else given
+        pairs = [(f"mean_{one.key}" if isinstance(one, MeanOverHeads) else "", one) for one in each]
+    found = {}
+    for name, mean in pairs:
+        if not isinstance(mean, MeanOverHeads) or not isinstance(name, str):
+            expected = "as th.metrics.MeanOverHeads, in a list or by key"
+            hint = "Those of a single head are an argument of that head."
+            raise TypeError(unexpected(who, "metrics", expected, repr(mean), hint))
+        members = [f"{mean.key}/{head}" for head, own in keys if mean.key in set(own)]
+        if not members:
+            known = dict.fromkeys(key for _, own in keys for key in own)
+            expected = f"over a key among {preview(known, 40)}"
+            hint = nearest(mean.key, list(known))
+            raise ValueError(unexpected(who, "metrics", expected, repr(mean.key), hint))
+        found[name] = members
+    return found
+
+
+def mean_of(values: Sequence[Tensor]) -> Tensor:
+    """Return the mean of the values that are not NaN."""
+    return torch.stack([*values]).nanmean()
+
+
+class MeanOverHeadsMetric(ReadingMetric):
+    """The mean of some readings as a `torchmetrics.Metric`; its states are those of all tallies."""
+
+    members: Sequence[ReadingMetric]
+
+    def __init__(self, name: str, members: Sequence[ReadingMetric]) -> None:
+        super().__init__(name, members[0].bound, members[0].tally)
+        self.__dict__["members"] = members
+
+    def compute(self) -> Tensor:
+        """Return the mean over all heads of which it is defined."""
+        each = [read_one(one.bound, one.tally.compute(), strict=True) for one in self.members]
+        return mean_of(each)
+
+    def reset(self) -> None:
+        """Reset the tallies."""
+        for one in self.members:
+            one.reset()
+
+    def persistent(self, mode: bool = False) -> None:
+        """Set whether the tallies stand in a ``state_dict``."""
+        for one in self.members:
+            one.persistent(mode)
