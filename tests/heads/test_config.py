@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchmetrics
 import yaml
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
@@ -268,6 +269,21 @@ def test_readings_and_families_are_plain_data(extra: Any) -> None:
         classes = {Measured, Laplace, Between} - {lacking}
         with pytest.raises(ValueError, match=f"class_path among .* got '.*{lacking.__name__}'"):
             th.build_head(config, classes=classes)
+
+
+def test_metrics_of_every_form_come_back() -> None:
+    metrics = {"mine": "f1", "theirs": th.metrics.Accuracy(threshold=0.3)}
+    heads = [th.BinaryClassHead(name="a", metrics=metrics), th.BinaryClassHead(name="b")]
+    mean = {"mean": th.metrics.MeanOverHeads("roc_auc")}
+    head = th.MultiHead(heads, metrics=mean)
+    assert list(copy_of(head).metrics()) == list(head.metrics())
+    theirs = torchmetrics.MeanAbsolutePercentageError()
+    config = th.head_config(th.RegressionHead(metrics=["r2", theirs]))
+    path = "torchmetrics.regression.mape.MeanAbsolutePercentageError"
+    assert config["init_args"] == {"metrics": ["r2", {"function": path}]}
+    with pytest.raises(ValueError, match=f"expected functions for '{path}'"):
+        th.build_head(config)
+    assert th.build_head(config, {path: theirs}).asked_metrics == ["r2", theirs]
 
 
 def test_what_can_be_called_stands_by_its_class_and_is_given_again() -> None:

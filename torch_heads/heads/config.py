@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from torch_heads.families.family import Family
+import torch_heads.families
+import torch_heads.metrics
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
-from torch_heads.metrics.readings.reading import Reading
 
 WHO = "build_head"
 CLASS, ARGUMENTS, FUNCTION = "class_path", "init_args", "function"
@@ -240,12 +240,15 @@ def _frozen(value: Any) -> Any:
 
 def _known() -> Iterator[type]:
     """Yield the concrete heads, families and readings of this package."""
-    rest: list[type] = [Head, Family, Reading]
+    rest: list[type] = [Head]
     while rest:
         kind = rest.pop()
         rest += kind.__subclasses__()
-        if not kind.__module__.startswith("torch_heads.") or inspect.isabstract(kind):
-            continue
         # torch.export makes further classes of the same name and module
-        if getattr(sys.modules[kind.__module__], kind.__name__, None) is kind:
+        own = getattr(sys.modules[kind.__module__], kind.__name__, None) is kind
+        if kind.__module__.startswith("torch_heads.") and own and not inspect.isabstract(kind):
             yield kind
+    for namespace in (torch_heads.families, torch_heads.metrics):
+        public = (getattr(namespace, name) for name in namespace.__all__)
+        kinds = (one for one in public if hasattr(one, "__dataclass_fields__"))
+        yield from (one for one in kinds if not inspect.isabstract(one))
