@@ -5,7 +5,7 @@ bins. A column that never had a label has NaN counts, and so NaN in every curve.
 """
 
 from math import inf
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,21 +79,34 @@ class ScoreCurves(NamedTuple):
         recall = safe_divide(positives, positives[:, :1])
         return PrecisionRecallCurve(precision, recall, self._edges())
 
-    def calibration(self, bins: int = 10) -> CalibrationCurve:
-        """Return the calibration curve over bins of equal width, empty ones as 0.
+    def calibration(
+        self, bins: int = 10, strategy: Literal["uniform", "quantile"] = "uniform"
+    ) -> CalibrationCurve:
+        """Return the calibration curve over some bins, empty ones as 0.
+
+        Args:
+            bins: how many, in [1, 199].
+            strategy: ``uniform`` for bins of equal width, ``quantile`` for bins of about equal
+                weight, as scikit-learn names them.
 
         Raises:
-            ValueError: if there are fewer than 1 or more than 199 bins.
+            ValueError: if an argument is not allowed.
         """
         if not 1 <= bins <= GRID:
             raise ValueError(unexpected("calibration", "bins", f"in [1, {GRID}]", bins))
+        if strategy not in ("uniform", "quantile"):
+            allowed = "among ['uniform', 'quantile']"
+            raise ValueError(unexpected("calibration", "strategy", allowed, repr(strategy)))
         edges = self._edges()
         centres = (edges[:-1] + edges[1:]) / 2
-        place = (centres * bins).floor().clamp(max=bins - 1).to(torch.int64)
         total = self.counts.sum(1)
+        share = centres.expand_as(total)
+        if strategy == "quantile":  # a bin of scores goes where its middle lies
+            share = safe_divide(total.cumsum(-1) - total / 2, total.sum(-1, keepdim=True))
+        place = (share * bins).nan_to_num(0.0).floor().clamp(max=bins - 1).to(torch.int64)
 
         def binned(values: Tensor) -> Tensor:
-            return values.new_zeros(len(values), bins).index_add(1, place, values)
+            return values.new_zeros(len(values), bins).scatter_add(1, place, values)
 
         weight = binned(total)
         return CalibrationCurve(
@@ -102,9 +115,15 @@ class ScoreCurves(NamedTuple):
             weight,
         )
 
-    def expected_calibration_error(self, bins: int = 10) -> Tensor:
-        """Return the mean distance of score and share of positives, by weight (Naeini, 2015)."""
-        curve = self.calibration(bins)
+    def expected_calibration_error(
+        self, bins: int = 10, strategy: Literal["uniform", "quantile"] = "uniform"
+    ) -> Tensor:
+        """Return the mean distance of score and share of positives, by weight (Naeini, 2015).
+
+        Arguments are as for `calibration`. Of rare events, bins of equal width hold nearly all
+        scores in the first one; those of equal weight tell them apart.
+        """
+        curve = self.calibration(bins, strategy)
         gap = (curve.mean_score - curve.positive_share).abs()
         return safe_divide((gap * curve.weight).sum(-1), curve.weight.sum(-1))
 

@@ -64,6 +64,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         self.title = head_title(type(self), name)
         self._name = name
         self._layout: Layout | None = None
+        self._warned: set[str] = set()  # areas of which a warning was given, by key
         self._lock = Lock()
         self._parent: Any = None  # a weak reference to the head of which this one is a part
 
@@ -151,7 +152,9 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         for tally in tallies.values():
             tally.agreement = agreement
         by_name = {target.name or "": places[id(target)] for target in computation.targets}
-        return ReadingCollection(tallies, readings, means, by_name, names, self._layout)
+        return ReadingCollection(
+            tallies, readings, means, by_name, names, self._layout, self._warned
+        )
 
     @property
     def metric_collection(self) -> ReadingCollection:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from math import nan
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from torch_heads.families.family import Counts
 from torch_heads.functional.curves import ScoreCurves
-from torch_heads.functional.errors import preview
+from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place
+from torch_heads.metrics.coarse import CoarseAreas
+from torch_heads.metrics.interval import Interval, bootstrap, is_of_counts
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
 from torch_heads.metrics.needs import Confusions, ResidualCounts
 from torch_heads.metrics.over_heads import MeanOverHeadsMetric, mean_of
@@ -45,6 +49,7 @@ class ReadingCollection(MetricCollection):
         places: where each head of a single target is counted, by name.
         names: the metric keys of each head, by name.
         layout: what a head compares to tell its own collections from others'.
+        warned: of what was warned, shared by the collections of a head.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class ReadingCollection(MetricCollection):
         places: Mapping[str, Place],
         names: Mapping[str, Sequence[str]],
         layout: Layout,
+        warned: set[str],
     ) -> None:
         super().__init__({}, compute_groups=False)
         self.layout = layout
@@ -70,6 +76,8 @@ class ReadingCollection(MetricCollection):
         self._means = dict(means)
         self._places = dict(places)
         self._names = dict(names)
+        #: Warns of areas that tf.estimator's grid misreads.
+        self.coarse = CoarseAreas(self._readings, warned)
         self._views: dict[str, ReadingMetric] = {}
 
     @property
@@ -104,6 +112,7 @@ class ReadingCollection(MetricCollection):
             {name: place for name, place in self._places.items() if id(place) in places},
             {name: own for name, own in self._names.items() if kept.keys() >= set(own)},
             ((*kept, *means), ()),
+            self.coarse.warned,
         )
 
     def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:
@@ -131,7 +140,9 @@ class ReadingCollection(MetricCollection):
 
     def compute(self) -> dict[str, Any]:
         """Return every metric, synced over processes once per tally."""
-        return {self._set_name(key): value for key, value in self.read().items()}
+        values = self.read()
+        self.coarse.warn(values)
+        return {self._set_name(key): value for key, value in values.items()}
 
     def read(self, strict: bool = False) -> dict[str, Tensor]:
         """Return every metric by its key, without prefix and postfix.
@@ -174,6 +185,69 @@ class ReadingCollection(MetricCollection):
             _, columns, own = groups[same]
             own.append((keys, AlikeReadings([one.reading for one in each], columns)))
         return [*groups.values()]
+
+    @property
+    def maximize(self) -> list[bool]:
+        """Whether more of each metric is better, False where neither is.
+
+        What `torchmetrics.MetricTracker` wants to know, since means have no direction.
+
+        >>> from torchmetrics import MetricTracker
+        >>> from torch_heads import RegressionHead
+        >>> metrics = RegressionHead(metrics=["r2"]).metrics()
+        >>> tracker = MetricTracker(metrics, maximize=metrics.maximize)
+        >>> metrics.maximize
+        [False, False, False, True]
+        """
+        return [bool(metric.higher_is_better) for metric in self.values()]
+
+    def interval(
+        self, key: str, level: float = 0.95, samples: int = 1000, *, seed: int = 0
+    ) -> Interval:
+        """Return where a metric lies at a level of confidence, by the bootstrap.
+
+        It draws examples again from the counts alone, which takes no data: see `interval`. Rows
+        are taken to be independent.
+
+        Args:
+            key: of a metric that is read from counts.
+            level: in (0, 1), the share of such intervals that hold the true value.
+            samples: how many times to draw.
+            seed: of the draws.
+
+        Raises:
+            KeyError: if there is no such metric.
+            ValueError: if it is not read from counts, or an argument is not allowed.
+
+        >>> from torch_heads import BinaryClassHead
+        >>> head = BinaryClassHead()
+        >>> logits, labels = torch.linspace(-2, 2, 100).view(-1, 1), [0, 0, 1, 0, 1] * 20
+        >>> metrics = head.update_metrics(logits=logits, labels=labels)
+        >>> low, high = metrics.interval("accuracy")
+        >>> low < metrics["accuracy"].compute() < high
+        tensor(True)
+        """
+        base = self._base(key)
+        if base is None:
+            raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}.")
+        title = type(self).__name__
+        if not 0 < level < 1:
+            raise ValueError(unexpected(title, "level", "in (0, 1)", level))
+        if not isinstance(samples, int) or samples < 1:
+            raise ValueError(unexpected(title, "samples", "as an int of at least 1", samples))
+        if not self.has_interval(base):
+            known = preview([own for own in self._readings if self.has_interval(own)], 40)
+            raise ValueError(unexpected(title, "key", f"of counts, among {known}", repr(key)))
+        bound = self._readings[base]
+        states = flat(self.tallies[bound.place.tally].compute())
+        drawn = bootstrap(bound, states, samples, seed)
+        edges = [(1 - level) / 2, (1 + level) / 2]
+        low, high = np.nanquantile(drawn, edges) if not np.isnan(drawn).all() else (nan, nan)
+        return Interval(float(low), float(high))
+
+    def has_interval(self, key: str) -> bool:
+        """Return whether a metric is read from counts, and so has an interval."""
+        return key in self._readings and is_of_counts(self._readings[key])
 
     def curves(self, head: str | None = None) -> ScoreCurves:
         """Return the curves of a head with classes: ROC, precision-recall, calibration.

@@ -172,7 +172,8 @@ class Sums:
         coarse = coarse.squeeze(-2) if coarse.dim() > 1 else coarse
         some = (soft * (coarse >= self._cut[..., None])).sum(-1), soft.sum(-1)
         positives, negatives = self.above
-        above = [one.gather(-1, self._cut[..., None]).squeeze(-1) for one in self.above]
+        place = self._cut[..., None].expand(*positives.shape[:-1], 1)
+        above = [one.gather(-1, place).squeeze(-1) for one in (positives, negatives)]
         both = [(above[0], above[1], some[0]), (positives[..., 0], negatives[..., 0], some[1])]
         first, every = (torch.stack([n, s, p - s], dim=-1) for p, n, s in both)
         return first, every

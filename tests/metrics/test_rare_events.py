@@ -1,0 +1,132 @@
+"""Areas and thresholds of rare events, whose scores lie in a few bins of tf.estimator's grid."""
+
+import warnings
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+import torch
+from sklearn.calibration import calibration_curve
+from torch import Tensor
+
+import torch_heads as th
+from torch_heads.metrics.coarse import CoarseAreaWarning
+
+ROWS = 200_000
+SHIFTS = [0.0, -2.0, -4.0, -5.5, -7.0, -8.5]  # 50 % to 0.05 % positives
+# inside of +-64, where the fine cut ends
+CASES = [
+    (shift, scale) for scale in (1.0, 8.0, 1 / 8) for shift in SHIFTS if scale * (5 - shift) <= 64
+]
+
+
+def draw(shift: float, scale: float = 1.0, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scaled logits, labels by the logits as they were, and weights."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=ROWS) + shift
+    labels = random.random(ROWS) < 1 / (1 + np.exp(-logits))
+    weights = random.random(ROWS)
+    given = (scale * logits.astype(np.float32), labels.astype(np.float32), weights)
+    return tuple(map(torch.from_numpy, given))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("shift", "scale"), CASES)
+def test_areas_are_those_of_scikit_learn_at_any_base_rate(
+    shift: float, scale: float, weighted: bool
+) -> None:
+    logits, labels, weights = draw(shift, scale)
+    head = th.BinaryClassHead()
+    given = {"weights": weights} if weighted else {}
+    values = head.update_metrics(logits=logits[:, None], labels=labels, **given).compute()
+    y, z, w = labels.numpy(), logits.numpy(), weights.numpy() if weighted else None
+    area, precise = (
+        score(y, z, sample_weight=w) for score in (sk.roc_auc_score, sk.average_precision_score)
+    )
+    assert values["roc_auc"].item() == pytest.approx(area, abs=2e-3)
+    tolerance = max(1e-3, 0.01 * precise)
+    assert values["average_precision"].item() == pytest.approx(precise, abs=tolerance)
+
+
+def test_the_best_threshold_reaches_the_best_f_score_of_rare_events() -> None:
+    logits, labels, _ = draw(-6.3)
+    assert 0.002 < labels.mean() < 0.004
+    head = th.BinaryClassHead()
+    best = head.update_metrics(logits=logits[:, None], labels=labels).curves().best_threshold()
+    scores = torch.sigmoid(logits).double().numpy()
+    precision, recall, _ = sk.precision_recall_curve(labels.numpy(), scores)
+    each = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+    reached = sk.f1_score(labels.numpy(), scores > best.threshold.item())
+    assert reached >= 0.99 * each.max()
+    assert best.f_score.item() == pytest.approx(reached, rel=1e-9)
+
+
+def test_thresholds_sharpen_what_is_not_cut_finely() -> None:
+    logits, labels, _ = draw(-5.5)
+    exact = sk.roc_auc_score(labels.numpy(), logits.numpy())
+    cuts = torch.sigmoid(torch.linspace(-9, -2, 60)).tolist()
+    off = []
+    for thresholds in ([], cuts):
+        head = th.BinaryClassHead(thresholds=thresholds, fine=False, metrics=["roc_auc"])
+        values = head.update_metrics(logits=logits[:, None], labels=labels).compute()
+        off.append(abs(values["roc_auc"].item() - exact))
+    assert off[1] < off[0] / 10
+
+
+def test_without_the_fine_cut_the_state_is_a_quarter_and_the_areas_stay_away() -> None:
+    sizes = []
+    for fine in (True, False):
+        head = th.BinaryClassHead(fine=fine)
+        metrics = head.metrics()
+        states = [one for tally in metrics.tallies.values() for one in tally.metric_state.values()]
+        sizes.append(sum(state.nbytes for state in states))
+        assert ("roc_auc" in metrics) == fine
+    assert sizes[0] <= 20 * 1024
+    assert sizes[1] < 0.3 * sizes[0]
+
+
+def test_it_warns_once_for_each_head_where_the_grid_misreads() -> None:
+    logits, labels, _ = draw(-7.0)
+    head = th.MultiHead([th.BinaryClassHead(name="rare"), th.BinaryClassHead(name="other")])
+    plain = torch.randn(ROWS, generator=torch.Generator().manual_seed(0))
+    both = torch.stack([labels, (plain > 0).float()], -1)
+    for _ in range(2):
+        metrics = head.metrics()
+        head.update_metrics(metrics, None, torch.stack([logits, plain], -1), both)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            metrics.compute()
+            metrics.compute()
+        own = [one for one in caught if one.category is CoarseAreaWarning]
+        if _ == 0:
+            [warning] = own
+            assert "'auc/rare' reads 0." in str(warning.message)
+            assert "Read 'roc_auc/rare'" in str(warning.message)
+        else:
+            assert own == []
+
+
+def test_mean_scores_of_calibration_are_those_of_the_scores() -> None:
+    logits, labels, _ = draw(-1.0)
+    head = th.BinaryClassHead()
+    curve = head.update_metrics(logits=logits[:, None], labels=labels).curves().calibration(10)
+    scores = torch.sigmoid(logits).double()
+    place = (scores * 10).long().clamp(max=9)
+    weight = torch.bincount(place, minlength=10)
+    mean = torch.bincount(place, scores, 10) / weight
+    torch.testing.assert_close(curve.mean_score[0], mean, rtol=0, atol=2e-3)
+
+
+def test_bins_of_equal_weight_tell_rare_scores_apart() -> None:
+    logits, labels, _ = draw(-5.5)
+    head = th.BinaryClassHead()
+    curves = head.update_metrics(logits=logits[:, None] + 1, labels=labels).curves()
+    share, mean = calibration_curve(
+        labels.numpy(), torch.sigmoid(logits + 1).double().numpy(), n_bins=10, strategy="quantile"
+    )
+    curve = curves.calibration(10, "quantile")
+    np.testing.assert_allclose(curve.mean_score[0], mean, rtol=0.03)
+    np.testing.assert_allclose(curve.positive_share[0], share, rtol=0.15)
+    assert (curve.weight / ROWS - 0.1).abs().max() < 0.02
+    with pytest.raises(ValueError, match=r"strategy among \['uniform', 'quantile'\], got 'equal'"):
+        curves.expected_calibration_error(10, "equal")  # type: ignore[arg-type]

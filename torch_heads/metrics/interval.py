@@ -1,0 +1,134 @@
+"""How sure a metric is: bootstrap intervals from counts, without the examples.
+
+To draw examples again from what was seen is to draw the cells of its counts: the multinomial
+distribution of the cells is the bootstrap of the examples (Efron & Tibshirani, 1993). With weights
+``w``, the number drawn is the effective one, ``(sum w)^2 / sum w^2`` (Kish, 1965). Examples are
+taken to be independent: rows of one user, or the classes of one row, are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place, States
+from torch_heads.metrics.counters.counter import Slot
+from torch_heads.metrics.needs import (
+    ClassCounts,
+    ClassScoreCounts,
+    Confusions,
+    Need,
+    RankCounts,
+    ResidualCounts,
+    ScoreCounts,
+    Totals,
+)
+from torch_heads.metrics.sums import Total
+
+MOST_DRAWN = 2**22  # cells that are drawn at a time: 32 MiB
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Interval(NamedTuple):
+    """Where a metric lies, at a level of confidence."""
+
+    low: float
+    high: float
+
+
+def is_of_counts(bound: BoundReading) -> bool:
+    """Return whether a metric can be drawn again: it is read from counts that are cells."""
+    reading, place = bound
+    if place.counts is None or not reading.of_counts:
+        return False
+    needs = reading.needs(place.counts)
+    return all(need in place.slots or Confusions() in place.slots for need in needs) and (
+        ClassCounts() not in place.slots
+    )
+
+
+def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> Array:
+    """Return the metric of examples that were drawn again, ``[samples]``.
+
+    Args:
+        bound: a reading of counts, and its place.
+        states: of its tally, each with one axis.
+        samples: how many times to draw.
+        seed: of the draws.
+    """
+    reading, place = bound
+    own = {need: kept(place, states, need) for need in place.slots}
+    # the target alone, each of its slots a state of its own
+    slots = {need: (str(i), Slot(0, cells.shape)) for i, (need, cells) in enumerate(own.items())}
+    alone = Place("", slots, place.family, place.counts, place.bins, place.may_miss)
+    columns = AlikeColumns([(alone, reading.column)])
+    alike = AlikeReadings([reading], columns)
+    random = np.random.default_rng(seed)
+    step = max(1, MOST_DRAWN // sum(cells.size for cells in own.values()))
+    values = []
+    for start in range(0, samples, step):
+        drawn = draw(own, min(step, samples - start), random)
+        named = {slots[need][0]: torch.from_numpy(cells) for need, cells in drawn.items()}
+        values.append(alike.read(columns.sums(named))[..., 0].double().numpy())
+    return np.concatenate(values)
+
+
+def kept(place: Place, states: States, need: Need) -> Array:
+    """Return what the states hold of a target."""
+    name, slot = place.slots[need]
+    cells = states[name][slot.start : slot.start + slot.size].view(slot.shape)
+    found: Array = cells.double().cpu().numpy()
+    return found
+
+
+def draw(own: Mapping[Need, Array], count: int, random: np.random.Generator) -> dict[Need, Array]:
+    """Return what is kept of a target with its cells drawn again, ``[count, size]``."""
+    found = {need: np.repeat(cells.reshape(1, -1), count, 0) for need, cells in own.items()}
+    totals = own[Totals()]
+    weight, squares = totals[:, Total.WEIGHT], totals[:, Total.SQUARED_WEIGHT]
+    effective = np.divide(weight**2, squares, out=np.zeros_like(weight), where=squares > 0)
+    for need, cells in own.items():
+        if isinstance(need, (ScoreCounts, ResidualCounts, ClassScoreCounts)):
+            rows = cells.reshape(len(cells), -1)  # a distribution for each column
+        elif isinstance(need, (Confusions, RankCounts)):
+            rows = cells.reshape(1, -1)
+        else:
+            continue
+        sizes = effective if len(effective) == len(rows) else np.repeat(effective, len(rows))
+        each = [multinomial(*one, count, random) for one in zip(rows, sizes, strict=True)]
+        found[need] = np.stack(each, axis=1).reshape(count, -1)
+    if not own.keys().isdisjoint({Confusions(), ClassCounts()}):
+        found[Totals()][:, Total.PREDICTION] = _right(own, found, count, effective[0], random)
+    return found
+
+
+def _right(
+    own: Mapping[Need, Array],
+    found: Mapping[Need, Array],
+    count: int,
+    size: float,
+    random: np.random.Generator,
+) -> Array:
+    """Return the weight of the class ids predicted right: of the confusions, if these are kept."""
+    if Confusions() in own:
+        matrices = found[Confusions()].reshape(count, *own[Confusions()].shape)[..., 1:]
+        right: Array = np.trace(matrices, axis1=-2, axis2=-1)
+        return right
+    found_right, every = own[Totals()][0, [Total.PREDICTION, Total.WEIGHT]]
+    return multinomial(np.array([found_right, every - found_right]), size, count, random)[:, 0]
+
+
+def multinomial(cells: Array, size: float, count: int, random: np.random.Generator) -> Array:
+    """Return cells ``[count, K]`` that ``size`` examples fall into, in the units of the cells."""
+    total, examples = cells.sum(), max(round(size), 1)
+    drawn = np.zeros((count, len(cells)))
+    some = np.flatnonzero(cells > 0)
+    if len(some):
+        shares = cells[some] / total
+        drawn[:, some] = random.multinomial(examples, shares / shares.sum(), count)
+    scaled: Array = drawn * (total / examples)
+    return scaled
