@@ -20,8 +20,8 @@ class Input:
     Attributes:
         dtype: NumPy's name, or ``"string"``.
         shape: of each axis its size, or a name where it is free.
-        lookup: of strings, the names that are known, which stand for 0, 1, ...; None for all
-            others, if these stand for something.
+        lookup: of strings, those that are known, in place of which the graph puts numbers.
+        others: the number of all other strings; None where they are refused.
     """
 
     dtype: str
