@@ -12,8 +12,8 @@ from torch_heads.functional.errors import unexpected
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
-SMALL = 64 * 2**20  # bytes of weights, up to which parts of a graph have sessions of their own
-MOST_PARTS = 16  # of these
+MOST_PARTS = 16  # of a graph that have sessions of their own
+MEMORY = 128 * 2**20  # bytes of the weights in all of these
 
 
 class Runtime(Protocol):
@@ -53,7 +53,7 @@ class OnnxRuntime:
         self.names = frozenset(one.name for one in self._session.get_outputs())
         self._files = _stamps(path)
         self._parts: dict[frozenset[str], Any] = {}
-        self._most_parts = MOST_PARTS if sum(size for size, *_ in self._files) <= SMALL else 0
+        self._most_parts = min(MOST_PARTS, MEMORY // sum(size for size, *_ in self._files))
 
     def run(self, names: Sequence[str], inputs: Arrays) -> list[np.ndarray[Any, Any]]:
         """Return the tensors of these names.
