@@ -1,6 +1,7 @@
 """Figures beside the table: inputs, and many heads, that may not cost much more than the usual."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -26,6 +27,7 @@ def limits() -> Iterator[str]:
     for classes in [DIGITS, ["no", "yes"]]:
         yield from class_names(classes)
     yield from thresholds()
+    yield fine_cut()
     yield from predictions()
     yield from two_of_a_kind()
     yield from dense()
@@ -85,6 +87,19 @@ def thresholds() -> Iterator[str]:
     yield f"{verdict(seconds.median <= 0.25)} {what}: {duration(seconds)} at first, at most 250 ms"
     none = updated(binary(HEADS))
     yield compare(f"{what}, from then on", first[0].compute, none.compute, "none", 2)
+
+
+def fine_cut() -> str:
+    """Return what it costs to cut scores by the logit, too."""
+    logits = torch.randn(1024, 100)
+    labels = (logits > 1).float()
+    calls = {}
+    for fine in (True, False):
+        heads = [th.BinaryClassHead(name=f"task_{i}", fine=fine) for i in range(100)]
+        head = th.MultiHead(heads)
+        calls[fine] = partial(head.update_metrics, head.metrics(), None, logits, labels)
+    what = "metric update, 100 binary heads with the fine cut"
+    return compare(what, calls[True], calls[False], "none", 1.3)
 
 
 def updated(heads: list[th.Head]) -> MetricCollection:

@@ -157,12 +157,17 @@ def in_order(
     return [found[i] for i in range(len(names))]
 
 
-def nearest(name: Any, names: Collection[str]) -> str:
+def nearest(name: Any, names: Collection[str], least: float = 0.6) -> str:
     """Return a hint at the name that was perhaps meant, empty for none.
+
+    Args:
+        name: what was given.
+        names: what is known.
+        least: how alike both must be, in [0, 1].
 
     >>> nearest("Toxic", ["toxic", "length"])
     "The nearest is 'toxic'."
     """
     folded = {own.casefold(): own for own in names}
-    close = get_close_matches(str(name).casefold(), folded, n=1)
+    close = get_close_matches(str(name).casefold(), folded, 1, least)
     return f"The nearest is {folded[close[0]]!r}." if close else ""

@@ -88,7 +88,7 @@ class MultiHead(Head):
         keys: list[str] = []
         for target in computation.targets:
             keys += [f"{key}/{target.name}" for key in target.readings]
-        keys += means
+        keys += [*means, *(key for key, _ in computation.batch_mean_keys())]
         for child in children:
             keys += child.means_over_heads
         predicted = [

@@ -20,7 +20,7 @@ from torch_heads.metrics.needs import (
     ResidualCounts,
     ScoreCounts,
 )
-from torch_heads.metrics.readings.names import OF_A_CLASS, names_for
+from torch_heads.metrics.readings.names import OF_A_CLASS, OTHER_NAMES, names_for
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading, suffix
 
@@ -159,7 +159,7 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | M
         return name, _of_classes(name, range(len(head.class_names)), head)
     if asked not in head.named:
         every = [*head.named, *(f"{one}{PER_CLASS}" for one in head.of_a_class), ALL]
-        hint = nearest(asked, every)
+        hint = nearest(OTHER_NAMES.get(asked, asked), every, 0.4)
         if asked in head.of_a_class:
             averages = [one for one in head.named if one.startswith(f"{asked}_")]
             hint = f"Of several classes there are {preview([*averages, asked + PER_CLASS])}."

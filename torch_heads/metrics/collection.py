@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from math import nan
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
@@ -20,7 +18,7 @@ from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place
 from torch_heads.metrics.coarse import CoarseAreas
-from torch_heads.metrics.interval import Interval, bootstrap, is_of_counts
+from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
 from torch_heads.metrics.needs import Confusions, ResidualCounts
 from torch_heads.metrics.over_heads import MeanOverHeadsMetric, mean_of
@@ -240,10 +238,7 @@ class ReadingCollection(MetricCollection):
             raise ValueError(unexpected(title, "key", f"of counts, among {known}", repr(key)))
         bound = self._readings[base]
         states = flat(self.tallies[bound.place.tally].compute())
-        drawn = bootstrap(bound, states, samples, seed)
-        edges = [(1 - level) / 2, (1 + level) / 2]
-        low, high = np.nanquantile(drawn, edges) if not np.isnan(drawn).all() else (nan, nan)
-        return Interval(float(low), float(high))
+        return interval_of(bound, states, level, samples, seed)
 
     def has_interval(self, key: str) -> bool:
         """Return whether a metric is read from counts, and so has an interval."""

@@ -9,6 +9,7 @@ taken to be independent: rows of one user, or the classes of one row, are not.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,17 @@ def is_of_counts(bound: BoundReading) -> bool:
     return all(need in place.slots or Confusions() in place.slots for need in needs) and (
         ClassCounts() not in place.slots
     )
+
+
+def interval_of(
+    bound: BoundReading, states: States, level: float, samples: int = 1000, seed: int = 0
+) -> Interval:
+    """Return where a metric lies, from the states of its tally, each with one axis."""
+    drawn = bootstrap(bound, states, samples, seed)
+    if np.isnan(drawn).all():
+        return Interval(nan, nan)
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
 
 
 def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> Array:

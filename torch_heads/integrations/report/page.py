@@ -33,7 +33,9 @@ class Grid(NamedTuple):
     rows: Sequence[tuple[str, Sequence[str]]]
 
 
-def write_report(head: Head, metrics: ReadingCollection, folder: str | Path) -> Path:
+def write_report(
+    head: Head, metrics: ReadingCollection, folder: str | Path, *, interval: float | None = None
+) -> Path:
     """Write pictures and tables of an evaluation, and return the path of the page.
 
     ``report.html`` holds all of it in one file; the pictures are also beside it, as PNG. Those of
@@ -46,6 +48,7 @@ def write_report(head: Head, metrics: ReadingCollection, folder: str | Path) -> 
         head: the head, or one of the heads inside of a `MultiHead`.
         metrics: what `update_metrics` of the head, or of the `MultiHead`, has filled.
         folder: where to write; it is made if it is not there.
+        interval: the level at which to tell where metrics lie, such as 0.95; None for not at all.
 
     Raises:
         TypeError: if these are not a head and metrics of a head.
@@ -60,7 +63,7 @@ def write_report(head: Head, metrics: ReadingCollection, folder: str | Path) -> 
     ...     sorted(file.name for file in page.parent.iterdir())
     ['even-curves.png', 'report.html']
     """
-    tasks, others = evaluation(head, metrics)
+    tasks, others = evaluation(head, metrics, interval)
     page = Path(folder) / "report.html"
     if not is_first_process():
         return page

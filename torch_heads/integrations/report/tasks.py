@@ -1,7 +1,8 @@
 """Tasks: the single heads inside of a head, each with all that the tallies know of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite, nan
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import suffixed
 from torch_heads.integrations.report.canvas import Floats, number
 from torch_heads.integrations.report.ownership import check_owner
-from torch_heads.metrics.bound import AlikeColumns, Place
+from torch_heads.metrics.bound import AlikeColumns, BoundReading, Place, States
 from torch_heads.metrics.collection import ReadingCollection
+from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
 from torch_heads.metrics.needs import Confusions, ResidualCounts, ScoreCounts
 from torch_heads.metrics.sums import Total
 
@@ -40,7 +42,7 @@ class Task:
     ``metrics`` are by key, without the head's name, NaN where undefined. ``totals`` ``[U, 8]`` are
     named by `Total`; ``scores`` are ``[U, 3, bins]``, by kind of label and bin. ``confusion`` is
     ``[K, K]`` with labels as rows; None where there are no classes, or too many for confusions to
-    be kept.
+    be kept. ``intervals`` returns where a metric lies, None where that is not asked for or known.
     """
 
     target: Target
@@ -50,6 +52,7 @@ class Task:
     place: Place
     confusion: Floats | None
     residuals: Residuals | None
+    intervals: Callable[[str], Interval | None]
 
     @property
     def kind(self) -> str:
@@ -99,8 +102,12 @@ class Task:
         return value if self.counted and isfinite(value) else nan
 
     def written(self, key: str) -> str:
-        """Return a metric as text, empty where the head does not have it."""
-        return number(self.metrics[key]) if key in self.metrics else ""
+        """Return a metric as text, with its interval; empty where the head does not have it."""
+        if key not in self.metrics:
+            return ""
+        interval = self.intervals(key)
+        text = number(self.metrics[key])
+        return text if interval is None else f"{text} ({' to '.join(map(number, interval))})"
 
 
 class TaskEvaluation(NamedTuple):
@@ -110,15 +117,25 @@ class TaskEvaluation(NamedTuple):
     others: dict[str, float]
 
 
-def evaluation(head: Head, metrics: ReadingCollection) -> TaskEvaluation:
+def evaluation(
+    head: Head, metrics: ReadingCollection, interval: float | None = None
+) -> TaskEvaluation:
     """Return what the metrics know of a head.
 
     Under several processes, all of them must call this.
 
+    Args:
+        head: the head, or one of the heads inside of a `MultiHead`.
+        metrics: what `update_metrics` of the head, or of the `MultiHead`, has filled.
+        interval: the level of the intervals of metrics; None for none.
+
     Raises:
         TypeError: if these are not a head and metrics of a head.
-        ValueError: if the metrics are not of this head, or have not seen a batch.
+        ValueError: if the metrics are not of this head, or have not seen a batch, or the level is
+            not in (0, 1).
     """
+    if interval is not None and not 0 < interval < 1:
+        raise ValueError(unexpected("Report", "interval", "in (0, 1)", interval))
     if not isinstance(head, Head):
         raise TypeError(unexpected("Report", "head", "as a head", type(head).__name__))
     if not isinstance(metrics, ReadingCollection):
@@ -167,12 +184,27 @@ def evaluation(head: Head, metrics: ReadingCollection) -> TaskEvaluation:
                 place,
                 None if matrix is None else matrix[:, 1:].double().cpu().numpy(),
                 None if counts is None else Residuals(counts.cpu()),
+                partial(
+                    interval_by_key,
+                    {key: metrics.readings[name] for name, key in own.items()},
+                    states[place.tally],
+                    interval,
+                ),
             )
         )
     whole = [key for key, _ in computation.batch_mean_keys()]
     whole.append(suffixed("regularization_loss", computation.metric_name))
     others = {key: values[key] for key in whole if key in values and key not in taken}
     return TaskEvaluation(found, others)
+
+
+def interval_by_key(
+    readings: Mapping[str, BoundReading], states: States, level: float | None, key: str
+) -> Interval | None:
+    """Return where a metric lies; None where that is not asked for, or it is not of counts."""
+    if level is None or key not in readings or not is_of_counts(readings[key]):
+        return None
+    return interval_of(readings[key], states, level)
 
 
 def is_first_process() -> bool:

@@ -26,7 +26,13 @@ QUARTILES = {"lowest": 0, "25 %": 25, "median": 50, "75 %": 75, "highest": 100}
 LISTED = 10  # heads of a ranking
 
 
-def print_report(head: Head, metrics: ReadingCollection, console: Console | None = None) -> None:
+def print_report(
+    head: Head,
+    metrics: ReadingCollection,
+    console: Console | None = None,
+    *,
+    interval: float | None = None,
+) -> None:
     """Print the metrics of an evaluation; of many heads of a kind, their spread and a ranking.
 
     Under several processes, all of them must call this; the first one prints.
@@ -35,6 +41,7 @@ def print_report(head: Head, metrics: ReadingCollection, console: Console | None
         head: the head, or one of the heads inside of a `MultiHead`.
         metrics: what `update_metrics` of the head, or of the `MultiHead`, has filled.
         console: where to; by default the standard output.
+        interval: the level at which to tell where metrics lie, such as 0.95; None for not at all.
 
     Raises:
         TypeError: if these are not a head and metrics of a head.
@@ -52,7 +59,7 @@ def print_report(head: Head, metrics: ReadingCollection, console: Console | None
     │ label/mean      │ 3.000 │
     └─────────────────┴───────┘
     """
-    tasks, others = evaluation(head, metrics)
+    tasks, others = evaluation(head, metrics, interval)
     few, many = by_kind(tasks)
     if not is_first_process():
         return

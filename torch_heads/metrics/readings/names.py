@@ -174,6 +174,26 @@ OF_A_CLASS: Mapping[str, Reading] = {
 }
 
 
+#: What people call some of these elsewhere.
+OTHER_NAMES: Mapping[str, str] = {
+    "acc": "accuracy",
+    "auprc": "average_precision",
+    "auroc": "roc_auc",
+    "ece": "calibration_error",
+    "f1_score": "f1",
+    "kappa": "cohen_kappa",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "mcc": "matthews_corrcoef",
+    "mrr": "mean_reciprocal_rank",
+    "mse": "mean_squared_error",
+    "msle": "mean_squared_log_error",
+    "qwk": "cohen_kappa_quadratic",
+    "r2_score": "r2",
+    "rmse": "root_mean_squared_error",
+}
+
+
 def names_for(counts: Counts, several: bool, probabilities: bool) -> Mapping[str, Reading]:
     """Return the readings of a kind of head, by name.
 

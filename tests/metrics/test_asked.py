@@ -1,0 +1,239 @@
+"""Metrics that are asked for: by name, as readings, in any mixture, and what is refused."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import pytest
+import torch
+
+import torch_heads as th
+from torch_heads.families.family import Counts
+from torch_heads.metrics import F1, CohenKappa, FBeta, MeanOverHeads, RocAuc, TopKAccuracy
+from torch_heads.metrics.readings.names import names_for
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def own_keys(head: th.Head) -> list[str]:
+    """Return the keys that stand behind the usual ones."""
+    usual = {key.partition("/")[0] for key in type(head)(*usual_arguments(head)).metrics()}
+    return [key for key in head.metrics() if key.partition("/")[0] not in usual]
+
+
+def usual_arguments(head: th.Head) -> list[int]:
+    return [head.n_classes] if hasattr(head, "n_classes") else []
+
+
+def test_names_readings_and_both_in_a_list_stand_behind_the_usual_ones() -> None:
+    head = th.BinaryClassHead(metrics=["f1", FBeta(beta=2), "matthews_corrcoef"])
+    assert list(head.metrics())[-3:] == ["f1", "fbeta_2", "matthews_corrcoef"]
+    assert list(head.metrics())[:-3] == list(th.BinaryClassHead().metrics())
+
+
+@pytest.mark.parametrize("given", ["f1", F1(), ["f1"], ("f1",), {"f1": "f1"}, ["f1", "f1", F1()]])
+def test_one_metric_may_be_asked_for_in_any_form(given: Any) -> None:
+    assert own_keys(th.BinaryClassHead(metrics=given)) == ["f1"]
+
+
+def test_a_dict_gives_the_keys() -> None:
+    given = {"qwk": CohenKappa("quadratic"), "top3": TopKAccuracy(3), "macro": "f1_macro"}
+    keys = list(th.MultiClassHead(5, name="grade", metrics=given).metrics())
+    assert keys[-3:] == ["qwk/grade", "top3/grade", "macro/grade"]
+
+
+def test_a_metric_of_decisions_is_read_at_each_threshold() -> None:
+    head = th.BinaryClassHead(thresholds=[0.25, 0.5], metrics={"f": "f1", "g": F1(threshold=0.9)})
+    keys = [key for key in head.metrics() if key[0] in "fg" and key[1:2] in ("", "/")]
+    assert keys == [
+        "f",
+        "f/positive_threshold_0.25",
+        "f/positive_threshold_0.5",
+        "g/positive_threshold_0.9",
+    ]
+    logits = torch.tensor([0.1, 0.4, 0.6, 0.95]).logit().view(-1, 1)
+    values = head.update_metrics(logits=logits, labels=[0, 1, 0, 1]).compute()
+    assert [values[key].item() for key in keys] == pytest.approx([1 / 2, 4 / 5, 1 / 2, 2 / 3])
+
+
+def test_metrics_of_a_class_are_named_by_it() -> None:
+    head = th.MultiClassHead(
+        3, label_vocabulary=list("abc"), metrics=["recall/b", "f1_per_class"], name="h"
+    )
+    assert list(head.metrics())[-4:] == ["recall/b/h", "f1/a/h", "f1/b/h", "f1/c/h"]
+    tags = th.MultiLabelHead(2, metrics=["roc_auc/class1", "f1/0", RocAuc(column=0)])
+    assert list(tags.metrics())[-3:] == ["roc_auc/class1", "f1/class0", "roc_auc/class0"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        th.BinaryClassHead,
+        lambda **o: th.MultiLabelHead(3, **o),
+        lambda **o: th.MultiClassHead(3, **o),
+        th.RegressionHead,
+        th.PoissonRegressionHead,
+        th.LogisticRegressionHead,
+    ],
+)
+def test_all_needs_no_further_state(head: Any) -> None:
+    shapes = [
+        {name: state.shape for tally in metrics.tallies.values() for name, state in states(tally)}
+        for metrics in (head().metrics(), head(metrics="all").metrics())
+    ]
+    assert shapes[0] == shapes[1]
+    assert len(head(metrics="all").metrics()) > len(head().metrics())
+
+
+def states(tally: Any) -> list[tuple[str, torch.Tensor]]:
+    return [*tally.metric_state.items()]
+
+
+def test_nobody_pays_for_what_another_head_asked_for() -> None:
+    heads = [th.RegressionHead(name=f"h{i}") for i in range(10)]
+    plain = th.MultiHead(heads).metrics()
+    heads = [th.RegressionHead(name=f"h{i}", metrics=["r2"] if i == 3 else None) for i in range(10)]
+    multi = th.MultiHead(heads)
+    asked = multi.metrics()
+    assert len(multi.computation.groups) == 1
+    extra = sum(s.numel() for t in asked.tallies.values() for _, s in states(t)) - sum(
+        s.numel() for t in plain.tallies.values() for _, s in states(t)
+    )
+    assert extra == 2  # the squares of errors and of labels, of one column
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: th.BinaryClassHead(name="a", metrics=["f2"]), r"'f2'\. The nearest is 'f1'"),
+        (lambda: th.BinaryClassHead(metrics=["rocauc"]), r"'rocauc'\. The nearest is 'roc_auc'"),
+        (lambda: th.RegressionHead(metrics=["mae"]), r"nearest is 'mean_absolute_error'"),
+        (lambda: th.RegressionHead(metrics=["f1"]), r"RegressionHead: .* among \['average_loss'"),
+        (lambda: th.MultiClassHead(3, metrics=["f1"]), r"'f1_macro', .*'f1_per_class'\]"),
+        (lambda: th.RegressionHead(metrics=[F1()]), r"of this kind of head.*F1\("),
+        (lambda: th.BinaryClassHead(metrics=[3]), r"as names, readings .* got 3"),
+        (lambda: th.BinaryClassHead(metrics=3), r"as names, readings .* got 3"),
+        (lambda: th.BinaryClassHead(metrics={3: "f1"}), r"by keys that are strings, got 3"),
+        (lambda: th.BinaryClassHead(metrics={"auc": "f1"}), r"keys of their own, .*'auc'"),
+        (lambda: th.BinaryClassHead(metrics={"a": "f1", "b": "f3"}), r"'f3'"),
+        (lambda: th.MultiClassHead(3, metrics=["f1/class3"]), r"among \['class0'"),
+        (lambda: th.MultiLabelHead(2, metrics=[RocAuc(column=2)]), r"with a column in \[0, 1\]"),
+        (lambda: th.BinaryClassHead(metrics=[F1(threshold=1.5)]), r"thresholds .*1\.5"),
+        (lambda: th.MultiClassHead(3000, metrics=["cohen_kappa_linear"]), r"at most 2048 classes"),
+        (lambda: th.BinaryClassHead(loss_fn=absolute, metrics=["log_loss"]), r"'log_loss'"),
+        (lambda: FBeta(beta=-1.0), r"FBeta: expected beta >= 0 and finite, got -1\.0"),
+        (lambda: CohenKappa("cubic"), r"weights among .*'cubic'"),
+        (lambda: F1(average="mean"), r"average among .*'mean'"),
+        (lambda: TopKAccuracy(0), r"k at least 1, got 0"),
+        (lambda: multi(["roc_auc"]), r"as th.metrics.MeanOverHeads.*argument of that head"),
+        (lambda: multi({"m": MeanOverHeads("rocauc")}), r"'rocauc'\. The nearest is 'roc_auc'"),
+        (lambda: multi({"loss/a": MeanOverHeads("auc")}), r"'loss/a' twice"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(make: Any, words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()
+
+
+def absolute(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    return (labels - logits).abs()
+
+
+def multi(metrics: Any) -> th.MultiHead:
+    return th.MultiHead(
+        [th.BinaryClassHead(name="a"), th.RegressionHead(name="b")], metrics=metrics
+    )
+
+
+def test_a_mean_over_heads_leaves_out_what_is_undefined() -> None:
+    heads = [th.BinaryClassHead(name=f"h{i}", missing_label=-1) for i in range(4)]
+    asked = {"area": MeanOverHeads("roc_auc"), "old": MeanOverHeads("auc")}
+    inner = th.MultiHead(heads, metrics=asked)
+    head = th.MultiHead([inner, th.RegressionHead(name="x")], metrics=[MeanOverHeads("label/mean")])
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20, 5, generator=generator)
+    labels = torch.randint(2, (20, 5), generator=generator)
+    labels[:, 1], labels[:, 2] = 1, -1
+    metrics = head.update_metrics(logits=logits, labels=labels)
+    values = metrics.compute()
+    defined = [values[f"roc_auc/h{i}"] for i in (0, 3)]
+    assert values["area"] == pytest.approx(torch.stack(defined).mean().item())
+    grid = [values[f"auc/h{i}"] for i in (0, 3)]
+    assert values["old"] == pytest.approx(torch.stack(grid).mean().item())
+    means = torch.stack([values[f"label/mean/{name}"] for name in ("h0", "h1", "h3", "x")])
+    assert values["mean_label/mean"] == pytest.approx(means.mean().item())
+    for key in ("area", "old", "mean_label/mean"):
+        assert metrics[key].compute() == values[key]
+        assert dict(metrics.items())[key].compute() == values[key]
+    assert head[inner.name].metric_collection.compute()["area"] == values["area"]
+    assert metrics["area"].higher_is_better is True
+    metrics["area"].reset()
+    assert not metrics["area"].update_called
+
+
+def test_a_configuration_file_asks_for_metrics(tmp_path: Path) -> None:
+    config = tmp_path / "head.yaml"
+    config.write_text(
+        """
+head:
+  class_path: torch_heads.MultiHead
+  init_args:
+    metrics: {mean_auc: {class_path: torch_heads.metrics.MeanOverHeads, init_args: {key: roc_auc}}}
+    heads:
+      - class_path: torch_heads.BinaryClassHead
+        init_args:
+          name: click
+          metrics: [f1, {class_path: torch_heads.metrics.FBeta, init_args: {beta: 2}}]
+      - class_path: torch_heads.MultiClassHead
+        init_args:
+          n_classes: 3
+          name: grade
+          metrics:
+            qwk: {class_path: torch_heads.metrics.CohenKappa, init_args: {weights: quadratic}}
+            macro: f1_macro
+      - class_path: torch_heads.RegressionHead
+        init_args: {name: kilos, metrics: all}
+"""
+    )
+    parser = jsonargparse.ArgumentParser()
+    parser.add_argument("--head", type=th.Head)
+    parser.add_argument("--config", action="config")
+    head = parser.instantiate(parser.parse_args([f"--config={config}"])).head
+    keys = list(head.metrics())
+    asked = ["f1/click", "fbeta_2/click", "qwk/grade", "macro/grade", "bias/kilos", "mean_auc"]
+    assert [key for key in keys if key in asked] == asked
+
+
+# ---- the page ----
+
+
+def test_the_page_lists_every_name_with_its_heads_and_sums() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \| (.+?) \| ([\w, ]+) \|", PAGE.read_text(), re.M)
+    kinds = {
+        "B": (Counts.SCORES, False, True),
+        "ML": (Counts.SCORES, True, True),
+        "MC": (Counts.CLASSES, False, False),
+        "R": (Counts.NUMBERS, False, False),
+        "LR": (Counts.NUMBERS, False, True),
+    }
+    expected: dict[str, tuple[list[str], set[str]]] = {}
+    for kind, given in kinds.items():
+        for name, reading in names_for(*given).items():
+            heads, sums = expected.setdefault(name, ([], set()))
+            heads.append(kind)
+            sums |= {words(type(need).__name__) for need in reading.needs(given[0])}
+    assert [name for name, *_ in rows] == [*expected]
+    for name, heads, _, sums in rows:
+        assert heads.split(", ") == expected[name][0], name
+        assert set(sums.split(", ")) == (expected[name][1] or {"totals"}), name
+
+
+def words(need: str) -> str:
+    known = {"ScoreCounts": "scores", "ClassCounts": "classes", "ClassScoreCounts": "class scores"}
+    known |= {"ResidualCounts": "residuals", "RankCounts": "ranks"}
+    return known.get(need) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", need.removesuffix("Term")).lower()
+
+
+def test_every_public_name_is_documented() -> None:
+    assert [name for name in th.metrics.__all__ if not getattr(th.metrics, name).__doc__] == []
