@@ -25,7 +25,8 @@ REST = re.compile(r"([^/:]+)(?:/versions/(\d{1,18}))?(?::(predict|classify|regre
 V2 = re.compile(r"([^/]+)(?:/versions/(\d{1,18}))?(?:/(ready|infer))?")
 MODEL = "any of several"  # in the counters, of a request that names no model
 LARGE = 2**16  # bytes of a body that other requests do not wait for
-SLOW = 0.002  # seconds of an answer that other requests do not wait for
+SLOW = 0.01  # seconds of an answer that other requests do not wait for
+ENCODE = json.JSONEncoder(separators=(",", ":")).encode  # to ASCII, whatever it holds
 
 Answer = Callable[[], Response]
 
@@ -67,7 +68,10 @@ class App:
         if verb:
             body = await self._body(request)
             return await self._timed(
-                name, verb, len(body), lambda: _json(rest.answer(bundle, verb, json.loads(body)))
+                name,
+                verb,
+                len(body),
+                lambda: _json(rest.answer(bundle, verb, json.loads(body.decode()))),
             )
         if about:
             return _json(rest.metadata(name, number, bundle))
@@ -139,15 +143,19 @@ class App:
 
     async def _body(self, request: Request) -> bytes:
         """Return the body, of which no more is read than is allowed."""
-        length = request.headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._most:
-            raise HTTPException(413, unexpected("server", "a body", self._limit, length))
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise HTTPException(415, unexpected("server", "a body", "as it is", "it encoded"))
-        parts, size = [], 0
-        async for part in request.stream():
-            parts.append(part)
-            size += len(part)
+        for key, value in request.scope["headers"]:
+            if key == b"content-length" and not (value.isdigit() and int(value) <= self._most):
+                given = value.decode("latin-1")
+                raise HTTPException(413, unexpected("server", "a body", self._limit, given))
+            if key == b"content-encoding" and value != b"identity":
+                raise HTTPException(415, unexpected("server", "a body", "as it is", "it encoded"))
+        parts, size, more = [], 0, True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            parts.append(message.get("body", b""))
+            size, more = size + len(parts[-1]), message.get("more_body", False)
             if size > self._most:
                 raise HTTPException(413, unexpected("server", "a body", self._limit, "more"))
         return b"".join(parts)
@@ -196,8 +204,7 @@ def _check_method(request: Request, method: str) -> None:
 
 
 def _json(content: Any, status: int = 200, headers: Any = None) -> Response:
-    text = json.dumps(content, separators=(",", ":"))  # ASCII, whatever it holds
-    return Response(text, status, headers, "application/json")
+    return Response(ENCODE(content), status, headers, "application/json")
 
 
 def _words(error: Exception) -> str:
