@@ -38,7 +38,7 @@ format: $(INSTALLED)  ## Format the code and fix what lint can fix
 	$(BIN)/ruff format
 
 clean:  ## Remove .venv, the caches and the pictures
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache digits.png runs
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache digits.png heads.png runs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from benchmarks.contestants import Bound, ByHand, Contestant, Loop, Ours
+from benchmarks.families import families
 from benchmarks.limits import limits
 from benchmarks.memory import peak_bytes, settle
 from benchmarks.report import (
@@ -56,9 +57,9 @@ def main() -> None:
     for device in map(torch.device, ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]):
         rows = compare_all(device, console)
         if device.type == "cuda":
-            lines = [*overhead(device), *bandwidth(device)]
+            lines = [*overhead(device), *bandwidth(device), *families(device)]
         else:
-            lines = [*targets(rows), *overhead(device), *limits()]
+            lines = [*targets(rows), *overhead(device), *limits(), *families(device)]
         sections += [f"## {machine(device)}", markdown_table(rows)]
         sections += ["\n".join(f"- {line}" for line in lines)]
         console.print(terminal_table(rows), *map(escape, lines), sep="\n")

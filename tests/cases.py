@@ -78,6 +78,12 @@ def names(*shape: int) -> np.ndarray:
     return np.array(DIGITS)[integers(3, *shape).numpy()]
 
 
+def times(*shape: int) -> dict[str, Tensor]:
+    """Return times, some beyond the last cut point of `survival`, and whether events came."""
+    event = (integers(4, *shape) > 0).long()
+    return {"time": 5 * torch.rand(shape, generator=RANDOM), "event": event}
+
+
 def sets(classes: Sequence[Any]) -> list[list[Any]]:
     """Return a random set of classes for each row; the first one is empty."""
     picked = integers(2, ROWS, len(classes)).tolist()
@@ -153,6 +159,10 @@ def over_sequences(**kwargs: Any) -> th.MultiHead:
             wrapped(th.MultiClassHead(name="which", n_classes=3, **kwargs)),
         ]
     )
+
+
+def survival(**kwargs: Any) -> th.SurvivalHead:
+    return th.SurvivalHead([1.0, 2.5, 4.0], **kwargs)
 
 
 CASES = [
@@ -369,3 +379,74 @@ CASES.append(
         ),
     )
 )
+CASES += [
+    case(
+        "quantiles",
+        lambda **kwargs: th.QuantileRegressionHead((0.1, 0.5, 0.9), 2, name="price", **kwargs),
+        normal(ROWS, 2),
+        6,
+    ),
+    case(
+        "Gaussian",
+        # of another beta, the gradient is not that of the loss
+        lambda **kwargs: th.GaussianRegressionHead(2, beta=0, name="height", **kwargs),
+        normal(ROWS, 2),
+        4,
+    ),
+    case(
+        "negative binomial",
+        lambda **kwargs: th.NegativeBinomialRegressionHead(name="visits", **kwargs),
+        integers(9, ROWS),
+        2,
+    ),
+    case(
+        "zero-inflated log-normal, 3-D",
+        lambda **kwargs: th.ZeroInflatedLogNormalHead(name="spent", **kwargs),
+        normal(ROWS, STEPS).clamp(min=0),
+        3,
+        STEPS,
+    ),
+    case(
+        "ordinal",
+        lambda **kwargs: th.OrdinalClassHead(4, name="grade", **kwargs),
+        integers(4, ROWS),
+        3,
+    ),
+    case(
+        "ordinal, names",
+        lambda **kwargs: th.OrdinalClassHead(3, label_vocabulary=DIGITS, **kwargs),
+        names(ROWS).tolist(),
+        2,
+    ),
+    case("survival", survival, times(ROWS), 3),
+    case(
+        "survival, stacked, 3-D",
+        survival,
+        torch.stack([*times(ROWS, STEPS).values()], -1),
+        3,
+        STEPS,
+    ),
+    case(
+        "new among others",
+        lambda **kwargs: th.MultiHead(
+            [
+                survival(name="a", **kwargs),
+                th.OrdinalClassHead(3, name="b", **kwargs),
+                th.QuantileRegressionHead((0.25, 0.75), name="c", **kwargs),
+                survival(name="d", **kwargs),
+                th.NegativeBinomialRegressionHead(name="e", **kwargs),
+                th.RegressionHead(name="f", **kwargs),
+            ]
+        ),
+        {
+            "a": times(ROWS),
+            "b": integers(3, ROWS),
+            "c": normal(ROWS),
+            "d": torch.stack([*times(ROWS).values()], -1),
+            "e": integers(9, ROWS),
+            "f": normal(ROWS),
+        },
+        13,
+    ),
+    sequential("sequential survival", survival, times(ROWS, STEPS), 3),
+]

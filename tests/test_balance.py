@@ -283,7 +283,7 @@ def test_an_empty_batch_has_no_balanced_loss(
         assert torch.autograd.grad(loss, logits)[0].shape == logits.shape
 
 
-# ---- weights are buffers ----
+# ---- weights are settings ----
 
 
 def balanced_multi_head(weight: float = 2.0) -> th.MultiHead:
@@ -299,15 +299,6 @@ def balanced_multi_head(weight: float = 2.0) -> th.MultiHead:
     )
 
 
-SAVED = {
-    "heads.0.pos_weight",
-    "heads.2.class_weight",
-    "heads.2.pos_weight",
-    "heads.3.class_weight",
-    "heads.4.class_weight",
-}
-
-
 @pytest.fixture
 def batch(random: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return stacked labels and logits for the `balanced_multi_head`."""
@@ -315,51 +306,69 @@ def batch(random: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor
     return labels.to(device), torch.randn(ROWS, 15, generator=random).to(device)
 
 
-def test_weights_are_saved_with_the_model() -> None:
+def test_weights_are_no_part_of_a_checkpoint() -> None:
     model = nn.Sequential(nn.Linear(2, 15), balanced_multi_head())
-    expected = {"0.weight", "0.bias", *(f"1.{key}" for key in SAVED)}
-    assert set(model.state_dict()) == expected
+    assert set(model.state_dict()) == {"0.weight", "0.bias", "1.meaning"}
     assert not list(model[1].parameters())
+    assert set(th.MultiClassHead(3, class_weight=[1.0, 2.0, 3.0]).state_dict()) == {"meaning"}
 
 
-def test_loaded_weights_are_those_of_the_loss(
+def test_no_checkpoint_changes_the_weights(
     batch: tuple[Tensor, Tensor], device: torch.device
 ) -> None:
     first, second = balanced_multi_head(2.0).to(device), balanced_multi_head(5.0).to(device)
-    before, wanted = first.losses(*batch), second.losses(*batch)
+    before = first.losses(*batch)
+    assert before != second.losses(*batch)
+    earlier = {"heads.0.pos_weight": torch.ones(1), "heads.3.class_weight": torch.ones(3)}
+    first.load_state_dict({**second.state_dict(), **earlier})
+    assert_same(first.losses(*batch), before)
+    plain = th.BinaryClassHead()
+    plain.load_state_dict({"pos_weight": torch.ones(1)})
+    assert plain.pos_weight is None
+
+
+def test_other_weights_may_be_assigned_and_edited(
+    batch: tuple[Tensor, Tensor], device: torch.device
+) -> None:
+    head, wanted = balanced_multi_head(2.0).to(device), balanced_multi_head(5.0).to(device)
     for name in ["even", "bars", "digit", "size"]:
-        assert before[name] != wanted[name]
-    first.load_state_dict(second.state_dict())
-    assert_same(first.losses(*batch), wanted)
+        assert head.losses(*batch)[name] != wanted.losses(*batch)[name]
+        for argument in ("class_weight", "pos_weight"):
+            if getattr(head[name], argument, None) is not None:
+                setattr(head[name], argument, getattr(wanted[name], argument).tolist())
+    assert_same(head.losses(*batch), wanted.losses(*batch))
+    for name in ["digit", "bars"]:
+        head[name].class_weight.zero_()
+        assert head.losses(*batch)[name] == 0
+    for bad in ([1.0, 2.0], [1.0, 2.0, -1.0]):
+        with pytest.raises(ValueError, match="'digit': expected class_weight"):
+            head["digit"].class_weight = bad
+    with pytest.raises(TypeError, match="'digit': expected class_weight as it was"):
+        head["digit"].class_weight = None
+    with pytest.raises(TypeError, match="'plain': expected pos_weight as it was"):
+        th.BinaryClassHead(name="plain").pos_weight = 2.0
 
 
 def test_a_copy_has_weights_of_its_own(batch: tuple[Tensor, Tensor], device: torch.device) -> None:
     head = balanced_multi_head(2.0).to(device)
-    before, wanted = head.losses(*batch), balanced_multi_head(5.0).to(device)
+    before = head.losses(*batch)
     for again in [copy.deepcopy(head), pickle.loads(pickle.dumps(head))]:
         assert_same(again.losses(*batch), before)
-        again.load_state_dict(wanted.state_dict())
-        assert_same(again.losses(*batch), wanted.losses(*batch))
+        again["digit"].class_weight.zero_()
+        assert again.losses(*batch)["digit"] == 0
         assert_same(head.losses(*batch), before)
 
 
-def test_weights_move_with_the_model(batch: tuple[Tensor, Tensor], device: torch.device) -> None:
-    head = balanced_multi_head().to(device)
-    expected = head.loss(*batch)
-    assert {value.device for value in head.state_dict().values()} == {expected.device}
-    for dtype in [torch.float64, torch.bfloat16]:  # which hold these weights exactly
-        cast = balanced_multi_head().to(device, dtype)
-        assert {value.dtype for value in cast.state_dict().values()} == {dtype}
-        assert_same(cast.loss(*batch).float(), expected)
+def test_weights_go_where_the_logits_are_and_keep_their_precision(
+    batch: tuple[Tensor, Tensor], device: torch.device
+) -> None:
+    expected = balanced_multi_head().to(device).loss(*batch)
+    for dtype in [torch.float64, torch.bfloat16]:
+        cast = balanced_multi_head(1 / 3).to(device, dtype)
+        assert_same(cast.loss(*batch), balanced_multi_head(1 / 3).loss(*batch))
     labels, logits = batch
-    double = balanced_multi_head().to(device).loss(labels, logits.double())
+    double = balanced_multi_head().loss(labels, logits.double())
     assert_same(double, expected.double())
-    assert all(value.is_meta for value in balanced_multi_head().to("meta").state_dict().values())
-
-
-def test_a_head_without_weights_saves_none() -> None:
-    assert th.MultiClassHead(3, label_smoothing=0.1).state_dict() == {}
-    assert th.BinaryClassHead().state_dict() == {}
 
 
 def test_the_weights_given_stay_the_users_own() -> None:

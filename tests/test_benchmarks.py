@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import torch_heads as th
-from benchmarks import limits, serving
+from benchmarks import families, limits, serving
 from benchmarks.contestants import Bound, ByHand, Contestant, Loop, Ours
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Call, Spread, Turns, ratio, take_turns
@@ -153,3 +153,10 @@ def test_their_section_stands_before_the_soak() -> None:
     once = serving.with_section(text, own)
     assert once == f"# Benchmarks\n\n- x\n\n{own}\n## Soak on a CPU\n\ny\n"
     assert serving.with_section(once, own) == once
+
+
+@pytest.mark.parametrize("kind", families.FORMULAS)
+def test_a_bare_formula_has_the_gradient_of_the_heads(kind: str, device: torch.device) -> None:
+    calls = families.contestants(families.FORMULAS[kind], device)
+    ours, bare = calls["ours"](), calls["formula"]()
+    torch.testing.assert_close(ours, bare.flatten(1), rtol=1e-3, atol=1e-6)

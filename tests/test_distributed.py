@@ -181,7 +181,15 @@ def a_training_step(rank: int) -> dict[str, Any]:
     return {"gradients": gradients, "parameters": dict(model.state_dict())}
 
 
+def priors(rank: int) -> dict[str, Any]:
+    rows = UNEVEN[rank]
+    parts = [everything().take(own) for own in rows]
+    head = mixture().fit_prior((part.labels, None, part.weights) for part in parts)
+    return {key: value for key, value in head.state_dict().items() if "prior" in key}
+
+
 SCENARIOS = [
+    priors,
     uneven_batches,
     an_idle_rank,
     a_head_without_labels,
@@ -216,6 +224,15 @@ def test_uneven_batches_of_two_processes_count_as_in_one(folder: Path) -> None:
     for result in results(folder, uneven_batches):
         assert_same(result["first"], first)
         assert_same(result["single"], first["auc/even"])
+
+
+def test_priors_are_those_of_the_labels_of_all_processes(folder: Path) -> None:
+    rows = [row for batches in UNEVEN for own in batches for row in own]
+    whole = everything().take(rows)
+    head = mixture().fit_prior(whole.labels, weights=whole.weights)
+    expected = {key: value for key, value in head.state_dict().items() if "prior" in key}
+    for result in results(folder, priors):
+        assert_same(result, expected)
 
 
 def test_each_tally_is_reduced_once(folder: Path) -> None:

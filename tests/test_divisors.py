@@ -48,6 +48,22 @@ def arguments(batch: Any) -> tuple[list[Any], dict[str, Any]]:
 
 @every_case
 @pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_the_regularized_losses_of_parts_add_up(
+    case: Case, reduction: str, device: torch.device
+) -> None:
+    head = case.head(device, loss_reduction=reduction, weight_column="w")
+    batch = case.batch.to(device)
+    parts = [batch.take(rows) for rows in ([0, 1, 2, 3, 4], [5], [], [6])]
+    divisors = sum(head.divisors(*part) for part in parts)
+    terms = [torch.tensor(2.0, device=device), 0.5]
+    whole = head.loss(*batch, regularization_losses=terms)
+    losses = [head.loss(*part, divisors=divisors, regularization_losses=terms) for part in parts]
+    assert_close(sum(losses), whole, rtol=1e-5, atol=1e-6)
+    assert_close(whole, head.loss(*batch) + 2.5, rtol=1e-5, atol=1e-6)
+
+
+@every_case
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_the_losses_of_parts_add_up(case: Case, reduction: str, device: torch.device) -> None:
     head = case.head(device, loss_reduction=reduction, weight_column="w")
     batch = case.batch.to(device)

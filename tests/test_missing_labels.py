@@ -296,6 +296,16 @@ def without_coverage(metrics: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in metrics.items() if not key.startswith("label/coverage")}
 
 
+def undefined_like(actual: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return metrics of a head that may miss no label, whose area of one class is 0, with NaN."""
+    return {
+        key: torch.full_like(value, nan)
+        if key.startswith("auc") and value == 0 and actual[key].isnan()
+        else value
+        for key, value in plain.items()
+    }
+
+
 # ---- alone ----
 
 
@@ -313,7 +323,8 @@ def test_a_missing_label_is_a_row_removed(
         expected = sample.left().outcome()
         assert_same(actual.loss, expected.loss)
         assert_same(actual.gradient[rows], expected.gradient)
-        assert_same(without_coverage(actual.metrics), expected.metrics)
+        own = without_coverage(actual.metrics)
+        assert_same(own, undefined_like(own, expected.metrics))
     else:
         assert actual.loss == 0
         assert all(value.isnan() for value in without_coverage(actual.metrics).values())
@@ -414,12 +425,13 @@ def test_multi_label_metrics_are_those_of_the_entries_that_are_there(
         )
         return metrics.compute() if there.any() else dict.fromkeys(metrics, torch.tensor(nan))
 
-    every_pair = pairs(slice(None))
+    every_pair = undefined_like(actual, pairs(slice(None)))
     for key in ["auc", "auc_precision_recall", *(key for key in actual if "threshold" in key)]:
         assert_same(actual[key], every_pair[key].to(device))
     for i in [2, 0]:
         own = pairs(slice(i, i + 1))
-        assert_same(actual[f"auc/class{i}"], own["auc"].to(device))
+        area = undefined_like({"auc": actual[f"auc/class{i}"]}, {"auc": own["auc"]})["auc"]
+        assert_same(actual[f"auc/class{i}"], area.to(device))
         assert_same(actual[f"probability_mean/class{i}"], own["prediction/mean"].to(device))
 
 
@@ -833,7 +845,7 @@ def test_what_had_a_label_once_reads_a_number_until_it_is_reset(device: torch.de
         head.update_metrics(metrics, None, logits, labels)
     values = metrics.compute()
     # of one class alone there is no ranking
-    assert {key for key in values if values[key].isnan()} == {"roc_auc", "average_precision"}
+    assert {key for key in values if values[key].isnan()} == {"auc", "roc_auc", "average_precision"}
     assert_same(values["label/coverage"], torch.tensor(1 / 6, device=device))
     metrics.reset()
     values = head.update_metrics(metrics, None, logits, [-1, -1]).compute()
@@ -854,16 +866,37 @@ def test_only_a_head_that_may_miss_labels_has_coverage_and_reads_nan(device: tor
 
 
 @pytest.mark.parametrize("options", [{}, {"missing_label": -1}], ids=["must", "may"])
-def test_an_empty_batch_is_a_call_whatever_other_heads_may_miss(
+def test_a_call_without_rows_does_not_count_in_the_mean_of_calls(
     options: dict[str, Any], device: torch.device
 ) -> None:
     head = th.MultiHead([th.BinaryClassHead(name="must"), th.BinaryClassHead(name="o", **options)])
-    metrics = head.metrics()
-    for rows in [2, 0]:
+    padded = th.SequentialHeadWrapper(head, "mask")
+    metrics, steps = head.metrics(), padded.metrics()
+    for rows in [2, 0, 1, 0]:
         logits = torch.zeros(rows, 2, device=device)
-        head.update_metrics(metrics, None, logits, torch.ones(rows, 2, device=device))
-    expected = torch.tensor(2.0, device=device).log() / 2
-    assert_same(metrics.compute()["loss/must"], expected)
+        labels = torch.ones(rows, 2, device=device)
+        head.update_metrics(metrics, None, logits, labels)
+        features = {"mask": torch.full((3, 4), rows > 0, device=device)}
+        wide = logits.new_zeros(3, 4, 2)
+        padded.update_metrics(steps, features, wide, wide + 1)
+    expected = torch.tensor(2.0, device=device).log()
+    for values in (metrics.compute(), steps.compute()):
+        assert_same(values["loss/must"], expected)
+        assert_same(values["loss/o"], expected)
+
+
+@pytest.mark.parametrize("labels", [[1, 1, -1], [0, 0, -1], [-1, -1, -1], [1, 0, -1]], ids=str)
+def test_an_area_of_one_class_is_nan_where_labels_may_miss(
+    labels: list[int], device: torch.device
+) -> None:
+    may, logits = th.BinaryClassHead(missing_label=-1), torch.ones(3, 1, device=device)
+    values = may.update_metrics(may.metrics(), None, logits, labels).compute()
+    assert values["auc"].isnan() == (not {0, 1} <= {*labels})
+    assert values["auc_precision_recall"].isnan() == (1 not in labels)
+    must = th.BinaryClassHead()  # as in tf.estimator
+    given = [max(0, own) for own in labels]
+    values = must.update_metrics(must.metrics(), None, logits, given).compute()
+    assert [key for key in ("auc", "auc_precision_recall") if values[key].isnan()] == []
 
 
 def test_coverage_ignores_weights(device: torch.device) -> None:

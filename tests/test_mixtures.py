@@ -28,6 +28,12 @@ KINDS = [
     "MultiLabelHead",
     "PoissonRegressionHead",
     "RegressionHead",
+    "QuantileRegressionHead",
+    "GaussianRegressionHead",
+    "NegativeBinomialRegressionHead",
+    "ZeroInflatedLogNormalHead",
+    "OrdinalClassHead",
+    "SurvivalHead",
 ]
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -82,6 +88,10 @@ def heads(draw: Draw, name: str) -> tuple[th.Head, Labels]:
     def normal(*last: int) -> Labels:
         return lambda random, shape: torch.randn(*shape, *last, generator=random)
 
+    def times(random: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+        event = torch.randint(2, shape, generator=random)
+        return torch.stack([4 * torch.rand(shape, generator=random), event], dim=-1)
+
     def named(vocabulary: list[str], ids: Labels) -> Labels:
         return lambda random, shape: np.array(vocabulary)[ids(random, shape).numpy()]
 
@@ -96,6 +106,24 @@ def heads(draw: Draw, name: str) -> tuple[th.Head, Labels]:
             chosen = draw(st.sampled_from([None, [0], [1, 0]]))
             options |= {"thresholds": thresholds, "classes_for_class_based_metrics": chosen}
             return th.MultiLabelHead(width + 1, **options), integers(2, width + 1)
+        case "OrdinalClassHead":
+            ids = integers(width + 2, *trailing)
+            if draw(st.booleans()):
+                vocabulary = [f"grade {i}" for i in range(width + 2)]
+                options["label_vocabulary"], ids = vocabulary, named(vocabulary, ids)
+            return th.OrdinalClassHead(width + 2, **options), ids
+        case "SurvivalHead":
+            return th.SurvivalHead([0.5, 1.0, 2.5, 3.0][: width + 1], **options), times
+        case "QuantileRegressionHead":
+            levels = draw(st.sampled_from([(0.5,), (0.1, 0.9), (0.1, 0.5, 0.9)]))
+            return th.QuantileRegressionHead(levels, width, **options), normal(width)
+        case "GaussianRegressionHead":
+            beta = draw(st.sampled_from([0.0, 0.5]))
+            return th.GaussianRegressionHead(width, beta, **options), normal(width)
+        case "NegativeBinomialRegressionHead":
+            return th.NegativeBinomialRegressionHead(width, **options), integers(5, width)
+        case "ZeroInflatedLogNormalHead":
+            return th.ZeroInflatedLogNormalHead(width, **options), integers(5, width)
         case "LaplaceHead":
             return LaplaceHead(width, **options), normal(width)
         case "QuartilesHead":

@@ -52,6 +52,36 @@ def quartiles(z: Row, y: float) -> float:
     return sum(max(q * e, (q - 1) * e) for q, e in zip(levels, errors, strict=True)) / 3
 
 
+def quantiles(z: Row, y: float) -> float:
+    values = [z[0], z[0] + softplus(z[1])]
+    errors = [y - own for own in values]
+    levels = (0.2, 0.9)
+    return sum(max(q * e, (q - 1) * e) for q, e in zip(levels, errors, strict=True)) / 2
+
+
+def gaussian(z: Row, y: float) -> float:
+    return ((y - z[0]) / exp(z[1])) ** 2 / 2 + z[1] + log(2 * pi) / 2
+
+
+def negative_binomial(z: Row, y: float) -> float:
+    m, r = exp(z[0]), exp(-z[1])
+    gammas = lgamma(r) + lgamma(y + 1) - lgamma(r + y)
+    return gammas + r * log1p(m / r) + y * log1p(r / m)
+
+
+def zero_inflated(z: Row, y: float) -> float:
+    if y == 0:
+        return softplus(z[0])
+    scale = softplus(z[2]) + 1e-4
+    amount = ((log(y) - z[1]) / scale) ** 2 / 2 + log(scale) + log(2 * pi) / 2 + log(y)
+    return softplus(-z[0]) + amount
+
+
+def ordinal(z: Row, y: float) -> float:
+    stopped = softplus(-z[int(y)]) if y < len(z) else 0.0
+    return sum(softplus(own) for own in z[: int(y)]) + stopped
+
+
 @dataclass
 class Kind:
     """A kind of head: what makes it, its labels, and the loss of one label by its own logits."""
@@ -72,6 +102,10 @@ def number(random: np.random.Generator, shape: tuple[int, int]) -> Row:
     return random.normal(size=shape)
 
 
+def amount(random: np.random.Generator, shape: tuple[int, int]) -> Row:
+    return random.lognormal(size=shape) * (random.random(shape) < 0.5)
+
+
 KINDS = [
     Kind(th.BinaryClassHead, below(2), bernoulli),
     Kind(th.LogisticRegressionHead, lambda random, shape: random.random(shape), bernoulli),
@@ -85,6 +119,11 @@ KINDS = [
     Kind(lambda **o: LaplaceHead(2, **o), number, laplace, 2, 2),
     Kind(QuartilesHead, number, quartiles, logits=3),
     Kind(lambda **o: QuartilesHead(2, **o), number, quartiles, 2, 3),
+    Kind(lambda **o: th.QuantileRegressionHead((0.2, 0.9), **o), number, quantiles, logits=2),
+    Kind(lambda **o: th.GaussianRegressionHead(2, 0.0, **o), number, gaussian, 2, 2),
+    Kind(th.NegativeBinomialRegressionHead, below(6), negative_binomial, logits=2),
+    Kind(th.ZeroInflatedLogNormalHead, amount, zero_inflated, logits=3),
+    Kind(lambda **o: th.OrdinalClassHead(3, **o), below(3), ordinal, logits=2),
 ]
 
 
@@ -137,7 +176,7 @@ def draw(random: np.random.Generator, rows: int, features: Row) -> Drawn:
 
 
 def given(drawn: Drawn, device: torch.device) -> torch.Tensor:
-    ids = drawn.kind.loss is categorical
+    ids = drawn.kind.loss in (categorical, ordinal)
     written = torch.from_numpy(np.nan_to_num(drawn.labels, nan=-1000)).to(device)
     return written.to(torch.int64) if ids else written
 

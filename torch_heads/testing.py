@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torch_heads.families.family import LabelPart
 from torch_heads.functional.tensors import is_text
 from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
@@ -102,20 +103,26 @@ def random_sample(head: Head, rows: int = ROWS) -> Sample:
     columns = []
     for target in head.computation.targets:
         shape, family = (rows, target.columns), target.family
-        if family.takes_ids:
-            values = torch.randint(int(family.highest) + 1, shape, generator=random)
-        elif family.highest < torch.inf:
-            values = torch.rand(shape, generator=random)
-            values = family.lowest + values.round(decimals=1) * (family.highest - family.lowest)
-        elif family.lowest > -torch.inf:
-            values = family.lowest + torch.randint(6, shape, generator=random).float()
-        else:
-            values = torch.randn(shape, generator=random)
-        columns.append(values)
+        whole = LabelPart("label", family.lowest, family.highest, family.takes_ids)
+        parts = [_random_numbers(part, shape, random) for part in family.label_parts or (whole,)]
+        columns.append(torch.stack(parts, -1).flatten(1) if len(parts) > 1 else parts[0])
     # one column of ids stays whole: a head alone does not take ids among floats
     labels = columns[0] if len(columns) == 1 else torch.cat([own.double() for own in columns], -1)
     logits = 2 * torch.randn(rows, head.logits_dimension, generator=random)
     return Sample(labels, logits, {"w": 0.25 + torch.rand(rows, generator=random)})
+
+
+def _random_numbers(part: LabelPart, shape: tuple[int, int], random: torch.Generator) -> Tensor:
+    """Return random numbers that a label, or a part of each, may be."""
+    lowest, highest = part.lowest, part.highest
+    if part.whole:
+        return torch.randint(int(lowest), int(highest) + 1, shape, generator=random)
+    if highest < torch.inf:
+        values = torch.rand(shape, generator=random)
+        return lowest + values.round(decimals=1) * (highest - lowest)
+    if lowest > -torch.inf:
+        return lowest + torch.randint(6, shape, generator=random).float()
+    return torch.randn(shape, generator=random)
 
 
 def loss_and_gradient(head: Head, sample: Sample) -> tuple[Tensor, Tensor]:
@@ -335,6 +342,20 @@ def a_copy_is_a_head_of_its_own(subject: Subject) -> None:
     assert_same(other.metric_collection.compute(), before)
 
 
+def built_on_the_meta_device_it_is_the_same(subject: Subject) -> None:
+    """Build a head where tensors have no values, and load the states of another one into it."""
+    sample, head = subject.sample, subject.head(weight_column="w")
+    with torch.device("meta"):
+        built = subject.make(weight_column="w")
+        list(built.named_modules())  # so that its metrics are made there, too
+    built.load_state_dict(head.state_dict(), assign=True)
+    assert_same(loss_and_gradient(built, sample), loss_and_gradient(head, sample))
+    assert_same(evaluate(built, sample), evaluate(head, sample))
+    expected = head.update_metrics(None, sample.features, sample.logits, sample.labels)
+    built.update_metrics(None, sample.features, sample.logits, sample.labels)
+    assert_same(built.metric_collection.compute(), expected.compute())
+
+
 #: What every head promises, by a sentence.
 PROMISES: dict[str, Callable[[Subject], None]] = {
     "a weight of 0 is a row removed, and a label missing": (
@@ -352,6 +373,7 @@ PROMISES: dict[str, Callable[[Subject], None]] = {
     "it compiles without a break": it_compiles_without_a_break,
     "it is exported with a free batch size": it_is_exported_with_a_free_batch_size,
     "a copy is a head of its own": a_copy_is_a_head_of_its_own,
+    "built on the meta device it is the same": built_on_the_meta_device_it_is_the_same,
 }
 
 

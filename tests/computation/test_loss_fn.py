@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -71,6 +72,78 @@ def test_a_focal_loss_averages_over_the_classes_of_an_example(device: torch.devi
     gradient = torch.autograd.grad(loss, leaf)[0]
     assert gradient.isfinite().all()
     assert gradient[1, 2] == 0
+
+
+def centred(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return a loss that looks at all rows."""
+    return (logits - logits.mean() - labels) ** 2
+
+
+def test_a_loss_fn_that_couples_rows_sees_what_it_saw_in_tf_estimator(device: torch.device) -> None:
+    head = th.RegressionHead(loss_fn=centred)
+    logits = torch.tensor([[1.0], [3.0]], device=device)
+    weights = torch.tensor([1.0, 0.0], device=device)
+    zeros = torch.zeros(2, device=device)
+    assert head.loss(zeros, logits, weights=weights) == 0.5  # tf.estimator's numbers
+    steps = torch.tensor([[[1.0], [3.0]], [[5.0], [9.0]]], device=device)
+    mask = {"sequence_length_mask": torch.tensor([[1, 1], [1, 0]], device=device)}
+    wrapped = th.SequentialHeadWrapper(head)
+    loss = wrapped.loss(zeros.expand(2, 2), steps, mask)
+    assert loss.item() == pytest.approx(8 / 3)
+    metrics = wrapped.update_metrics(None, mask, steps, zeros.expand(2, 2)).compute()
+    assert metrics["average_loss"].item() == pytest.approx(8 / 3)
+
+
+@pytest.mark.parametrize("gone", [[], [0], [1, 3], [0, 1, 2, 3]])
+def test_a_loss_fn_gets_no_rows_that_are_missing(gone: list[int], device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 3, 2, generator=random).to(device)
+    labels = torch.randn(4, 3, 2, generator=random).to(device)
+    kept = [row for row in range(4) if row not in gone]
+    head = th.RegressionHead(2, loss_fn=centred, missing_label=-100)
+    labels[gone] = -100
+    leaf = logits.clone().requires_grad_()
+    loss = head.loss(labels, leaf)
+    rest = logits[kept].clone().requires_grad_()
+    expected = head.loss(labels[kept], rest)
+    torch.testing.assert_close(loss, expected)
+    assert not gone or loss != centred(labels, logits).mean()
+    [gradient] = torch.autograd.grad(loss, leaf)
+    torch.testing.assert_close(gradient[kept], torch.autograd.grad(expected, rest)[0])
+    assert not gradient[gone].any()
+
+
+def test_features_of_a_loss_fn_are_those_of_its_rows(device: torch.device) -> None:
+    seen: dict[str, Any] = {}
+
+    def scaled(labels: Tensor, logits: Tensor, features: Any) -> Tensor:
+        seen.update(features)
+        return (logits - labels).abs() * features["scale"].view(-1, 1)
+
+    head = th.RegressionHead(loss_fn=scaled, missing_label=-1)
+    features = {
+        "scale": torch.tensor([2.0, 3.0, 5.0], device=device),
+        "names": np.array(["a", "b", "c"]),
+        "other": torch.zeros(7, device=device),
+        "text": "whatever",
+    }
+    loss = head.loss([0.0, -1.0, 0.0], torch.ones(3, 1, device=device), features)
+    assert loss.item() == pytest.approx(3.5)
+    assert seen["names"].tolist() == ["a", "c"]
+    assert (len(seen["other"]), seen["text"]) == (7, "whatever")
+    steps = th.SequentialHeadWrapper(th.RegressionHead(loss_fn=scaled), "mask", ["scale"])
+    given = {"mask": [[1, 0], [1, 1]], "scale": torch.tensor([[2.0, 9.0], [3.0, 5.0]])}
+    assert steps.loss(torch.zeros(2, 2), torch.ones(2, 2, 1), given).item() == pytest.approx(10 / 3)
+
+
+def test_a_row_of_weight_zero_may_hold_nan_for_a_loss_fn(device: torch.device) -> None:
+    head = th.RegressionHead(loss_fn=nn.MSELoss(reduction="none"), loss_reduction="weighted_mean")
+    for value in (torch.nan, torch.inf):
+        logits = torch.tensor([[1.0], [value]], device=device, requires_grad=True)
+        labels = torch.tensor([0.0, value], device=device)
+        loss = head.loss(labels, logits, weights=torch.tensor([2.0, 0.0], device=device))
+        assert loss == 1
+        assert torch.autograd.grad(loss, logits)[0].tolist() == [[2.0], [0.0]]
 
 
 REFUSED = [

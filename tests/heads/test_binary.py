@@ -1,5 +1,6 @@
 """`BinaryClassHead`, beyond what every head promises."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -74,6 +75,22 @@ def test_thresholds_give_metrics_in_their_own_order() -> None:
         for threshold in ["0.75", "0.25"]
         for metric in ["accuracy", "precision", "recall"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("label", "logit", "expected"),
+    [
+        (1, math.inf, math.nan),
+        (0, -math.inf, math.nan),
+        (0, math.inf, math.inf),
+        (1, -math.inf, math.nan),
+    ],
+)
+def test_the_loss_of_infinite_logits_is_what_the_migration_page_says(
+    label: int, logit: float, expected: float
+) -> None:
+    loss = th.BinaryClassHead().loss([label], torch.tensor([[logit]])).item()
+    assert loss == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_weight_of_zero_drops_what_a_loss_fn_makes_of_the_example(device: torch.device) -> None:

@@ -379,6 +379,26 @@ def test_some_predictions_may_be_asked_for_alone(head: th.MultiHead, device: tor
         head(logits, keys=["classes"])
 
 
+def test_weights_of_heads_that_are_edited_or_learned_count(device: torch.device) -> None:
+    heads = [th.BinaryClassHead(name=name) for name in "ab"]
+    logits, labels = torch.zeros(2, 2, device=device), torch.ones(2, 2, device=device)
+    head = th.MultiHead(heads, head_weights=[1.0, 1.0]).to(device)
+    once = head.loss(labels, logits) / 2
+    assert head.head_weights is not None
+    head.head_weights[0] = 3.0
+    torch.testing.assert_close(head.loss(labels, logits), 4 * once)
+    learned = nn.Parameter(torch.tensor([2.0, 5.0], device=device))
+    for other in (th.MultiHead(heads, head_weights=learned), head):
+        other.head_weights = learned
+        loss = other.loss(labels, logits)
+        torch.testing.assert_close(loss, 7 * once)
+        [gradient] = torch.autograd.grad(loss, learned)
+        torch.testing.assert_close(gradient, once.expand(2))
+    with torch.no_grad():
+        learned[1] = 0.0
+    torch.testing.assert_close(head.loss(labels, logits), 2 * once)
+
+
 def test_the_columns_of_each_head_are_told(head: th.MultiHead) -> None:
     assert head.slices == {"digit": slice(0, 3), "even": slice(3, 4), "ink": slice(4, 6)}
 

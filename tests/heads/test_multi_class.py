@@ -128,5 +128,5 @@ def test_what_a_head_was_made_from_is_not_assigned_in_vain(name: str, value: Any
     with pytest.raises(TypeError, match=f"'digit': expected {name} as it was when the head was"):
         setattr(both["digit"], name, value)
     before = both.loss([[0], [1]], torch.eye(2, 3))
-    head.class_weight = torch.tensor([3.0, 2.0, 1.0])  # which is a buffer
+    head.class_weight = torch.tensor([3.0, 2.0, 1.0])
     assert both.loss([[0], [1]], torch.eye(2, 3)) > before

@@ -1,5 +1,6 @@
 """`create_estimator_spec` in its three modes, and the step of training."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -209,6 +210,24 @@ def test_updates_run_with_a_train_op_fn_too(model: Model) -> None:
     )
     assert spec.train_op == "done"
     assert order == ["train", "update"]
+
+
+def test_updates_belong_to_the_train_op_of_a_train_op_fn(model: Model) -> None:
+    order: list[str] = []
+
+    def step(loss: Tensor) -> str:
+        loss.backward()
+        order.append("train")
+        return "done"
+
+    def clip() -> None:
+        assert model.first.weight.grad is not None
+        order.append("clip")
+
+    spec = model.spec(train_op_fn=lambda loss: partial(step, loss), update_ops=[clip])
+    assert order == []
+    assert spec.train_op() == "done"
+    assert order == ["train", "clip"]
 
 
 def test_a_train_op_fn_gets_the_loss(model: Model) -> None:

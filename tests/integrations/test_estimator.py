@@ -1314,6 +1314,41 @@ def test_a_checkpoint_of_another_model_or_optimizer_is_refused(tmp_path: Path) -
     assert adagrad.evaluate(points(1))["global_step"] == 1
 
 
+def test_a_checkpoint_of_heads_that_mean_otherwise_is_refused_before_a_step(
+    wine: Any, tmp_path: Path
+) -> None:
+    wine_estimator(tmp_path).train(batches(wine))
+    colour = th.RegressionHead(name="colour")
+    kind = th.MultiClassHead(n_classes=3, label_vocabulary=WINES[::-1], name="kind")
+    message = r"(?s)of this model, got .*ckpt.*'kind': .* the label_vocabulary .*grignolino"
+    for head, says in [
+        (th.MultiHead([kind, colour]), message),
+        (th.MultiHead([colour, wine_head()["kind"]]), r"(?s)the heads \['colour', 'kind'\], got"),
+    ]:
+        other = wine_estimator(tmp_path, params={"head": head})
+        for run in (other.train, other.evaluate, lambda fn, own=other: list(own.predict(fn))):
+            with pytest.raises(ValueError, match=says):
+                run(batches(wine))
+    assert wine_estimator(tmp_path).evaluate(batches(wine))["global_step"] == 6
+
+
+@pytest.mark.parametrize(
+    "make", [LinearEstimator, functools.partial(DNNEstimator, hidden_units=[])]
+)
+def test_canned_estimators_know_what_their_heads_mean(make: Any, tmp_path: Path) -> None:
+    def estimator(vocabulary: list[str]) -> Any:
+        head = th.MultiClassHead(3, label_vocabulary=vocabulary)
+        return make(head=head, feature_columns=[numeric_column("x")], model_dir=tmp_path)
+
+    data = [({"x": torch.arange(3.0)}, ["a", "b", "c"])]
+    estimator(["a", "b", "c"]).train(lambda: data)
+    other = estimator(["b", "a", "c"])
+    before = [value.clone() for value in other.model.parameters()]
+    with pytest.raises(ValueError, match=r"(?s)model-1.ckpt.*label_vocabulary \['b', 'a', 'c'\]"):
+        other.train(lambda: data)
+    assert all(map(torch.equal, other.model.parameters(), before))
+
+
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
@@ -1360,3 +1395,39 @@ def test_a_canned_estimator_reads_dicts_of_features(tmp_path: Path) -> None:
 def test_a_config_that_makes_no_sense_is_refused(given: Any, says: str) -> None:
     with pytest.raises(ValueError, match=f"RunConfig: expected .*{says}"):
         RunConfig(**given)
+
+
+def test_an_estimator_may_fit_the_prior_first(tmp_path: Path) -> None:
+    values, target = load_diabetes(return_X_y=True)
+    calls: list[int] = []
+
+    def input_fn() -> Iterator[Any]:
+        calls.append(1)
+        for start in range(0, 400, 50):
+            rows = slice(start, start + 50)
+            yield {"x": torch.tensor(values[rows], dtype=torch.float32)}, target[rows]
+
+    def make(fit_prior: bool, folder: str) -> DNNEstimator:
+        columns = [numeric_column("x", values.shape[1])]
+        return DNNEstimator(
+            th.RegressionHead(), [8], columns, tmp_path / folder, ADAM, fit_prior=fit_prior
+        )
+
+    estimator = make(True, "prior").train(input_fn)
+    assert len(calls) == 2
+    assert estimator.head.prior_offset.item() == pytest.approx(target[:400].mean())
+    found = estimator.evaluate(input_fn)
+    assert -0.1 < found["skill"] < 1
+    # a new one goes on with the prior of the checkpoint, and does not look again
+    calls.clear()
+    again = make(True, "prior")
+    assert again.evaluate(input_fn)["skill"] == pytest.approx(found["skill"], rel=1e-5)
+    again.train(input_fn)
+    assert len(calls) == 2
+    # from the start where the checkpoints are gone
+    shutil.rmtree(tmp_path / "prior")
+    assert again.train(input_fn).latest_checkpoint() is not None
+    calls.clear()
+    plain = make(False, "plain").train(input_fn)
+    assert len(calls) == 1
+    assert plain.evaluate(input_fn)["average_loss"] > found["average_loss"]

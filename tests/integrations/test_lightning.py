@@ -75,7 +75,20 @@ def evaluated(module: HeadModule, *parts: list[dict[str, Any]]) -> dict[str, Ten
             losses.append((given, batch["weights"]))
         whole = sum(divisors)
         loss = sum(head.loss(*given, weights=by, divisors=whole) for given, by in losses)
-    return {"loss": loss, **metrics.compute()}
+        values = metrics.compute()
+        for i, name in enumerate(head):  # of the epoch, where the metric is of its batches
+            if not values[f"loss/{name}"].isnan():
+                values[f"loss/{name}"] = sum(
+                    head[name].loss(
+                        labels[name],
+                        logits[..., head.slices[name]],
+                        weights=by.get(name),
+                        divisors=whole[i : i + 1],
+                    )
+                    for (labels, logits), by in losses
+                    if name in labels
+                )
+    return {"loss": loss, **values}
 
 
 def small_head() -> th.MultiHead:
@@ -109,6 +122,45 @@ def test_the_logged_metrics_are_those_of_all_rows_together(stage: str) -> None:
         atol=1e-6,
         equal_nan=True,
     )
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "weighted_mean"])
+def test_the_losses_of_heads_over_an_epoch_add_up_to_its_loss(reduction: str) -> None:
+    options: dict[str, Any] = {"missing_label": -1, "loss_reduction": reduction}
+    inner = [th.BinaryClassHead(name="b", **options), th.RegressionHead(name="c", **options)]
+    heads = [th.BinaryClassHead(name="a", **options), th.MultiHead(inner, head_weights=[3.0, 5.0])]
+    module = HeadModule(nn.Linear(4, 3), th.MultiHead(heads, head_weights=[0.5, 2.0]))
+    x, y = torch.randn(10, 4), torch.randint(-1, 2, (10, 3))
+    trainer = quiet_trainer()
+    (found,) = trainer.validate(module, DataLoader([*zip(x, y, strict=True)], 4), verbose=False)
+    total = 0.5 * found["val/loss/a"] + 2.0 * found["val/loss/b_c"]
+    assert total == pytest.approx(found["val/loss"], rel=1e-5)
+    parts = 3.0 * found["val/loss/b"] + 5.0 * found["val/loss/c"]
+    assert parts == pytest.approx(found["val/loss/b_c"], rel=1e-5)
+    if reduction != "sum":
+        whole = module.head.losses(y, module.logits(x))
+        assert found["val/loss/a"] == pytest.approx(whole["a"].item(), rel=1e-5)
+
+
+def test_a_head_without_any_label_in_an_epoch_has_no_loss() -> None:
+    heads = [th.BinaryClassHead(name=name, missing_label=-1) for name in "ab"]
+    module = HeadModule(nn.Linear(4, 2), th.MultiHead(heads))
+    examples = [(row, torch.tensor([1, -1])) for row in torch.randn(6, 4)]
+    (found,) = quiet_trainer().validate(module, DataLoader(examples, 4), verbose=False)
+    assert found["val/loss/b"] != found["val/loss/b"]
+    assert found["val/loss/a"] == pytest.approx(found["val/loss"])
+
+
+@pytest.mark.parametrize("spread", [False, True], ids=["one step", "global"])
+def test_weights_of_a_multi_head_may_be_the_third_of_a_batch(spread: bool) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name="a"), th.RegressionHead(name="b")])
+    module = HeadModule(nn.Linear(4, 2), head, global_normalization=spread)
+    x, y, weights = torch.randn(8, 4), torch.ones(8, 2), torch.rand(8)
+    batches = DataLoader([*zip(x, y, weights, strict=True)], 4)
+    quiet_trainer(accumulate_grad_batches=2, max_epochs=1).fit(module, batches)
+    (found,) = quiet_trainer().validate(module, batches, verbose=False)
+    expected = head.loss(y, module.logits(x), weights=weights).item()
+    assert found["val/loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_sanity_check_does_not_leak_into_the_metrics() -> None:
@@ -195,7 +247,7 @@ def test_many_metrics_are_logged_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     module = make_module()
     (found,) = quiet_trainer().validate(module, loader(), verbose=False)
     assert names == ["val/loss"]
-    assert len(found) == 1 + len(module.head.metric_collection) == 50
+    assert len(found) == 1 + len(module.head.metric_collection) > 50
 
 
 def test_checkpoints_within_an_epoch_may_follow_the_loss_of_a_head(tmp_path: Path) -> None:
@@ -266,6 +318,26 @@ def test_the_metrics_are_those_of_all_data_loaders_together(stage: str) -> None:
     else:
         (trainer.validate if stage == "val" else trainer.test)(module, loaders, verbose=False)
     assert_logged(trainer.callback_metrics, stage, evaluated(module, *parts))
+
+
+def test_each_of_several_data_loaders_has_metrics_of_its_own(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path)
+    module, trainer = make_module(), quiet_trainer(logger=logger)
+    parts = [rows()[:9], rows()[9:]]
+    tables = trainer.validate(module, [loader(part) for part in parts], verbose=False)
+    with open(f"{logger.log_dir}/metrics.csv", encoding="utf-8") as file:
+        logged = {key: value for line in csv.DictReader(file) for key, value in line.items()}
+    for i, (table, part) in enumerate(zip(tables, parts, strict=True)):
+        alone = quiet_trainer()
+        alone.validate(make_module(), loader(part), verbose=False)
+        for key, value in alone.callback_metrics.items():
+            own = f"{key}/dataloader_idx_{i}"
+            assert_close(trainer.callback_metrics[own], value, equal_nan=True)
+            assert own in logged
+            assert own in table
+            assert key in logged
+            assert key not in table or key == "val/loss"  # of all loaders together
+        assert not any(f"dataloader_idx_{1 - i}" in key for key in table)
 
 
 def test_predictions_come_by_data_loader() -> None:
@@ -467,11 +539,66 @@ def test_a_checkpoint_holds_the_parameters_and_loads_without_trust(tmp_path: Pat
     trainer.fit(module, loader(), loader())
     trainer.save_checkpoint(path)
     state = torch.load(path, weights_only=True)["state_dict"]
-    buffers = {f"head.heads.{i}" for i in (2, 5)}  # pos_weight and class_weight
-    assert {key.rpartition(".")[0] for key in state} == {"backbone", *buffers}
+    assert [*state] == ["backbone.weight", "backbone.bias", "head.meaning"]
     loaded = HeadModule.load_from_checkpoint(path, backbone=nn.Linear(20, 20), head=mixture())
     inputs = torch.randn(3, 20)
     assert_close(loaded(inputs), module.eval()(inputs))
+
+
+@pytest.mark.parametrize("in_features", [7, "lazy"])
+def test_a_checkpoint_loads_without_what_was_given_before(tmp_path: Path, in_features: Any) -> None:
+    module = HeadModule(nn.Linear(20, 7), mixture(), in_features=in_features, report=tmp_path)
+    trainer, path = quiet_trainer(), tmp_path / "module.ckpt"
+    trainer.fit(module, loader(), loader())
+    trainer.save_checkpoint(path)
+    loaded = HeadModule.load_from_checkpoint(path, backbone=nn.Linear(20, 7), head=mixture())
+    inputs = torch.randn(3, 20)
+    assert_close(loaded(inputs), module.eval()(inputs))
+    with pytest.raises(RuntimeError, match="size mismatch for backbone"):
+        HeadModule.load_from_checkpoint(path, backbone=nn.Linear(20, 8), head=mixture())
+
+
+def named_head(*names: str, vocabulary: list[str] | None = None) -> th.MultiHead:
+    made = {
+        "pet": th.MultiClassHead(3, label_vocabulary=vocabulary or NAMES, name="pet"),
+        "even": th.BinaryClassHead(name="even"),
+        "odd": th.BinaryClassHead(name="odd"),
+    }
+    return th.MultiHead([made[name] for name in names])
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (
+            named_head("odd", "even", "pet"),
+            r"of the heads \['odd', 'even', 'pet'\], got one of \['even', 'odd', 'pet'\]",
+        ),
+        (
+            named_head("even", "odd", "pet", vocabulary=["dog", "cat", "owl"]),
+            r"'pet': expected a checkpoint of the label_vocabulary \['dog', 'cat', 'owl'\], got",
+        ),
+    ],
+)
+def test_a_checkpoint_of_heads_that_mean_otherwise_changes_nothing(
+    tmp_path: Path, head: th.MultiHead, message: str
+) -> None:
+    module, path = HeadModule(nn.Linear(2, 5), named_head("even", "odd", "pet")), tmp_path / "m"
+    examples = [(row, torch.tensor([1, 0, 2])) for row in torch.randn(4, 2)]
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, DataLoader(examples, 2))
+    trainer.save_checkpoint(path)
+    other = HeadModule(nn.Linear(2, 5), head)
+    before = other.backbone.weight.detach().clone()
+    with pytest.raises(ValueError, match=message):
+        other.load_state_dict(torch.load(path)["state_dict"])
+    for run in (quiet_trainer().fit, quiet_trainer().test):
+        with pytest.raises(ValueError, match=f"ckpt_path {path}.*{message}"):
+            run(other, DataLoader(examples, 2), ckpt_path=path)
+    assert other.backbone.weight.equal(before)
+    earlier = torch.load(path)["state_dict"]
+    del earlier["head.meaning"]
+    other.load_state_dict(earlier)  # which says nothing
 
 
 class Interrupt(Callback):
@@ -677,3 +804,41 @@ if __name__ == "__main__":
     rank = int(os.environ["RANK"])
     torch.save(work(rank, sys.argv[1]), f"{sys.argv[1]}/{rank}.pt")
     end_process()
+
+
+def test_a_module_fits_the_prior_of_its_labels_first() -> None:
+    module, plain = make_module(fit_prior=True), make_module()
+    quiet_trainer(max_epochs=1).fit(module, loader())
+    whole = mixture()
+    batch = random_batch(ROWS, torch.Generator().manual_seed(3))
+    whole.fit_prior(batch.labels, weights=batch.weights)
+    for name in whole:
+        assert_close(module.head[name].prior_offset.cpu(), whole[name].prior_offset)
+        assert_close(module.head[name].prior_loss.cpu(), whole[name].prior_loss)
+    quiet_trainer(max_epochs=1).fit(plain, loader())
+    assert plain.head["ink"].prior_loss is None
+    # it is in the checkpoint, and not fitted again
+    before = {key: own.clone() for key, own in module.state_dict().items() if "prior" in key}
+    again = make_module(fit_prior=True)
+    again.load_state_dict(module.state_dict())
+    quiet_trainer(max_epochs=1).fit(again, loader(rows()[:9]))
+    assert_close({key: again.state_dict()[key] for key in before}, before)
+
+
+def test_the_pass_over_the_labels_leaves_the_order_of_the_training() -> None:
+    seen: list[list[Tensor]] = []
+    for fit_prior in [False, True]:
+        order: list[Tensor] = []
+
+        class Noting(nn.Linear):
+            def forward(self, inputs: Tensor, order: list[Tensor] = order) -> Tensor:
+                order.append(inputs.detach().clone())
+                return super().forward(inputs)
+
+        torch.manual_seed(0)
+        module = HeadModule(Noting(20, 20), mixture(), fit_prior=fit_prior)
+        torch.manual_seed(1)
+        shuffled = DataLoader(rows(), batch_size=SIZE, shuffle=True)  # type: ignore[arg-type]
+        quiet_trainer(max_epochs=2).fit(module, shuffled)
+        seen.append(order)
+    assert_close(seen[0], seen[1])

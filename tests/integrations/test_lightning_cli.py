@@ -179,3 +179,28 @@ def test_a_head_of_ones_own_stands_in_a_configuration() -> None:
     assert [type(one) for one in head.heads] == [LaplaceHead] * 2
     assert len(head.computation.groups) == 1
     assert head["b"].missing_label == -1.0
+
+
+def test_heads_of_distributions_grades_and_times_stand_in_a_configuration() -> None:
+    kinds: dict[str, dict[str, Any]] = {
+        "QuantileRegressionHead": {"levels": [0.1, 0.9], "label_dimension": 2},
+        "GaussianRegressionHead": {"beta": 0.0},
+        "NegativeBinomialRegressionHead": {"missing_label": -1},
+        "ZeroInflatedLogNormalHead": {"metrics": ["r2"]},
+        "OrdinalClassHead": {"n_classes": 3, "label_vocabulary": ["low", "middle", "high"]},
+        "SurvivalHead": {"cut_points": [1, 2.5], "weight_column": "w"},
+    }
+    heads = [
+        {"class_path": f"torch_heads.{kind}", "init_args": {"name": kind.lower(), **arguments}}
+        for kind, arguments in kinds.items()
+    ]
+    arguments = {"heads": heads, "head_weights": "prior"}
+    config = {"class_path": "torch_heads.MultiHead", "init_args": arguments}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--head", type=th.Head)
+    head = parser.instantiate(parser.parse_args(["--head", json.dumps(config)])).head
+    assert [type(one).__name__ for one in head.heads] == [*kinds]
+    assert head["quantileregressionhead"].levels == (0.1, 0.9)
+    assert head["survivalhead"].cut_points == (1.0, 2.5)
+    with pytest.raises(ValueError, match="fit_prior"):
+        print(head.head_weights)

@@ -78,14 +78,20 @@ def test_a_batch_that_fails_anywhere_is_not_counted_at_all(device: Any) -> None:
     torch.testing.assert_close(states(metrics), states(whole))
 
 
-def test_a_tally_that_cannot_move_leaves_the_others_as_they_were() -> None:
+def test_a_tally_that_cannot_move_leaves_the_others_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     head, batch = mixture(), random_batch(ROWS, torch.Generator().manual_seed(0))
     metrics = update(head, None, batch)
-    metrics.tallies["poisson"].to("meta")
+
+    def no_memory(device: torch.device) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(metrics.tallies["poisson"], "prepare", no_memory)
     before = states(metrics)
-    with pytest.raises(NotImplementedError, match="meta"):
+    with pytest.raises(torch.OutOfMemoryError):
         update(head, metrics, batch)
-    assert all(torch.equal(a, before[k]) for k, a in states(metrics).items() if not a.is_meta)
+    assert all(torch.equal(state, before[key]) for key, state in states(metrics).items())
     assert counts(metrics) == {1}
 
 
@@ -220,7 +226,7 @@ def test_to_look_at_a_head_takes_no_memory(make: Any) -> None:
         head.state_dict()
         copy.deepcopy(head.metric_collection).reset()
         head.metric_collection.to(torch.bfloat16)
-    assert largest.size < 1000
+    assert largest.size <= 1024  # what the states mean, in bytes
     assert all(tally.sums.shape[0] == WIDE for tally in head.metric_collection.tallies.values())
 
 

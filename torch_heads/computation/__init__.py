@@ -10,6 +10,7 @@ present      a label is there, and not missing
 valid        a row is there, and not padding
 active       a label is present, valid, and its weight is not 0: it counts
 stacked      logits or labels of all targets in one tensor, side by side
+prior        what is known of labels before any input is seen: offset and scale of their logits
 absent       of a target: a batch has no labels for it at all
 ============ =====================================================================================
 

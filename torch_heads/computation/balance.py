@@ -11,7 +11,8 @@ from torch_heads.computation.layout import LogitLayout
 from torch_heads.computation.target import Target
 from torch_heads.families.family import ClassBalance
 from torch_heads.functional.constants import Constants
-from torch_heads.functional.errors import unexpected
+
+META = torch.device("meta")  # where it is enough to ask which weights there are
 
 
 class GroupBalance:
@@ -27,17 +28,17 @@ class GroupBalance:
         self._constants = Constants(label_smoothing=smoothing, n_classes=classes)
         #: Whether any target corrects anything.
         self.any = self._smooths or any(
-            weight is not None for target in targets for weight in target.class_balance()
+            weight is not None for target in targets for weight in target.class_balance(META)
         )
 
     def buckets(self, device: torch.device) -> list[ClassBalance]:
         """Return the corrections of each bucket of the layout.
 
-        Weights are read anew each time, since the heads' buffers may have been loaded or edited.
+        Weights are read anew each time, since a head may have been given others.
         """
         constants = self._constants.on(device)
         smoothing = constants["label_smoothing"] if self._smooths else None
-        each = [target.class_balance() for target in self._targets]
+        each = [target.class_balance(device) for target in self._targets]
         class_weight = self._join([one.class_weight for one in each], device)
         pos_weight = self._join([one.pos_weight for one in each], device)
         if not self._layout.buckets[0].shape[1:]:
@@ -62,12 +63,6 @@ class GroupBalance:
         given = [weight for weight in weights if weight is not None]
         if not given:
             return None
-        for weight, target in zip(weights, self._targets, strict=True):
-            if weight is not None and weight.device != device:
-                expected, hint = f"on the logits' device {device}", "Move it by head.to(device)."
-                raise ValueError(
-                    unexpected(target.title, "class weights", expected, weight.device, hint)
-                )
         dtype = given[0].dtype
         ones = {width: torch.ones(width, dtype=dtype, device=device) for width in self._widths}
         return torch.cat(

@@ -29,7 +29,7 @@ class Measurement(NamedTuple):
     Attributes:
         losses: each target's reduced loss, ``[T]``; that of one may have no axis.
         tally_inputs: what the tally of each group takes; None where it was not asked for.
-        has_labels: which targets have any label, or never miss one, ``[T]``; None for all.
+        has_labels: which targets have any label, ``[T]``; None for all.
         divisors: what the losses were divided by, ``[T]``; None where not asked for.
     """
 
@@ -126,6 +126,11 @@ class Computation(ABC):
     def prepare(self, device: torch.device) -> None:
         """Make all constants on a device."""
         move_constants([self.groups, self._orders], device)
+
+    def renew_priors(self, now: bool = True) -> None:
+        """Look again which priors the targets have: now, or at the next batch."""
+        for group in self.groups:
+            group.prior.renew(now)
 
     def total_loss(self, losses: Tensor) -> Tensor:
         """Return the scalar loss from those of all targets, ``[T]``."""

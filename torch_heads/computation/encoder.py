@@ -12,15 +12,18 @@ from torch_heads.computation.inputs import ABSENT, Inputs
 from torch_heads.computation.places import Places
 from torch_heads.computation.target import Target
 from torch_heads.computation.weighing import Weighing
+from torch_heads.families.family import LabelPart
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.containers import has_mask
 from torch_heads.functional.missing import MissingColumns
 from torch_heads.functional.tensors import gap
 from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import (
+    Blame,
     active_labels,
     both,
     check_values,
+    needs_cast,
     stack_alike,
     whole_numbers,
     zero_where_false,
@@ -50,14 +53,17 @@ class Encoder:
     def __init__(self, targets: Sequence[Target]) -> None:
         self.targets = targets
         self.family = targets[0].family
-        self.sizes = [target.columns for target in targets]
-        owner = [i for i, size in enumerate(self.sizes) for _ in range(size)]
-        self._missing = MissingColumns([targets[i].missing for i in owner])
+        self.sizes = [target.given_columns for target in targets]
+        columns = [target.columns for target in targets]
+        owner = [i for i, size in enumerate(columns) for _ in range(size)]
+        parts = self.family.numbers_per_label
+        self._missing = MissingColumns([targets[i].missing for i in owner for _ in range(parts)])
         highs = [targets[i].family.highest for i in owner]
         self._highest = highs[0] if len(set(highs)) == 1 else None
         self._weighing = Weighing(targets)
         self._owner = owner
-        self._places = Places(self.sizes)
+        self._places = Places(columns)
+        self._given_places = self._places if parts == 1 else Places(self.sizes)
         self._constants = Constants(highest=torch.tensor(highs, device="cpu"))
 
     def encode(self, inputs: Inputs, logits: Tensor) -> tuple[Labels, Tensor | None]:
@@ -82,8 +88,10 @@ class Encoder:
             present = both(labels.present, labels.valid)
             weights = zero_where_false(weights, present)
             active = active_labels(weights, present)
-            if active is not present:
-                labels = labels._replace(values=zero_where_false(labels.values, active))
+            if active is not None and active is not present:
+                # a loss_fn may look at rows that do not count
+                keep = active if self.targets[0].fuses else active | labels.values.isfinite()
+                labels = labels._replace(values=zero_where_false(labels.values, keep))
         return labels, weights
 
     def refuse_nan(self, values: Tensor) -> None:
@@ -110,7 +118,7 @@ class Encoder:
 
     def _takes(self, labels: Any) -> bool:
         """Return whether labels are a tensor that needs no closer look by its head."""
-        if not isinstance(labels, Tensor) or labels.is_complex():
+        if not isinstance(labels, Tensor) or labels.is_complex() or needs_cast(labels):
             return False
         if type(labels) is not Tensor and has_mask(labels):
             return False
@@ -120,14 +128,31 @@ class Encoder:
     def _numbers(
         self, columns: Tensor, logits: Tensor, mask: Tensor | None, places: Tensor | None = None
     ) -> Labels:
-        """Return labels ``[D*, K]`` of any dtype as numbers; ``places`` says which columns."""
+        """Return labels ``[D*, K]`` of any dtype as numbers; ``places`` says which columns.
+
+        Where a label has several parts, these stand side by side.
+        """
         present = self._missing.present(columns, places) if self._missing.any else None
         ids = self.family.takes_ids
         valid = None if mask is None else mask.unsqueeze(-1)
         columns = zero_where_false(columns, both(present, valid))
+        if self.family.label_parts:
+            columns, present = self._join_parts(columns, present)
         if ids:
             columns = whole_numbers(self._blame, "labels", columns)
         return Labels(columns.to(torch.int64 if ids else logits.dtype), present, valid)
+
+    def _join_parts(self, columns: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the one number of each label, from its parts side by side; all must be there."""
+        known = self.family.label_parts
+        each = columns.unflatten(-1, (-1, len(known)))  # type: ignore[no-untyped-call]
+        for part, values in zip(known, each.unbind(-1), strict=True):
+            check_part(self._blame, part, values)
+        labels = self.family.encode(*each.unbind(-1))
+        if present is None:
+            return labels, None
+        present = present.unflatten(-1, (-1, len(known))).all(-1)  # type: ignore[no-untyped-call]
+        return zero_where_false(labels, present), present
 
     def _in_pieces(self, given: Sequence[Any], logits: Tensor, mask: Tensor | None) -> Labels:
         """Encode targets whose labels are alike together, and join them in the targets' order."""
@@ -143,7 +168,7 @@ class Encoder:
         pieces: list[Labels] = []
         for key, members in alike.items():
             if key == "absent":
-                count = sum(self.sizes[i] for i in members)
+                count = sum(self.targets[i].columns for i in members)
                 dtype = torch.int64 if self.family.takes_ids else logits.dtype
                 zeros = torch.zeros((*leading, count), dtype=dtype, device=device)
                 nowhere = torch.zeros_like(zeros, dtype=torch.bool)
@@ -164,7 +189,7 @@ class Encoder:
                 if ids and columns.is_floating_point() and columns.shape[-1] > sum(sizes):
                     pieces.append(self._likeliest(self.targets[key], columns, logits, mask))
                     continue
-            places = self._places.of(members, device) if self._missing.any else None
+            places = self._given_places.of(members, device) if self._missing.any else None
             pieces.append(self._numbers(columns, logits, mask, places))
         order = [i for members in alike.values() for i in members]
         shapes = [piece.values.shape for piece in pieces]
@@ -191,7 +216,8 @@ class Encoder:
         present = ~columns.isnan().any(-1, keepdim=True) if target.may_miss else None
         valid = None if mask is None else mask.unsqueeze(-1)
         columns = zero_where_false(columns, both(present, valid)).to(logits.dtype)
-        check_values(target.title, "class probabilities", columns, 0.0, 1.0)
+        hint = "A row without a label is NaN." if target.may_miss else ""
+        check_values(target.title, "class probabilities", columns, 0.0, 1.0, hint)
         sums = columns.sum(-1, keepdim=True)
         off = zero_where_false((sums - 1).abs(), both(present, valid))
         check_values(
@@ -221,6 +247,18 @@ class Encoder:
         """Return whose the first bad label is."""
         column = int(bad.flatten(0, -2).any(0).nonzero()[0])
         return self.targets[self._owner[column]].title
+
+
+def check_part(who: Blame, part: LabelPart, values: Tensor) -> None:
+    """Refuse values ``[D*, U]`` of one part of each label that it may not have.
+
+    Raises:
+        ValueError: if a value is out of range or, where it must be whole, has a fraction.
+    """
+    argument = f"labels {part.name!r}"
+    check_values(who, argument, values, part.lowest, part.highest)
+    if part.whole:
+        whole_numbers(who, argument, values, "as whole numbers")
 
 
 def any_mask(masks: Sequence[Tensor | None]) -> bool:

@@ -32,7 +32,7 @@ from torch_heads.functional.containers import (
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import gap, is_text, to_tensor
 from torch_heads.functional.transposed import refuse_transposed
-from torch_heads.functional.values import SWAPPED, check_columns, check_logits
+from torch_heads.functional.values import SWAPPED, check_columns, check_logits, needs_cast
 
 LACKING = "Only a head with a missing_label may lack its labels."
 
@@ -91,7 +91,7 @@ class MultiComputation(Computation):
             groups,
         )
         widths = [child.logits_dimension for child in children]
-        columns = [sum(target.columns for target in child.targets) for child in children]
+        columns = [sum(target.given_columns for target in child.targets) for child in children]
         #: The logits of each head among those of all.
         self.logits = _slices(widths)
         self.columns = _slices(columns)
@@ -199,6 +199,7 @@ class MultiComputation(Computation):
             )
         plain = isinstance(labels, Tensor) and labels.layout == torch.strided
         plain = plain and labels.device == first.device and not labels.is_complex()
+        plain = plain and not needs_cast(labels)
         width, leading = self.columns[-1].stop, first.shape[:-1]
         if plain and (type(labels) is Tensor or not has_mask(labels)):
             return check_columns(self.title, "labels", labels, leading, width)
@@ -213,7 +214,7 @@ class MultiComputation(Computation):
 
     def _refuse_gaps(self, labels: Tensor) -> None:
         """Refuse labels ``[D*, U]`` with a gap where a head may not miss any."""
-        owners = [target for target in self.targets for _ in range(target.columns)]
+        owners = [target for target in self.targets for _ in range(target.given_columns)]
         for column in labels.isnan().flatten(0, -2).any(0).nonzero().flatten().tolist():
             if not owners[column].may_miss:
                 place = labels[..., column].isnan().nonzero()[0].tolist()

@@ -15,11 +15,11 @@ from torch_heads.computation.encoder import Encoder, Labels
 from torch_heads.computation.inputs import ArrangedLogits, EncodedBatch, Features, Inputs
 from torch_heads.computation.layout import Bucket, LogitLayout
 from torch_heads.computation.predictor import Predictor
+from torch_heads.computation.prior import GroupPrior
 from torch_heads.computation.ragged import join_ragged
 from torch_heads.computation.reducer import UNWEIGHTED, ElementWeights, Reducer
 from torch_heads.computation.target import Target
 from torch_heads.families.family import NO_BALANCE, ClassBalance, Counts
-from torch_heads.functional.constants import Constants
 from torch_heads.functional.values import (
     active_labels,
     are_finite,
@@ -41,7 +41,7 @@ class GroupOutput(NamedTuple):
     Attributes:
         losses: the reduced loss of each target, ``[H]``; a scalar of one may have no axis.
         tally_input: what its tally takes; None where it was not asked for.
-        has_labels: which targets have any label, or never miss one, ``[H]``; None for all.
+        has_labels: which targets have any label, ``[H]``; None for all.
         divisors: what the losses were divided by, ``[H]``, 1 for sums; None where not asked for.
     """
 
@@ -62,7 +62,9 @@ class Group:
         self.targets = tuple(targets)
         self.family = targets[0].family
         self.layout = LogitLayout(self.targets)
-        self.predictor = Predictor(self.targets, self.layout)
+        #: What is known of the labels before any input is seen.
+        self.prior = GroupPrior(self.targets, self.layout)
+        self.predictor = Predictor(self.targets, self.layout, self.prior)
         sizes = [target.columns for target in targets]
         #: The label columns of each target.
         self.columns = [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
@@ -71,9 +73,7 @@ class Group:
         self._reducer = Reducer(self.targets)
         self._loss_fn = targets[0].loss_fn
         self._unbounded = targets[0].family.lowest == -inf  # so that no range says what NaN is
-        self._may_miss = any(target.may_miss for target in targets)
         self._shape = self.layout.buckets[0].shape
-        self._constants = Constants(never_miss=[not target.may_miss for target in targets])
 
     def encode(self, inputs: Inputs) -> EncodedBatch:
         """Return a batch, checked.
@@ -111,10 +111,16 @@ class Group:
         present = both(labels.present, labels.valid)
         active = active_labels(weights, present)
         if active is not None and not (self.family.finite and all(map(are_finite, logits))):
+            each = zip(logits, self.layout.buckets, strict=True)
+            masks = [(block, self._of_block(active, bucket)) for block, bucket in each]
+            # a loss_fn may look at rows that do not count
+            looks = self._loss_fn is not None
             logits = [
-                zero_where_false(block, self._of_block(active, bucket))
-                for block, bucket in zip(logits, self.layout.buckets, strict=True)
+                zero_where_false(block, keep | block.isfinite() if looks else keep)
+                for block, keep in masks
             ]
+        if self.prior.known is not False:
+            logits = self.prior.apply(logits)
         probabilities = None
         if labels.probabilities is not None:
             probabilities = self.layout.fill(self.layout.blocks(labels.probabilities), 0.0)
@@ -190,9 +196,10 @@ class Group:
             sums = weighted_sums(self._losses(batch, None), weights.loss)
         seen = self._tally_input(batch, sums, weights.loss)
         has_labels = None
-        if self._may_miss and seen.present is not None:
-            counts = self._reducer.means_over_rows(seen.present.to(sums.dtype))
-            has_labels = (counts > 0) | self._constants.on(counts.device)["never_miss"]
+        if seen.present is not None:
+            has_labels = self._reducer.means_over_rows(seen.present.to(sums.dtype)) > 0
+        elif rows == 0:
+            has_labels = torch.zeros_like(means, dtype=torch.bool)
         return GroupOutput(losses, seen, has_labels, own)
 
     def divisors(self, batch: EncodedBatch) -> Tensor:
@@ -201,13 +208,41 @@ class Group:
         weights = self._element_weights(batch, balance)
         return self._divisors(batch.labels.shape[:-1].numel(), weights, batch.logits[0])
 
+    def average_losses(self, batch: EncodedBatch) -> tuple[Tensor, Tensor]:
+        """Return the sums of the weighted losses of each column at the prior, and of the weights.
+
+        The logits of the batch do not matter.
+        """
+        leading, labels = batch.labels.shape[:-1], batch.labels
+        zeros = [
+            torch.zeros((*leading, *bucket.shape), dtype=torch.float64, device=labels.device)
+            for bucket in self.layout.buckets
+        ]
+        at_prior = batch._replace(logits=self.layout.fill(self.prior.apply(zeros)))
+        weights = self._element_weights(at_prior, None).loss
+        losses = self._losses(at_prior, None)
+        ones = torch.ones_like(losses)
+        return weighted_sums(losses, weights), weighted_sums(ones, weights)
+
+    def probabilities(self, batch: EncodedBatch, start: int, stop: int) -> Tensor:
+        """Return the class probabilities that are the labels of some columns, ``[N, U, K]``."""
+        assert batch.probabilities is not None
+        each = [
+            block.flatten(0, -3)[
+                :, max(start - bucket.columns.start, 0) : stop - bucket.columns.start
+            ]
+            for block, bucket in zip(batch.probabilities, self.layout.buckets, strict=True)
+            if bucket.columns.start < stop and start < bucket.columns.stop
+        ]
+        return each[0]
+
     def _divisors(self, rows: int, weights: ElementWeights, like: Tensor) -> Tensor:
         return self._reducer.divisors(rows, weights, like.new_ones(len(self.targets)))
 
     def tally(self) -> Tally:
         """Return a new tally of this group's columns."""
         counted = [
-            Counted(columns, target.needs, target.bins, target.n_classes)
+            Counted(columns, target.needs, target.bins, target.n_classes, target.time_shapes)
             for target, columns in zip(self.targets, self.columns, strict=True)
         ]
         blocks = [bucket.shape[0] for bucket in self.layout.buckets]

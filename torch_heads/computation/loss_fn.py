@@ -11,9 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from torch_heads.computation.inputs import EncodedBatch, flat_logits
+from torch_heads.computation.rows import PresentRows, connected_zeros
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.values import check_returned
+from torch_heads.functional.values import both, check_returned
 
 LossFn = Callable[..., Tensor]
 
@@ -83,9 +84,21 @@ class CustomLoss:
     def __call__(self, batch: EncodedBatch) -> Tensor:
         """Return the losses ``[D*, loss_columns]``, or ``[D*, columns]``.
 
+        Where labels may be missing or steps padded, the function gets the rows that are there, in
+        one dimension; rows of weight 0 are there.
+
         Raises:
             ValueError: if the function returns anything else.
         """
+        if both(batch.present, batch.valid) is None:
+            return self._losses(batch)
+        rows = PresentRows(batch)
+        if not len(rows):
+            return connected_zeros(batch, self._loss_columns)
+        return rows.restore(self._losses(rows.batch))
+
+    def _losses(self, batch: EncodedBatch) -> Tensor:
+        """Return the losses of a batch of which all rows are there."""
         if self._torch is not None:
             return self._like_torch(batch)
         if batch.probabilities is not None:

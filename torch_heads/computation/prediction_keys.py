@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
 
 Name = Callable[[Sequence[str], str], Any]
@@ -41,11 +42,16 @@ class PredictionKeys:
 
         Raises:
             ValueError: if no target has a key.
+            TypeError: if they are no list.
         """
+        argument = "prediction keys"
         if isinstance(keys, str):
-            raise ValueError(unexpected(self._title, "prediction keys", "as a list", repr(keys)))
+            raise ValueError(unexpected(self._title, argument, "as a list", repr(keys)))
         wanted: list[list[str]] = [[] for _ in self.full]
-        for asked in keys:
+        for asked in listed(self._title, argument, "as a list", keys):
+            if not issubclass(type(asked), (str, tuple)):
+                expected = "as strings, or tuples of them"
+                raise ValueError(unexpected(self._title, argument, expected, repr(asked)))
             if asked in self._owners:
                 i, key = self._owners[asked]
                 wanted[i].append(key)
@@ -53,7 +59,7 @@ class PredictionKeys:
             owners = [i for i, own in enumerate(self.full) if asked in own]
             if not owners:
                 expected = f"among {preview(self._owners, 20)}"
-                raise ValueError(unexpected(self._title, "prediction keys", expected, repr(asked)))
+                raise ValueError(unexpected(self._title, argument, expected, repr(asked)))
             for i in owners:
                 wanted[i].append(asked)
         return wanted

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.layout import Bucket, LogitLayout
+from torch_heads.computation.prior import GroupPrior
 from torch_heads.computation.target import Target
 from torch_heads.families.family import Family, Statistic
 
@@ -47,9 +48,10 @@ class Stacked(NamedTuple):
 class Predictor:
     """Computes what the targets of a group predict."""
 
-    def __init__(self, targets: Sequence[Target], layout: LogitLayout) -> None:
+    def __init__(self, targets: Sequence[Target], layout: LogitLayout, prior: GroupPrior) -> None:
         self._targets = targets
         self._layout = layout
+        self._prior = prior
         self._family = targets[0].family
         self._sizes = [target.columns for target in targets]
         kinds: dict[Hashable, int] = {}
@@ -84,7 +86,11 @@ class Predictor:
                 for key in asked:
                     statistic = self._targets[members[0]].predicted[key]
                     if statistic not in found and statistic is Family.logits:
-                        found[statistic] = own()[bucket.targets]
+                        found[statistic] = (
+                            self._logits(block, bucket)
+                            if self._prior.known
+                            else own()[bucket.targets]
+                        )
                     elif statistic not in found:
                         values = statistic(self._family, block)
                         found[statistic] = self._split(values, bucket, dims)
@@ -94,8 +100,21 @@ class Predictor:
         return predicted
 
     def blocks(self, parts: Tensor | Sequence[Tensor]) -> list[Tensor]:
-        """Return logits ``[D*, U, *logits_shape]`` of each bucket, as `LogitLayout.blocks` does."""
-        return self._layout.fill(self._layout.blocks(parts))
+        """Return logits ``[D*, U, *logits_shape]`` of each bucket, as `LogitLayout.blocks` does.
+
+        They are what they mean: with a prior, ``offset + scale * z``.
+        """
+        return self._layout.fill(self._prior.apply(self._layout.blocks(parts)))
+
+    def _logits(self, block: Tensor, bucket: Bucket) -> Sequence[Tensor]:
+        """Return the logits ``[D*, C]`` of each target."""
+        targets, sizes = self._targets[bucket.targets], self._sizes[bucket.targets]
+        if not bucket.shape[1:]:
+            return torch.split(block, sizes, dim=-1)
+        return [
+            own[..., : target.family.logits_per_label].flatten(-2)
+            for own, target in zip(torch.split(block, sizes, dim=-2), targets, strict=True)
+        ]
 
     def _split(self, values: Tensor, bucket: Bucket, dims: int) -> Sequence[Tensor]:
         """Return ``[D*, U]`` or ``[D*, U, k]`` as views of each target."""

@@ -4,25 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from torch_heads.computation.inputs import EncodedBatch
+from torch_heads.families.event_times import event_times
 from torch_heads.families.family import ClassBalance, Counts, Family, Statistic
 from torch_heads.functional.missing import Missing
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.metrics.needs import Confusions, Need, ResidualCounts, ScoreCounts
+from torch_heads.metrics.needs import (
+    Confusions,
+    Need,
+    ResidualCounts,
+    ScoreCounts,
+    SurvivalSums,
+    TimeCounts,
+)
 from torch_heads.metrics.readings.reading import Reading
 
 #: What the metrics keep in any case: for curves, confusions and residuals.
-KEPT: Mapping[Counts, Need] = {
-    Counts.SCORES: ScoreCounts(),
-    Counts.CLASSES: Confusions(),
-    Counts.NUMBERS: ResidualCounts(),
+KEPT: Mapping[Counts, tuple[Need, ...]] = {
+    Counts.SCORES: (ScoreCounts(),),
+    Counts.CLASSES: (Confusions(),),
+    Counts.NUMBERS: (ResidualCounts(),),
+    Counts.TIMES: (TimeCounts(), SurvivalSums()),
 }
+
+
+class TargetPrior(NamedTuple):
+    """The prior of one target.
+
+    Attributes:
+        offset: ``[C]``, added to its logits.
+        scale: ``[C]``, a factor of them before.
+        loss: its average loss where its logits are the offset, a scalar; NaN without labels.
+        origin: what that owes to the unit of the labels, a scalar.
+    """
+
+    offset: Tensor
+    scale: Tensor
+    loss: Tensor
+    origin: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,7 +61,7 @@ class Target:
         kind: the name of the head's class.
         label_vocabulary: the names of the classes; None without.
         family: the distribution of its labels.
-        columns: how many label columns it has.
+        columns: how many label columns it has, in the computation.
         averages: whether an example's loss is the mean over its columns; else each column is a
             loss element of its own.
         has_column_axis: whether statistics of several numbers per label keep an axis of columns.
@@ -49,11 +75,14 @@ class Target:
         regularized_after: the key after which a regularization loss stands; None for the beginning.
         predicted: what it predicts, by key.
         encode_labels: from labels in any form, the batch shape, the device and a mask of valid
-            rows to numbers ``[D*, columns]``, of any dtype, in which missing labels are one of
-            ``missing``; not checked for their range.
+            rows to numbers ``[D*, given_columns]``, of any dtype, in which missing labels are one
+            of ``missing``; not checked for their range.
         string_keys: which of its predictions are strings.
         predict_strings: returns these by key, NumPy arrays, from the predictions that are tensors.
-        class_balance: returns the head's present corrections of class imbalance, per logit.
+        class_balance: returns the head's present corrections of class imbalance, per logit, on a
+            device.
+        prior: returns what is known of its labels before any input is seen; None for nothing.
+        keep_prior: keeps that, or forgets it.
         loss_fn: a loss of one's own, ``[D*, loss_columns]`` of a batch.
     """
 
@@ -71,22 +100,32 @@ class Target:
     label_smoothing: float
     bins: ScoreBins | None
     counts: Counts
-    readings: Mapping[str, Reading]
+    readings: dict[str, Reading]
     regularized_after: str | None
     predicted: Mapping[str, Statistic]
     encode_labels: Callable[..., Tensor]
     string_keys: tuple[str, ...]
     predict_strings: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
-    class_balance: Callable[[], ClassBalance]
+    class_balance: Callable[[torch.device], ClassBalance]
+    prior: Callable[[], TargetPrior | None]
+    keep_prior: Callable[[TargetPrior | None], None]
     loss_fn: Callable[[EncodedBatch], Tensor] | None
 
     @property
     def needs(self) -> list[Need]:
         """What its metrics need: what is kept of all heads of a kind, and then for the readings."""
-        kept = KEPT[self.counts]
         read = [need for one in self.readings.values() for need in one.needs(self.counts)]
         # one that is asked for stands twice
-        return [kept, *dict.fromkeys(read)]
+        return [*KEPT[self.counts], *dict.fromkeys(read)]
+
+    @property
+    def time_shapes(self) -> Mapping[Need, tuple[int, ...]]:
+        """What is kept of each column of times to an event, by need."""
+        if self.counts is not Counts.TIMES:
+            return {}
+        family = event_times(self.family)
+        times = (2, family.cells, family.SCORE_BINS)
+        return {TimeCounts(): times, SurvivalSums(): (family.stages,)}
 
     @property
     def n_classes(self) -> int:
@@ -97,6 +136,11 @@ class Target:
     def logits(self) -> int:
         """How many logits it has."""
         return self.columns * self.family.logits_per_label
+
+    @property
+    def given_columns(self) -> int:
+        """How many columns of numbers a user gives as its labels."""
+        return self.columns * self.family.numbers_per_label
 
     @property
     def loss_columns(self) -> int:

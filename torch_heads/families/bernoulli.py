@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import ClassBalance, Counts, Family, logit
+from torch_heads.families.family import ClassBalance, Counts, Family, Prior, logit, seen_share
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,10 @@ class Bernoulli(Family):
     def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean of `loss`, by one kernel."""
         return F.binary_cross_entropy_with_logits(logits, labels)
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return the log odds of the share of yes."""
+        return super().prior(seen_share(means, counts.unsqueeze(-1)), counts)
 
     def link(self, mean: Tensor) -> Tensor:
         """Return the log odds."""

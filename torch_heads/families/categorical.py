@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import ClassBalance, Counts, Family
+from torch_heads.families.family import ClassBalance, Counts, Family, Prior, seen_share
 
 IGNORED = -100  # no class id
 
@@ -126,6 +126,15 @@ class Categorical(Family):
         # on a CPU, the place of the maximum comes two to three times faster from max than argmax
         most, ids = logits.max(-1)
         return ids.masked_fill(most.isnan(), -1)
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return 1 for the class of each label, else 0."""
+        return F.one_hot(labels, self.n_classes).double()
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return the log of the share of each class."""
+        offset = seen_share(means, counts.unsqueeze(-1)).log()
+        return Prior(offset, torch.ones_like(offset), torch.zeros_like(counts))
 
     def link(self, mean: Tensor) -> Tensor:
         """Return the log probability of each class, finite at 0."""

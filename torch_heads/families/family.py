@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from math import inf, prod
 from typing import Any, ClassVar, NamedTuple
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from torch_heads.functional.errors import unexpected
 
+PLAIN = (bool, int, float, str, tuple)
+
 
 class Counts(StrEnum):
     """What the metrics of a family count of each label.
@@ -22,12 +24,14 @@ class Counts(StrEnum):
     ``scores``   probabilities in [0, 1], by bin and by label: curves, accuracies
     ``classes``  class ids, by label: confusions
     ``numbers``  means, and the differences of predictions and labels, by bin
+    ``times``    times to an event, by what was predicted: concordance, survival
     ============ ===========================================================================
     """
 
     SCORES = "scores"
     CLASSES = "classes"
     NUMBERS = "numbers"
+    TIMES = "times"
 
 
 class ClassBalance(NamedTuple):
@@ -49,6 +53,31 @@ class ClassBalance(NamedTuple):
 NO_BALANCE = ClassBalance()
 
 
+class Prior(NamedTuple):
+    """What is known of labels before any input is seen.
+
+    Attributes:
+        offset: logits ``[U, *logits_shape]`` of labels that are all distributed alike.
+        scale: how far logits are expected to move, of the same shape.
+        origin: ``[U]``, what the loss owes to the unit of the labels alone: the loss of a density
+            is larger by the log of a factor of the labels. 0 where a unit does not matter, or is a
+            factor of the loss.
+    """
+
+    offset: Tensor
+    scale: Tensor
+    origin: Tensor
+
+
+class LabelPart(NamedTuple):
+    """One of several numbers that a user gives for a label: its name, and what it may be."""
+
+    name: str
+    lowest: float = -inf
+    highest: float = inf
+    whole: bool = False
+
+
 @dataclass(frozen=True)
 class Family(ABC):
     """A distribution of a label given its logits.
@@ -65,7 +94,10 @@ class Family(ABC):
         lowest: the least value of a label.
         highest: the largest value of a label.
         takes_ids: whether labels are class ids, int64; else they have the dtype of the logits.
+        label_parts: the numbers that a user gives for each label, where they are several, such as a
+            time and an event; `encode` makes one of them.
         counts: what metrics count.
+        has_quantiles: whether it tells any quantile of a label, as a `Distribution`.
         finite: whether finite logits always give finite losses and gradients, so that logits that
             do not count need not be set to 0.
     """
@@ -74,13 +106,26 @@ class Family(ABC):
     highest: ClassVar[float] = inf
     logits_shape: ClassVar[tuple[int, ...]] = ()
     takes_ids: ClassVar[bool] = False
+    label_parts: ClassVar[tuple[LabelPart, ...]] = ()
     counts: ClassVar[Counts] = Counts.NUMBERS
+    has_quantiles: ClassVar[bool] = False
     finite: ClassVar[bool] = False
 
     @property
     def logits_per_label(self) -> int:
         """How many logits a label has."""
         return prod(self.logits_shape)
+
+    @property
+    def distribution(self) -> str:
+        """What logits of this family mean, in words that a checkpoint keeps.
+
+        By default the name of the class, with its fields that are plain values; a family with
+        fields that change the loss alone leaves these out.
+        """
+        own = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        plain = [f"{name}={value!r}" for name, value in own if isinstance(value, PLAIN)]
+        return f"{type(self).__name__}({', '.join(plain)})" if plain else type(self).__name__
 
     @property
     def kernel(self) -> Hashable:
@@ -99,6 +144,26 @@ class Family(ABC):
     @abstractmethod
     def mean(self, logits: Tensor) -> Tensor:
         """Return the mean of each label, ``[..., U]``: the inverse link."""
+
+    @property
+    def numbers_per_label(self) -> int:
+        """How many numbers a user gives for a label."""
+        return max(len(self.label_parts), 1)
+
+    @property
+    def given_range(self) -> tuple[float, float]:
+        """The least and the largest number that a user may give for a label."""
+        parts = self.label_parts or (LabelPart("label", self.lowest, self.highest),)
+        return min(part.lowest for part in parts), max(part.highest for part in parts)
+
+    def encode(self, *parts: Tensor) -> Tensor:
+        """Return the one number that the computation has for each label, from its parts.
+
+        Args:
+            parts: by `label_parts`, each ``[..., U]`` and checked; of any dtype.
+        """
+        (part,) = parts
+        return part
 
     def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean of `loss` over all labels, a scalar."""
@@ -134,6 +199,33 @@ class Family(ABC):
     def observed(self, logits: Tensor) -> Tensor:
         """Return what metrics compare with each label, ``[..., U]``: the mean, or a class id."""
         return self.mean(logits)
+
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """Return logits of which the softmax is the probability of each class, ``[..., U, K]``.
+
+        By default the logits: those of class ids are one per class.
+        """
+        return logits
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return the numbers ``[..., U, S]`` of each label whose means tell the `prior`."""
+        return labels.unsqueeze(-1)
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return the prior of labels of which the means of the `moments` are known.
+
+        By default the link of their mean, and a scale of 1.
+
+        Args:
+            means: ``[U, S]``, in float64.
+            counts: ``[U]``, how many labels there are, or their weight. What was never seen is
+                taken to be as frequent as half a label, so that the prior is finite.
+
+        Raises:
+            TypeError: if the mean does not determine the logits.
+        """
+        offset = self.link(means[:, 0])
+        return Prior(offset, torch.ones_like(offset), torch.zeros_like(counts))
 
     def log_odds(self, logits: Tensor, scores: Tensor) -> Tensor:
         """Return the log odds ``[..., U]`` of scores, by which metrics count them finely.
@@ -174,6 +266,27 @@ def check_family(who: str, family: Any) -> Family:
         given = type(family).__name__
         raise TypeError(unexpected(who, "family", "as a torch_heads.Family", given))
     return family
+
+
+def seen_share(share: Tensor, counts: Tensor) -> Tensor:
+    """Return a share of labels, at least that of half a label and at most that of all but half."""
+    half = 0.5 / counts.clamp(min=1)
+    return share.clamp(min=half, max=1 - half)
+
+
+def mean_and_spread(means: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation ``[U]`` from the means ``[U, 2]`` of numbers and squares.
+
+    The deviation is 1 where all labels are the same.
+
+    >>> mean_and_spread(torch.tensor([[2.0, 13.0], [3.0, 9.0]]))
+    (tensor([2., 3.]), tensor([3., 1.]))
+    """
+    mean, square = means.unbind(-1)
+    variance = square - mean.square()
+    # what rounding leaves of equal numbers is no spread
+    spread = variance > 8 * torch.finfo(means.dtype).eps * square
+    return mean, torch.where(spread, variance, 1.0).sqrt()
 
 
 def logit(probability: Tensor) -> Tensor:

@@ -22,6 +22,11 @@ class LinkedNormal(Normal):
     title: str = "LinkedNormal"
 
     @property
+    def distribution(self) -> str:
+        """What logits mean: the link is applied to predictions alone."""
+        return Normal().distribution
+
+    @property
     def kernel(self) -> Hashable:
         """Its own."""
         return id(self)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import Family
+from torch_heads.families.family import Family, Prior
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,28 @@ class Poisson(Family):
 
     observed = mean
 
+    @property
+    def distribution(self) -> str:
+        """What logits mean: the same with and without the label's own term."""
+        return "Poisson"
+
     def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean of `loss`, by one kernel."""
         return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full)
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return each count, and the term of it that a loss which is not full lacks."""
+        term = torch.zeros_like(labels)
+        if not self.full:
+            zeros = torch.zeros_like(labels)
+            term = Poisson().loss(zeros, labels) - self.loss(zeros, labels)
+        return torch.stack([labels, term], dim=-1)
+
+    def prior(self, means: Tensor, counts: Tensor) -> Prior:
+        """Return the log of the mean."""
+        mean, term = means.unbind(-1)
+        offset = self.link(mean.clamp(min=0.5 / counts.clamp(min=1)))
+        return Prior(offset, torch.ones_like(offset), -term)
 
     def link(self, mean: Tensor) -> Tensor:
         """Return the log rate, finite at 0."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import has_mask, in_order, is_table, named_values
+from torch_heads.functional.containers import has_mask, in_order, is_table, listed, named_values
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import is_text, kind_of, to_tensor
 from torch_heads.functional.weights import WeightColumn
@@ -46,6 +46,19 @@ def check_weight_column(who: str, value: Any) -> WeightColumn:
     raise TypeError(unexpected(who, "weight_column", expected, type(value).__name__))
 
 
+def as_float(who: str, argument: str, value: Any) -> float:
+    """Return a real number as a float.
+
+    Raises:
+        ValueError: if it is too large to be one.
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        expected, given = "as a float", f"a number of {len(str(abs(value)))} digits"
+        raise ValueError(unexpected(who, argument, expected, given)) from None
+
+
 def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[float, ...]:
     """Return thresholds in (0, 1), no two of which would share a metric key.
 
@@ -55,18 +68,57 @@ def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[floa
     """
     if thresholds is None:
         return ()
-    if isinstance(thresholds, (str, bytes)) or not isinstance(thresholds, Iterable):
-        raise TypeError(unexpected(who, "thresholds", "as a list of floats", repr(thresholds)))
-    for value in (thresholds := list(thresholds)):
+    expected = "as a list of floats"
+    given = listed(who, "thresholds", expected, thresholds)
+    for value in given:
         if not isinstance(value, Real) and not (isinstance(value, Tensor) and value.dim() == 0):
-            raise TypeError(unexpected(who, "thresholds", "as a list of floats", repr(value)))
-    values = tuple(float(value) for value in thresholds)
+            raise TypeError(unexpected(who, "thresholds", expected, repr(value)))
+        if isinstance(value, Tensor) and value.is_meta:
+            kind = "tensors on the meta device, which have no value"
+            raise ValueError(unexpected(who, "thresholds", expected, kind))
+    values = tuple(as_float(who, "thresholds", value) for value in given)
     for value in values:
         if not 0.0 < value < 1.0:
             raise ValueError(unexpected(who, "thresholds", "in (0, 1)", value))
     if len({f"{value:g}" for value in values}) < len(values):
         raise ValueError(unexpected(who, "thresholds", "that differ in 6 digits", list(values)))
     return values
+
+
+def check_share(who: str, argument: str, value: Any, *, bounds: bool = False) -> float:
+    """Return a number in (0, 1), or in [0, 1] where the bounds are allowed.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is out of range.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(unexpected(who, argument, "as a number", repr(value)))
+    share = float(value)
+    if not (0 < share < 1 or (bounds and share in (0, 1))):
+        raise ValueError(unexpected(who, argument, "in [0, 1]" if bounds else "in (0, 1)", value))
+    return share
+
+
+def check_ascending(who: str, argument: str, values: Any, below: float) -> tuple[float, ...]:
+    """Return numbers above 0 and below a bound, in ascending order.
+
+    Raises:
+        TypeError: if they are no list of numbers.
+        ValueError: if there is none, one is out of range, or they do not ascend.
+    """
+    expected = "as a list of numbers"
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(unexpected(who, argument, expected, repr(values)))
+    given = values.tolist() if isinstance(values, Tensor) else list(values)
+    for value in given:
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(unexpected(who, argument, expected, repr(value)))
+        if not 0 < float(value) < below:
+            raise ValueError(unexpected(who, argument, f"in (0, {below:g})", value))
+    if not given or sorted(set(given)) != given:
+        raise ValueError(unexpected(who, argument, "that ascend, at least one", given))
+    return tuple(map(float, given))
 
 
 def check_vocabulary(who: str, vocabulary: Any, n_classes: int) -> tuple[str, ...] | None:
@@ -139,7 +191,7 @@ def _check_missing_value(
     if isinstance(missing, bool) or not isinstance(missing, Real):
         kind = "a number" if vocabulary is None else "a string or a number"
         raise TypeError(unexpected(who, argument, f"as {kind}, as the labels are", repr(missing)))
-    value = float(missing)
+    value = as_float(who, argument, missing)
     if whole and not (value.is_integer() and abs(value) <= 2**53):
         raise ValueError(unexpected(who, argument, "as a whole number within 2**53", missing))
     low, high = label_range

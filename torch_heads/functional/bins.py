@@ -137,16 +137,18 @@ class Histogram:
         self.starts = starts  # of each column
         most = max(len(own) for own, _ in columns)
         padded = [[*own, *[inf] * (most - len(own))] for own, _ in columns]
-        thresholds = torch.tensor(padded, dtype=torch.float32).view(len(columns), most)
+        thresholds = torch.tensor(padded, dtype=torch.float32, device="cpu").view(
+            len(columns), most
+        )
         constants: dict[str, Any] = {"thresholds": thresholds.T}
         self._any_fine = any(fine for _, fine in columns)
         self._all_fine = all(fine for _, fine in columns)
         self._alike = (float(sizes[0]), places[0]) if len({*places}) == 1 else None
         if self._alike is None:  # numbers are faster than a row of equal ones
             constants |= {
-                "starts": torch.tensor(starts),
-                "sizes": torch.tensor(sizes, dtype=torch.float32),
-                "fine": torch.tensor([fine for _, fine in columns], dtype=torch.float32),
+                "starts": starts,
+                "sizes": [*map(float, sizes)],
+                "fine": [float(fine) for _, fine in columns],
             }
         self._constants = Constants(**constants)
 

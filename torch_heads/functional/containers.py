@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -36,7 +37,7 @@ def is_gap(value: Any) -> bool:
         return False
     try:
         return not bool(value == value)
-    except TypeError:  # "boolean value of NA is ambiguous"
+    except (TypeError, ArithmeticError):  # "boolean value of NA is ambiguous", a signalling NaN
         return True
 
 
@@ -66,6 +67,8 @@ def opened(values: Any) -> Any:
         return values.astype(object) if values.dtype.kind == "T" else values
     if isinstance(values, (str, bytes, Mapping, set, frozenset)) or is_table(values):
         return values
+    if hasattr(type(values), "struct") and str(values.dtype).startswith("Struct"):
+        return values.to_list()  # with the names of its fields
     if hasattr(type(values), "__array__"):
         try:
             return opened(np.asarray(values))
@@ -108,6 +111,8 @@ def columns_in_order(who: str, argument: str, table: Any) -> list[Any]:
         ValueError: if the names say something else.
     """
     columns = table_columns(who, argument, table)
+    if not columns:
+        raise ValueError(unexpected(who, argument, "with columns", "a table without any"))
     if len(columns) == 1:
         return [*columns.values()]
     places = {str(name): column for name, column in columns.items()}
@@ -125,8 +130,20 @@ def named_values(values: Any) -> list[tuple[Any, Any]] | None:
     if is_table(values):
         return None
     if isinstance(values, Mapping) or (hasattr(kind, "items") and hasattr(kind, "index")):
-        return list(values.items())
+        return list(values.items()) if callable(values.items) else None
     return None
+
+
+def listed(who: str, argument: str, expected: str, values: Any) -> list[Any]:
+    """Return several values as a list, of whatever holds them.
+
+    Raises:
+        TypeError: if they are a text, or not several.
+    """
+    if not isinstance(values, (str, bytes)):
+        with suppress(TypeError):  # of what is no iterable, or of no dimension
+            return list(values)
+    raise TypeError(unexpected(who, argument, expected, repr(values)))
 
 
 def in_order(

@@ -18,10 +18,11 @@ from torch_heads.functional.containers import (
     table_columns,
 )
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.hints import SAME_BATCH
 from torch_heads.functional.labels import MISSING_NAME, class_ids
 from torch_heads.functional.missing import each_missing
 from torch_heads.functional.tensors import gap, is_text, to_tensor
-from torch_heads.functional.values import SAME_BATCH, check_columns, check_values, zero_where_false
+from torch_heads.functional.values import check_columns, check_values, zero_where_false
 
 
 def multi_hot(
@@ -74,6 +75,7 @@ def multi_hot(
     if sparse:
         nested = labels.is_nested
         sets = _sets_of_nested(who, labels) if nested else _sets_of_sparse(who, labels)
+        _refuse_multi_hot(who, labels, sets, n_classes)
     elif is_text(labels) or _are_sets(labels, len(leading), n_classes):
         sets = _sets_of_lists(who, labels, len(leading), vocabulary, device, missing, mask)
     else:
@@ -111,6 +113,32 @@ def _hot(
     if absent is not None:
         hot = hot.double().masked_fill(absent.unsqueeze(-1), nan)
     return hot.view(*leading, n_classes)
+
+
+def _refuse_multi_hot(who: str, labels: Tensor, sets: _Sets, n_classes: int) -> None:
+    """Refuse rows as wide as there are classes that are no sets of ids, but could be multi-hot.
+
+    They have nothing but 0 and 1, and some of these twice. On a device an assertion reports them,
+    so that nothing waits.
+    """
+    ids = sets.ids
+    if ids.dtype == torch.bool or ids.is_floating_point() or not len(ids):
+        return
+    if labels.is_nested:
+        if n_classes == 2 or any(len(row) != n_classes for row in labels.unbind()):
+            return
+        binary = ((ids == 0) | (ids == 1)).all()
+    else:
+        if labels.shape[-1] != n_classes:
+            return
+        # a set of one id stands in the first place
+        binary = torch.eq(ids, 1).all() & labels._indices()[-1].any()
+    if ids.is_cuda or torch.compiler.is_compiling():
+        torch._assert_async(~binary, "sparse labels of 0 and 1 could be multi-hot: make them dense")
+    elif not ids.is_meta and bool(binary):
+        expected, given = "as sets of ids", f"0 and 1 alone in rows of {n_classes}"
+        hint = "Multi-hot rows are dense: labels.to_dense(); sets of ids have another width."
+        raise ValueError(unexpected(who, "sparse labels", expected, given, hint))
 
 
 def _names_class(name: object, names: Sequence[str]) -> bool:

@@ -34,7 +34,7 @@ class Reduction(StrEnum):
             ValueError: if ``value`` names no reduction.
         """
         try:
-            reduction = cls(value)
+            reduction = cls(value if isinstance(value, str) else "")
         except ValueError:
             allowed = preview(str(member) for member in cls)
             raise ValueError(

@@ -1,8 +1,10 @@
 """What users may pass where a tensor is due, and how it becomes one."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from math import nan
-from numbers import Real
+from numbers import Number, Real
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch_heads.functional.containers import (
 )
 from torch_heads.functional.errors import preview, unexpected
 
+OTHER_NUMBERS = (Decimal, Fraction)  # of which there are no tensors
 NEEDS_MISSING = "Labels that are missing need a missing_label."
 
 
@@ -47,6 +50,39 @@ def is_empty(values: Any) -> bool:
     if isinstance(values, np.ndarray):
         return values.size == 0
     return isinstance(values, (list, tuple)) and all(is_empty(value) for value in values)
+
+
+def shape_of(values: Any) -> tuple[int, ...]:
+    """Return the shape of labels in any form; of rows of different lengths, their number alone.
+
+    That of a dict or a table is the one of its first column.
+
+    >>> shape_of([[1, 2], [3, 4], [5, 6]]), shape_of([{1}, {0, 2}]), shape_of({"a": [1, 2]})
+    ((3, 2), (2,), (2,))
+    """
+    if isinstance(values, Tensor):
+        return (values.size(0),) if values.is_nested else tuple(values.shape)
+    if is_table(values):
+        return (len(values),)
+    if isinstance(values, Mapping):
+        return shape_of(next(iter(values.values())))
+    held = opened(values)
+    try:
+        return np.shape(held)
+    except ValueError:
+        return (len(held),)
+
+
+def device_of(values: Any) -> torch.device:
+    """Return the device of the first tensor among values, the CPU without any."""
+    rest = [values]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, Tensor):
+            return one.device
+        if isinstance(one, Mapping):
+            rest += one.values()
+    return torch.device("cpu")
 
 
 def kind_of(values: Any) -> str:
@@ -93,10 +129,15 @@ def to_tensor(
             raise ValueError(unexpected(who, argument, "to be dense", kind))
         if values.is_complex():
             raise ValueError(unexpected(who, argument, "to be real", values.dtype))
+        if values.is_quantized:
+            hint = f"{argument}.dequantize() has numbers."
+            raise ValueError(unexpected(who, argument, "to be numeric", values.dtype, hint))
         if device is not None and values.device != device:
             raise ValueError(
                 unexpected(who, argument, f"on the logits' device {device}", values.device)
             )
+        if values.is_floating_point() and values.dtype.itemsize == 1:
+            values = values.float()  # float8, in which PyTorch does not compute
         return _unmasked(who, argument, values, may_miss, valid) if has_mask(values) else values
     if values is None:
         raise ValueError(unexpected(who, argument, "to be given", None))
@@ -118,9 +159,11 @@ def to_tensor(
             unexpected(who, argument, "as one tensor", "a list of tensors", hint)
         ) from None
     if array.dtype.kind == "O":
-        array = _numbers(who, argument, array, may_miss, valid)
+        array = _numbers(who, argument, _unnested(array), may_miss, valid)
     elif may_miss is False and array.dtype.kind == "f" and np.isnan(array).any():
         _refuse_gaps(who, argument, np.isnan(array), array, valid)
+    if array.dtype.kind == "c":
+        raise ValueError(unexpected(who, argument, "to be real", f"{array.dtype} values"))
     if array.dtype.kind not in "biuf":
         raise ValueError(unexpected(who, argument, "to be numeric", kind_of(array)))
     if array.dtype.kind == "u":
@@ -133,6 +176,18 @@ def to_tensor(
     # a copy: the caller's array may be read-only, reversed, or of the other byte order
     dtype = array.dtype.newbyteorder("=") if array.dtype != np.longdouble else np.float64
     return torch.tensor(array.astype(dtype), device=device)
+
+
+def _unnested(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array of lists of one length as an array of their entries."""
+    rows = array.ravel().tolist()
+    nested = array.ndim and rows and all(isinstance(row, (list, tuple, np.ndarray)) for row in rows)
+    if not nested or len({*map(len, rows)}) > 1:
+        return array
+    own = [np.asarray(opened(row), dtype=object) for row in rows]
+    if len({part.shape for part in own}) > 1:
+        return array
+    return np.stack(own).reshape(*array.shape, *own[0].shape)
 
 
 def _first(values: Any) -> Any:
@@ -151,14 +206,21 @@ def _numbers(
 ) -> np.ndarray[Any, Any]:
     """Return numbers that came as objects, with NaN for gaps."""
     entries = array.ravel().tolist()
+    if array.ndim == 0 and not (is_gap(entries[0]) or isinstance(entries[0], Number)):
+        expected, given = "as a tensor, an array or a list", type(entries[0]).__name__
+        raise ValueError(unexpected(who, argument, expected, given))
     gaps = np.array([is_gap(entry) for entry in entries], bool).reshape(array.shape)
     nan_alone = may_miss is None and all(
         isinstance(entries[i], float) for i in np.flatnonzero(gaps)
     )
     rest = [nan if gap else entry for gap, entry in zip(gaps.flat, entries, strict=True)]
-    for entry in rest:
-        if not isinstance(entry, (Real, np.bool_)):
+    for i, entry in enumerate(rest):
+        if isinstance(entry, OTHER_NUMBERS):
+            rest[i] = float(entry)
+        elif not isinstance(entry, (Real, np.bool_)):
             expected, given = "to be numeric", f"{type(entry).__name__} values"
+            if isinstance(entry, Number):
+                expected = "to be real"
             if isinstance(entry, (list, tuple, np.ndarray)):
                 expected, given = "to be rectangular", "rows of different lengths"
             elif is_text(entry):
@@ -209,9 +271,10 @@ def _refuse_gaps(
 
 def gap(who: str, argument: str, given: str, place: Sequence[int]) -> str:
     """Return the words that refuse a gap in a row."""
-    where = f"row {place[0]}" if len(place) < 3 else f"row {place[0]}, at {list(place)}"
+    where = f" in row {place[0]}" if place else ""
+    where += f", at {list(place)}" if len(place) > 2 else ""
     hint = NEEDS_MISSING if "labels" in argument else ""
-    return unexpected(who, argument, "without gaps", f"{given} in {where}", hint)
+    return unexpected(who, argument, "without gaps", f"{given}{where}", hint)
 
 
 def sum_scalars(who: str, losses: Any) -> Tensor | float:
@@ -235,5 +298,9 @@ def sum_scalars(who: str, losses: Any) -> Tensor | float:
         if not scalar:
             given = list(loss.shape) if isinstance(loss, Tensor) else repr(loss)
             raise ValueError(unexpected(who, argument, "as a list of scalars", f"an entry {given}"))
-        total = total + loss
+        try:
+            total = total + loss
+        except OverflowError:
+            given = "an entry too large for a float"
+            raise ValueError(unexpected(who, argument, "as a list of scalars", given)) from None
     return total

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from torch_heads.functional.containers import has_mask
 from torch_heads.functional.errors import shape, unexpected
+from torch_heads.functional.hints import logits_hint, shape_hint
 from torch_heads.functional.tensors import to_tensor
 
 PARALLEL = 2**15  # elements from which PyTorch takes several threads on a CPU
 PARTS = 16  # of the rows: no fewer than most machines have threads; 2 to 32 take the same time
 
-SAME_BATCH = "Labels and logits must come from the same batch."
 SWAPPED = "Labels come first in loss, logits in update_metrics: the two may be swapped."
 
 Blame = str | Callable[[Tensor], str]  # who refuses, or who does given the mask of bad values
@@ -66,6 +66,11 @@ def sum_rows(values: Tensor) -> Tensor:
     return values.view(PARTS, rows // PARTS, columns).sum(1).sum(0)
 
 
+def needs_cast(values: Tensor) -> bool:
+    """Return whether numbers are of a dtype in which PyTorch does not compute."""
+    return values.is_quantized or (values.dtype.is_floating_point and values.dtype.itemsize == 1)
+
+
 def stack_alike(
     given: Sequence[Any], sizes: Sequence[int], leading: torch.Size, device: torch.device
 ) -> Tensor | None:
@@ -81,7 +86,7 @@ def stack_alike(
     first, size = given[0], sizes[0]
     if not isinstance(first, Tensor) or first.layout != torch.strided or first.device != device:
         return None
-    if first.is_nested or first.is_complex():
+    if first.is_nested or first.is_complex() or needs_cast(first):
         return None
     if type(first) is not Tensor and has_mask(first):
         return None
@@ -147,6 +152,7 @@ def check_logits(who: str, given: Any, width: int) -> Tensor:
     """
     plain = isinstance(given, Tensor) and given.layout == torch.strided
     plain = plain and not (given.is_nested or given.is_complex())
+    plain = plain and (type(given) is Tensor or not has_mask(given))
     logits = given if plain else to_tensor(who, "logits", given)
     if not logits.is_floating_point():
         raise ValueError(unexpected(who, "logits", "to be floating", logits.dtype, SWAPPED))
@@ -157,10 +163,10 @@ def check_logits(who: str, given: Any, width: int) -> Tensor:
                 "logits",
                 f"of shape [D0, ..., DN, {width}]",
                 list(logits.shape),
-                f"logits_dimension is {width}.",
+                logits_hint(logits.shape, width),
             )
         )
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
 def check_columns(
@@ -176,14 +182,19 @@ def check_columns(
         return values
     if width == 1 and values.shape == tuple(leading):
         return values.unsqueeze(-1)
-    allowed = shape(leading, full) if width == 1 else shape(full)
-    raise ValueError(
-        unexpected(who, argument, f"of shape {allowed}", list(values.shape), SAME_BATCH)
-    )
+    allowed = [leading, full] if width == 1 else [full]
+    hint = shape_hint(argument, values.shape, *allowed)
+    expected = f"of shape {shape(*allowed)}"
+    raise ValueError(unexpected(who, argument, expected, list(values.shape), hint))
 
 
 def check_values(
-    who: Blame, argument: str, values: Tensor, low: float, high: float | Tensor
+    who: Blame,
+    argument: str,
+    values: Tensor,
+    low: float,
+    high: float | Tensor,
+    hint: str = "",
 ) -> None:
     """Refuse values outside of ``[low, high]``, and NaN.
 
@@ -217,10 +228,12 @@ def check_values(
         owner = who if isinstance(who, str) else who(bad)
         limit = high.expand_as(values)[bad][0].item() if isinstance(high, Tensor) else high
         allowed = f"in [{low:g}, {limit:g}]" if np.isfinite(limit) else f">= {low:g}"
-        raise ValueError(unexpected(owner, argument, allowed, values[bad][0].item()))
+        raise ValueError(unexpected(owner, argument, allowed, values[bad][0].item(), hint))
 
 
-def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
+def whole_numbers(
+    who: Blame, argument: str, values: Tensor, expected: str = "as class ids"
+) -> Tensor:
     """Return floats that are whole numbers as int64; other dtypes as they are.
 
     Raises:
@@ -233,10 +246,10 @@ def whole_numbers(who: Blame, argument: str, values: Tensor) -> Tensor:
     seen = (ids, values) if compiling else (unwrapped(ids), unwrapped(values))
     whole = torch.eq(*seen)  # false for NaN
     if compiling or values.is_cuda:
-        torch._assert_async(whole.all(), f"{argument} must be whole class ids")
+        torch._assert_async(whole.all(), f"{argument} must be whole numbers")
     elif not values.is_meta and not whole.all():
         owner = who if isinstance(who, str) else who(~whole)
-        raise ValueError(unexpected(owner, argument, "as class ids", seen[1][~whole][0].item()))
+        raise ValueError(unexpected(owner, argument, expected, seen[1][~whole][0].item()))
     return ids
 
 

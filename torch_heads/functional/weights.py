@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, shape, unexpected
+from torch_heads.functional.hints import shape_hint
 from torch_heads.functional.tensors import to_tensor
 
 WeightColumn = str | Callable[[Mapping[str, Any]], Any] | None
@@ -62,7 +63,7 @@ def check_weights(who: str, argument: str, values: Any, logits: Tensor, columns:
         weights = weights.view(*weights.shape, *inner).expand(leading).unsqueeze(-1)
     elif weights.shape != (*leading, 1) and weights.shape != per_column:
         allowed = [leading, (*leading, 1), *([per_column] if columns > 1 else [])]
-        raise ValueError(
-            unexpected(who, argument, f"of shape {shape(*allowed)}", list(weights.shape))
-        )
+        hint = shape_hint("weights", weights.shape, *allowed)
+        expected = f"of shape {shape(*allowed)}"
+        raise ValueError(unexpected(who, argument, expected, list(weights.shape), hint))
     return weights.to(logits.dtype)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from torch_heads.computation.inputs import Features, Inputs
+from torch_heads.computation.prior_fit import PriorFit
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import own_code
-from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.tensors import sum_scalars
+from torch_heads.functional.reductions import Reduction, safe_divide
+from torch_heads.functional.tensors import device_of, sum_scalars
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import EstimatorWords
+
+
+def renew_priors(head: Head, _: Any) -> None:
+    """Let a head look again which priors there are, now that it and its parts are loaded."""
+    head._renew_priors()
 
 
 class Head(EstimatorWords):
@@ -28,21 +35,27 @@ class Head(EstimatorWords):
     for one of your own, `MultiHead` for several.
     """
 
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self.register_load_state_dict_post_hook(renew_priors)  # type: ignore[no-untyped-call]
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse another value of what the computation was made from, which would be ignored."""
         if "computation" in self.__dict__ and name in constructor_arguments(type(self)):
-            weights = self._buffers.get(name)
-            if weights is None or value is None:
-                expected, given = "as it was when the head was made", "an assignment"
-                hint = "Make another head."
-                raise TypeError(unexpected(self.title, name, expected, given, hint))
+            expected, given = "as it was when the head was made", "an assignment"
+            raise TypeError(unexpected(self.title, name, expected, given, "Make another head."))
         super().__setattr__(name, value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if "computation" in self.__dict__ and not self._is_part:
-            self.computation.prepare(fn(torch.empty(0)).device)
+            self.computation.prepare(fn(torch.empty(0, device="cpu")).device)
         return self
+
+    def __prepare_scriptable__(self) -> None:
+        """Refuse `torch.jit.script`, which would say something else."""
+        expected, given = "as the last module of torch.export.export", "torch.jit.script"
+        raise TypeError(unexpected(self.title, "a head", expected, given))
 
     @property
     def logits_dimension(self) -> int:
@@ -52,7 +65,7 @@ class Head(EstimatorWords):
     @property
     def labels_dimension(self) -> int:
         """The number of label columns: how wide the labels are as one dense tensor."""
-        return sum(target.columns for target in self.computation.targets)
+        return sum(target.given_columns for target in self.computation.targets)
 
     @property
     def loss_reduction(self) -> Reduction:
@@ -93,7 +106,9 @@ class Head(EstimatorWords):
                 dimensions alone, such as ``[D0]``, hold for all that is in these. Of a
                 `MultiHead`, one tensor for all heads, or a dict or table of these by head name.
             divisors: of a larger batch of which this is a part: the sum of what `divisors` returns
-                for each part. The losses of the parts then add up to the loss of the whole.
+                for each part. The losses of the parts then add up to the loss of the whole: each
+                part also takes its share of the regularization, the mean over the targets of its
+                divisor by the whole one.
 
         Raises:
             ValueError: if a shape, type or value is not what the head takes.
@@ -104,8 +119,12 @@ class Head(EstimatorWords):
             added = sum_scalars(self.title, regularization_losses)
         inputs = Inputs(labels, logits, features, weights)
         computation = self.computation
-        loss = computation.total_loss(computation.measure(inputs, divisors=divisors).losses)
-        return loss if added is None else loss + added
+        shares = added is not None and divisors is not None
+        measured = computation.measure(inputs, divisors=divisors, divide=shares)
+        loss = computation.total_loss(measured.losses)
+        if added is None:
+            return loss
+        return loss + (added * part_of(measured.divisors, divisors) if shares else added)
 
     @torch.no_grad()
     def divisors(
@@ -131,6 +150,77 @@ class Head(EstimatorWords):
         tensor(0.)
         """
         return self.computation.divisors(Inputs(labels, logits, features, weights))
+
+    def fit_prior(
+        self, labels: Labels, features: Features | None = None, weights: Any = None
+    ) -> Self:
+        """Let logits mean ``offset + scale * z``, with what the labels alone tell; return the head.
+
+        So a network that starts at 0 starts at the mean of the labels, and what it learns does not
+        depend on their unit: an offset is the link of the mean, a scale the spread of numbers. It
+        holds in the loss, predictions, metrics and exports, and is saved with the head. Of each
+        head the loss at the prior is kept, as ``prior_loss``.
+
+        Args:
+            labels: as for `loss`; or an iterator, or a data loader, of tuples of up to three:
+                labels, features and weights. The labels of all batches are kept until the end.
+            features: as for `loss`.
+            weights: as for `loss`.
+
+        Under several processes, all must call this, each with its own labels.
+
+        Raises:
+            ValueError: if labels or weights are not what the head takes, or there are none.
+            TypeError: if the mean of a family's labels does not tell its logits.
+
+        >>> from torch_heads import RegressionHead
+        >>> head = RegressionHead().fit_prior([400.0, 600.0])
+        >>> head([[0.0], [1.0]])["predictions"].ravel(), head.prior_loss
+        (tensor([500., 600.]), tensor(10000., dtype=torch.float64))
+        """
+        fit = PriorFit(self.computation)
+        batches: Iterable[Any] = [(labels, features, weights)]
+        if isinstance(labels, (Iterator, DataLoader)):
+            batches = labels
+        for batch in batches:
+            if not isinstance(batch, (tuple, list)) or not 1 <= len(batch) <= 3:
+                expected = "in batches that are tuples (labels, features, weights)"
+                given = type(batch).__name__
+                raise ValueError(unexpected(self.title, "labels", expected, given))
+            own, seen, by = (*batch, None, None)[:3]
+            shape = (*self._batch_shape(own, seen), self.logits_dimension)
+            device = device_of(own)
+            fit.add(Inputs(own, torch.zeros(shape, dtype=torch.float64, device=device), seen, by))
+        with torch.no_grad():
+            fit.keep()
+        self._renew_all_priors()
+        return self
+
+    def forget_prior(self) -> Self:
+        """Let logits mean themselves again, as before `fit_prior`; return the head.
+
+        A head with a prior refuses the weights of one without, whose logits mean something else.
+        """
+        for target in self.computation.targets:
+            target.keep_prior(None)
+        self._renew_all_priors()
+        return self
+
+    def _renew_all_priors(self) -> None:
+        for module in self.modules():
+            if isinstance(module, Head):
+                module._renew_priors()
+
+    def _renew_priors(self, now: bool = True) -> None:
+        """Look again which priors there are; a head of which this one is a part does so later."""
+        self.computation.renew_priors(now)
+        parent: Head | None = None if self._parent is None else self._parent()
+        if parent is not None:
+            parent._renew_priors(now=False)
+
+    @abstractmethod
+    def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
+        """Return the shape of the batch, which the logits of these labels would have."""
 
     @own_code
     def forward(self, logits: Any, keys: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -165,8 +255,9 @@ class Head(EstimatorWords):
             own if target.label_vocabulary else target.predicted
             for target, own in zip(targets, names.full, strict=True)
         ]
-        if keys:
-            wanted = [*names.wanted(keys)]
+        chosen = [] if keys is None else names.wanted(keys)
+        if any(chosen):
+            wanted = [*chosen]
         asked = [*wanted]  # of tensors: class names are told by all of them
         for i, (target, own) in enumerate(zip(targets, wanted, strict=True)):
             if own is not target.predicted and not target.predicted.keys() >= {*own}:
@@ -195,6 +286,17 @@ class Head(EstimatorWords):
             ValueError: if the mean is not among them.
             TypeError: if the mean does not tell the logits.
         """
+
+
+def part_of(own: Any, whole: Any) -> Tensor:
+    """Return the share of a part in a larger batch, from the divisors ``[T]`` of both.
+
+    >>> part_of(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([4.0, 2.0, 0.0]))
+    tensor(0.1250)
+    """
+    whole = torch.as_tensor(whole, device=own.device)
+    count = (whole != 0).sum()  # a target without any label has no part
+    return safe_divide(safe_divide(own, whole.to(own.dtype)).sum(), count.to(own.dtype))
 
 
 @cache

@@ -12,6 +12,7 @@ from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.bernoulli import Bernoulli
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
@@ -41,8 +42,7 @@ class BinaryClassHead(ClassHead):
         label_vocabulary: the names of class 0 and class 1.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features`` and
-            ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
-            by itself.
+            ``loss_reduction``. It gets no rows that are missing or padded, and all of weight 0.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, a number outside [0, 1], a string
             with a ``label_vocabulary``, or a list of these. With it, None, NaN and what is masked
@@ -61,7 +61,6 @@ class BinaryClassHead(ClassHead):
     tensor(20.5000)
     """
 
-    pos_weight: Tensor | None
     string_keys = ("classes", "all_classes")
     _regularized_after = "auc_precision_recall"
 
@@ -111,6 +110,10 @@ class BinaryClassHead(ClassHead):
     ) -> Tensor:
         """Return labels ``[D*, 1]``, class names as ids."""
         labels = self.numbers(labels, device, mask)
+        if labels.shape == (*leading, 2):
+            hint = "One-hot labels are ids by labels.argmax(-1), probabilities by labels[..., 1]."
+            expected, given = "as one column", f"two, of shape {[*labels.shape]}"
+            raise ValueError(unexpected(self.title, "labels", expected, given, hint))
         return check_columns(self.title, "labels", labels, leading, 1)
 
     def readings(self) -> Iterator[tuple[str, Reading]]:

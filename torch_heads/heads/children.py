@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_heads.functional.containers import has_mask, in_order, named_values
+from torch_heads.functional.arguments import as_float
+from torch_heads.functional.containers import has_mask, in_order, listed, named_values
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.heads.base import Head
@@ -69,7 +70,7 @@ def check_heads(who: str, heads: Any) -> list[Head]:
         raise ValueError(unexpected(who, "heads", "with at least one head", heads))
     if isinstance(heads, Head) or not isinstance(heads, Iterable):
         raise TypeError(unexpected(who, "heads", "as a list of heads", type(heads).__name__))
-    children = list(heads)
+    children = listed(who, "heads", "as a list of heads", heads)
     if not children:
         raise ValueError(unexpected(who, "heads", "with at least one head", children))
     for head in children:
@@ -101,13 +102,19 @@ def check_head_weights(who: str, head_weights: Any, names: Sequence[str]) -> Ten
         head_weights = in_order(who, "head_weights", named, names, "head")
     elif has_mask(head_weights):
         head_weights = to_tensor(who, "head_weights", head_weights, may_miss=False)
+    if isinstance(head_weights, Tensor) and head_weights.is_meta:  # whose values are to come
+        if head_weights.shape != (count,):
+            size = f"a tensor of shape {list(head_weights.shape)}"
+            raise ValueError(unexpected(who, "head_weights", expected, size))
+        return head_weights.detach()
     if isinstance(head_weights, (str, set, frozenset)) or not isinstance(head_weights, Iterable):
         raise TypeError(unexpected(who, "head_weights", expected, repr(head_weights)))
-    given = head_weights.tolist() if isinstance(head_weights, Tensor) else list(head_weights)
+    given = head_weights.tolist() if isinstance(head_weights, Tensor) else head_weights
+    given = listed(who, "head_weights", expected, given)
     for weight in given:
         if not isinstance(weight, Real) and not (isinstance(weight, Tensor) and weight.dim() == 0):
             raise TypeError(unexpected(who, "head_weights", expected, repr(weight)))
-        if not isfinite(weight):
+        if not isfinite(as_float(who, "head_weights", weight)):
             raise ValueError(unexpected(who, "head_weights", expected, repr(weight)))
     factors = [float(weight) for weight in given]
     if factors and len(factors) != count:

@@ -41,6 +41,7 @@ class HeadType(ABCMeta):
         head = super().__call__(*args, **kwargs)
         head.keywords = tuple(kwargs)
         head.computation = head._make_computation()
+        head._complete()
         return head
 
     @property
@@ -71,6 +72,9 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     @abstractmethod
     def _make_computation(self) -> Computation:
         """Return what this head computes; called once, when its constructor has ended."""
+
+    def _complete(self) -> None:
+        """Make what needs the computation; called once, when there is one."""
 
     @property
     def name(self) -> str | None:
@@ -165,11 +169,22 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         parent: MetricOwner | None = None if self._parent is None else self._parent()
         if parent is not None:
             return parent.metric_collection.part(self._own_layout[0])
-        if "metric_collection" not in self._modules:
+        if "metric_collection" not in self._modules or self._layout is None:
             with self._lock:
-                if "metric_collection" not in self._modules:
-                    self._modules["metric_collection"] = self._make_metrics()
+                kept: Any = self._modules.get("metric_collection")
+                if kept is None or self._layout is None:
+                    made = self._make_metrics()
+                    if kept is not None:
+                        made.take(kept)
+                    self._modules["metric_collection"] = made
         return self._modules["metric_collection"]  # type: ignore[return-value]
+
+    def _renew_metrics(self) -> None:
+        """Let this head, and those that it is a part of, look again which readings there are."""
+        self._layout = None
+        parent: MetricOwner | None = None if self._parent is None else self._parent()
+        if parent is not None:
+            parent._renew_metrics()
 
     @own_code
     def update_metrics(
@@ -251,6 +266,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Make the collections of these heads parts of this one's."""
         for child in children:
             child._modules.pop("metric_collection", None)
+            child._buffers.pop("meaning", None)
             child._parent = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -266,11 +282,6 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Leave out the head of which this one is a part, which finds it again."""
         state = {**self.__dict__, "_parent": None}
         return {name: value for name, value in state.items() if name not in METHODS}
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if any(key.startswith(f"{prefix}metric_collection.") for key in state_dict):
-            self.metric_collection  # noqa: B018  made here, so that its states find their place
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def head_title(kind: type, name: Any) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from copy import deepcopy
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.fused import MultiComputation
 from torch_heads.computation.inputs import Features, Inputs
-from torch_heads.functional.constants import Constants
+from torch_heads.functional.constants import Setting, value_of
+from torch_heads.functional.containers import is_table
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.tensors import shape_of
 from torch_heads.heads.base import Head
 from torch_heads.heads.children import FIXED, FixedHeads, check_head_weights, check_heads
 from torch_heads.heads.metric_owner import Labels
@@ -41,8 +44,9 @@ class MultiHead(Head):
     Args:
         heads: heads with names that differ; they are child modules, ``multi_head["name"]``. They
             are fixed: to replace one, make another `MultiHead`.
-        head_weights: one factor per head, or a dict of them by name; by default 1. They may be
-            assigned later, also as a ``nn.Parameter``.
+        head_weights: one factor per head, or a dict of them by name; by default 1; or ``"prior"``,
+            to divide each loss by its loss at the prior, once `fit_prior` has found it. They may
+            be assigned later, also as a ``nn.Parameter``.
         metrics: means over heads, `torch_heads.metrics.MeanOverHeads`, in a list or by key.
 
     Raises:
@@ -62,7 +66,7 @@ class MultiHead(Head):
     def __init__(
         self,
         heads: Iterable[Head],
-        head_weights: Sequence[float] | Mapping[str, float] | None = None,
+        head_weights: Sequence[float] | Mapping[str, float] | Literal["prior"] | None = None,
         *,
         metrics: AskedOverHeads = None,
     ) -> None:
@@ -73,9 +77,21 @@ class MultiHead(Head):
         self.title = f"{self.title} {preview(self.names, 4)}"
         self.heads = FixedHeads(self.title, children)
         self._positions = {name: i for i, name in enumerate(self.names)}
-        self._factors: Constants | None = None
+        self._factors: Setting | None = None
+        self._by_prior = False
         self.head_weights = head_weights  # type: ignore[misc,assignment]
         self._adopt(children)
+
+    def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
+        if is_table(labels):
+            return shape_of(labels)
+        if not isinstance(labels, Mapping):
+            return shape_of(labels)[:-1]
+        for name in self.names:
+            if name in labels:
+                return self[name]._batch_shape(labels[name], features)
+        given = preview(labels)
+        raise ValueError(unexpected(self.title, "labels", "of one of its heads", given))
 
     def _make_computation(self) -> Computation:
         children = [self[name].computation for name in self.names]
@@ -149,24 +165,56 @@ class MultiHead(Head):
 
     @property
     def head_weights(self) -> Tensor | None:
-        """The factor of each head's loss, ``[H]``; None for 1. Others may be assigned."""
-        return self._factors_on(torch.device("cpu")) if self._has_factors else None
+        """The factor of each head's loss, ``[H]``; None for 1. Others may be assigned.
+
+        Raises:
+            ValueError: if they are those of the prior, which no `fit_prior` has found yet.
+        """
+        learned = self._parameters.get("head_weights")
+        if learned is None and self._by_prior:
+            return self._factors_on(torch.device("cpu"))
+        return self._factors.value if learned is None and self._factors is not None else learned
 
     @property
     def _has_factors(self) -> bool:
-        return self._factors is not None or "head_weights" in self._parameters
+        return self._by_prior or self._factors is not None or "head_weights" in self._parameters
 
     def _factors_on(self, device: torch.device) -> Tensor:
         learned = self._parameters.get("head_weights")
         if learned is not None:
             return learned
-        assert self._factors is not None
-        return self._factors.on(device)["weights"]
+        if self._factors is None:
+            self._factors = Setting(self._prior_factors())
+        return value_of(self.title, "head_weights", self._factors, device)
+
+    def _prior_factors(self) -> Tensor:
+        """Return the inverse of each head's loss at the prior, without what it owes to a unit."""
+        each = [(target, target.prior()) for target in self.computation.targets]
+        lacking = [target.title for target, prior in each if prior is None]
+        if lacking:
+            hint = "Call fit_prior on the labels first."
+            raise ValueError(
+                unexpected(
+                    self.title, "head_weights 'prior'", "with priors", preview(lacking), hint
+                )
+            )
+        losses = torch.stack([prior.loss - prior.origin for _, prior in each if prior is not None])
+        at_prior = self.computation.head_losses(losses.cpu())
+        for name, loss in zip(self.names, at_prior.tolist(), strict=True):
+            if loss <= 0:
+                expected = f"with a loss of {name!r} at the prior that is above 0"
+                raise ValueError(unexpected(self.title, "head_weights 'prior'", expected, loss))
+        return torch.where(at_prior.isnan(), 1.0, 1 / at_prior)  # NaN where there were no labels
+
+    def _renew_priors(self, now: bool = True) -> None:
+        super()._renew_priors(now)
+        if self._by_prior:
+            self._factors = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
-        if self._factors is not None:
-            self._factors.on(fn(torch.empty(0)).device)
+        if self._factors is not None and not self._factors.value.is_meta:
+            self._factors.on(fn(torch.empty(0, device="cpu")).device)
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -177,19 +225,42 @@ class MultiHead(Head):
         if name != "head_weights":
             super().__setattr__(name, value)
             return
-        weights = check_head_weights(self.title, value, self.names)
+        self._by_prior = isinstance(value, str) and value == "prior"
+        weights = check_head_weights(self.title, None if self._by_prior else value, self.names)
         self._parameters.pop(name, None)
         if isinstance(value, nn.Parameter):
             self._parameters[name] = value
         else:
-            self._factors = None if weights is None else Constants(weights=weights)
+            self._factors = None if weights is None else Setting(weights)
         if "computation" in self.__dict__:
             self.computation.head_weights = self._factors_on if self._has_factors else None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, whose heads are parts of it."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
         self._adopt(self.heads)  # type: ignore[arg-type]
+
+    def _in_order(self, paths: Sequence[tuple[str, ...]]) -> MultiHead:
+        names = dict.fromkeys(name for name, *_ in paths)
+        return MultiHead([deepcopy(self[name]) for name in names])
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        *args: Any,
+    ) -> None:
+        key = f"{prefix}head_weights"  # a setting, there or not
+        if "head_weights" not in self._parameters:
+            state_dict.pop(key, None)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, *args
+        )
+        if key in missing_keys:
+            missing_keys.remove(key)
 
     def losses(
         self, labels: Labels, logits: Any, features: Features | None = None, *, weights: Any = None

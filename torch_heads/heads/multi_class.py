@@ -12,7 +12,6 @@ from torch_heads.families.categorical import Categorical
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.values import SWAPPED, check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
@@ -37,8 +36,7 @@ class MultiClassHead(ClassHead):
         label_vocabulary: the names of the classes.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features`` and
-            ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
-            by itself.
+            ``loss_reduction``. It gets no rows that are missing or padded, and all of weight 0.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": an int that is no class id, a string
             with a ``label_vocabulary``, or a list of these. With it, None, NaN and what is masked
@@ -59,7 +57,6 @@ class MultiClassHead(ClassHead):
     tensor(5.0001)
     """
 
-    class_weight: Tensor | None
     string_keys = ("classes", "all_classes")
     _regularized_after = "average_loss"
 
@@ -114,16 +111,9 @@ class MultiClassHead(ClassHead):
         ids = self.numbers(labels, device, mask)
         if ids.shape == wide and ids.is_floating_point():
             return ids
-        if ids.numel() == 0:
-            ids = ids.to(torch.int64)  # an empty list has no type
         if ids.shape == wide:
             hint = "One-hot labels are class ids by labels.argmax(-1), probabilities by .float()."
             expected, given = "as class ids", f"{ids.dtype} of shape {list(ids.shape)}"
             raise ValueError(unexpected(self.title, "labels", expected, given, hint))
-        gaps_allowed = ids.is_floating_point() and self.missing_label is not None
-        if not gaps_allowed and (ids.is_floating_point() or ids.dtype == torch.bool):
-            hint = SWAPPED if ids.is_floating_point() else ""
-            raise ValueError(
-                unexpected(self.title, "labels", "to be integer class ids", ids.dtype, hint)
-            )
-        return check_columns(self.title, "labels", ids, leading, 1)
+        hint = f"Class ids are integers; probabilities have shape {[*wide]}."
+        return self._checked_ids(ids, leading, hint)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.bernoulli import Bernoulli
 from torch_heads.families.family import Counts, Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
+from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.label_sets import multi_hot
 from torch_heads.functional.weights import WeightColumn
@@ -50,8 +52,8 @@ class MultiLabelHead(ClassHead):
         label_vocabulary: the names of the classes.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, 1]`` of ``labels``, ``logits`` and, if wanted, ``features`` and
-            ``loss_reduction``. Rows that do not count are passed as 0, so it must treat each row
-            by itself. Among the labels of a row that counts, missing entries are NaN.
+            ``loss_reduction``. It gets no rows that are missing or padded, and all of weight 0.
+            Among the labels of a row, missing entries are NaN.
         classes_for_class_based_metrics: the ids or names of classes that get metrics of their own.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the entry of a multi-hot row that means "not labelled": NaN or a number
@@ -76,8 +78,6 @@ class MultiLabelHead(ClassHead):
     tensor(1.1323)
     """
 
-    class_weight: Tensor | None
-    pos_weight: Tensor | None
     string_keys = ("classes",)
     _averages = True
     _regularized_after = "auc_precision_recall"
@@ -164,11 +164,10 @@ class MultiLabelHead(ClassHead):
     def _class_ids(self, classes: Sequence[int] | Sequence[str] | None) -> tuple[int, ...]:
         argument = "classes_for_class_based_metrics"
         ids: list[int] = []
-        if classes is not None and (isinstance(classes, str) or not isinstance(classes, Iterable)):
-            raise TypeError(unexpected(self.title, argument, "as a list", repr(classes)))
-        for given in classes if classes is not None else ():
+        for given in () if classes is None else listed(self.title, argument, "as a list", classes):
             if not isinstance(given, str):
-                if isinstance(given, bool) or given not in range(self.n_classes):
+                whole = isinstance(given, Integral) and not isinstance(given, bool)
+                if not whole or not 0 <= given < self.n_classes:
                     allowed = f"in [0, {self.n_classes - 1}]"
                     raise ValueError(unexpected(self.title, argument, allowed, repr(given)))
                 ids.append(int(given))

@@ -32,8 +32,8 @@ class RegressionHead(TensorHead):
         weight_column: the key of the example weights in ``features``, or a callable of them.
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, label_dimension]`` of ``labels``, ``logits`` and, if wanted,
-            ``features`` and ``loss_reduction``. Rows that do not count are passed as 0, so it must
-            treat each row by itself.
+            ``features`` and ``loss_reduction``. It gets no rows that are missing or padded, and all
+            of weight 0.
         inverse_link_fn: from logits to predictions, of the same shape.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled": NaN, or a number that no label has, or

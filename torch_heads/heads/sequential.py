@@ -10,10 +10,12 @@ from torch import Tensor
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import ABSENT, Features, Inputs
 from torch_heads.computation.single import SequenceComputation
+from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.tensors import shape_of, to_tensor
 from torch_heads.functional.values import check_logits
 from torch_heads.heads.base import Head
+from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput
 
 
@@ -54,11 +56,8 @@ class SequentialHeadWrapper(Head):
         if not isinstance(sequence_length_mask, str):
             given = type(sequence_length_mask).__name__
             raise TypeError(unexpected(title, "sequence_length_mask", "as a string", given))
-        columns = [feature_columns] if isinstance(feature_columns, str) else feature_columns or []
-        if not isinstance(columns, Iterable):
-            given = type(columns).__name__
-            raise TypeError(unexpected(title, "feature_columns", "as strings", given))
-        columns = list(columns)
+        several = [feature_columns] if isinstance(feature_columns, str) else feature_columns
+        columns = [] if several is None else listed(title, "feature_columns", "as strings", several)
         for column in columns:
             if not isinstance(column, str):
                 given = type(column).__name__
@@ -114,8 +113,13 @@ class SequentialHeadWrapper(Head):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, whose static head is a part of it."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
         self._adopt([self.static_head])
+
+    def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
+        mask = tuple(shape_of(self._feature(features, self.input_sequence_mask_key)))
+        inner = self.static_head._batch_shape(labels, features)
+        return mask if inner[: len(mask)] != mask else inner
 
     def _masked(self, inputs: Inputs) -> Inputs:
         """Return what the static head gets, with the padding masked."""
@@ -125,7 +129,9 @@ class SequentialHeadWrapper(Head):
         mask = self._mask(inputs.features, logits)
         if inputs.mask is not None:
             mask = mask & inputs.mask
-        own = {column: self._feature(inputs.features, column) for column in self.feature_columns}
+        own = {
+            column: self._steps_of(inputs.features, column, mask) for column in self.feature_columns
+        }
         return Inputs(inputs.labels, logits, own, inputs.weights, mask)
 
     def _steps(self, given: Any) -> Any:
@@ -145,6 +151,17 @@ class SequentialHeadWrapper(Head):
             given = "no features" if features is None else preview(features, 20)
             raise ValueError(unexpected(self.title, "features", f"with {key!r}", given))
         return features[key]
+
+    def _steps_of(self, features: Features | None, key: str, mask: Tensor) -> Any:
+        """Return a declared feature, of which each step has its own."""
+        values, (sequences, steps, *_) = self._feature(features, key), mask.shape
+        shape = getattr(values, "shape", None)
+        if not isinstance(shape, tuple):
+            shape = to_tensor(self.title, f"features[{key!r}]", values).shape
+        if tuple(shape[:2]) != (sequences, steps):
+            expected = f"of shape [{sequences}, {steps}, ...]"
+            raise ValueError(unexpected(self.title, f"features[{key!r}]", expected, [*shape]))
+        return values
 
     def _mask(self, features: Features | None, logits: Any) -> Tensor:
         while isinstance(logits, Mapping):  # of one head, or of one inside of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from torch_heads.computation.inputs import Features
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.heads.metric_owner import Labels, MetricOwner
+from torch_heads.heads.metric_owner import Labels
+from torch_heads.heads.saved import SavedHead
 
 
 class ModeKeys(StrEnum):
@@ -32,7 +34,7 @@ class ModeKeys(StrEnum):
             ValueError: if there is no such mode.
         """
         try:
-            return cls(value)
+            return cls(value if isinstance(value, str) else "")
         except ValueError:
             allowed = preview(str(mode) for mode in cls)
             raise ValueError(unexpected(who, "mode", f"among {allowed}", repr(value))) from None
@@ -82,6 +84,7 @@ class EstimatorSpec:
             what ``train_op_fn`` returned.
         eval_metric_ops: in EVAL, a metric collection that has seen this batch.
         export_outputs: in PREDICT, what a server answers, by signature name.
+        head: the head that made it, of which an estimator keeps what it means.
 
     Raises:
         ValueError: if what the mode needs is missing.
@@ -93,6 +96,7 @@ class EstimatorSpec:
     train_op: Any = None
     eval_metric_ops: Any = field(default_factory=dict)
     export_outputs: Mapping[str, ExportOutput] | None = None
+    head: SavedHead | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a spec that lacks what its mode needs."""
@@ -112,7 +116,7 @@ class EstimatorSpec:
             object.__setattr__(self, "loss", self.loss.reshape(()))
 
 
-class EstimatorWords(MetricOwner):
+class EstimatorWords(SavedHead):
     """The words of tf.estimator: what a head hands over for one batch in one mode."""
 
     loss: Callable[..., Tensor]
@@ -145,8 +149,9 @@ class EstimatorWords(MetricOwner):
         loss and a collection that has seen the batch; in TRAIN, the loss and a ``train_op``, which
         with an ``optimizer`` is a callable: it clears the gradients, runs the backward pass (only
         into ``trainable_variables`` where given), calls the ``update_ops``, steps, and returns the
-        loss. With ``train_op_fn`` it is what ``train_op_fn(loss)`` returns, and the ``update_ops``
-        are called right after that.
+        loss. With ``train_op_fn`` it is what ``train_op_fn(loss)`` returns; the ``update_ops``
+        belong to it: a ``train_op`` that is callable calls them after itself. One that is not has
+        run, and they run at once.
 
         Raises:
             ValueError: for an unknown mode, and in TRAIN unless exactly one of ``optimizer`` and
@@ -158,17 +163,17 @@ class EstimatorWords(MetricOwner):
             predictions = self.predictions(logits, self.all_prediction_keys())
             exports = self.export_outputs(predictions)
             predictions = {**predictions, **self.served_features(features)}
-            return EstimatorSpec(parsed, predictions, export_outputs=exports)
+            return EstimatorSpec(parsed, predictions, export_outputs=exports, head=self)
         predictions = self.predictions(logits)
         loss = self.loss(labels, logits, features, mode, regularization_losses)
         if parsed is ModeKeys.EVAL:
             metrics = self.metrics(regularization_losses)
             self.update_metrics(metrics, features, logits, labels, regularization_losses)
-            return EstimatorSpec(parsed, predictions, loss, eval_metric_ops=metrics)
+            return EstimatorSpec(parsed, predictions, loss, eval_metric_ops=metrics, head=self)
         train_op = make_train_op(
             self.title, loss, optimizer, trainable_variables, train_op_fn, update_ops
         )
-        return EstimatorSpec(parsed, predictions, loss, train_op)
+        return EstimatorSpec(parsed, predictions, loss, train_op, head=self)
 
 
 def make_train_op(
@@ -181,7 +186,7 @@ def make_train_op(
 ) -> Any:
     """Return the step of an optimizer as a callable, or what ``train_op_fn`` returns.
 
-    The ``update_ops`` run in the step, or at once after ``train_op_fn``.
+    The ``update_ops`` run in the step, or after what ``train_op_fn`` returned.
 
     Raises:
         ValueError: if not exactly one of ``optimizer`` and ``train_op_fn`` is given, or
@@ -193,6 +198,8 @@ def make_train_op(
         train_op = train_op_fn(loss)
         if train_op is None:
             raise ValueError(unexpected(who, "train_op_fn", "to return a train op", None))
+        if update_ops and callable(train_op):
+            return functools.partial(_run_with, train_op, update_ops)
         for update in update_ops or ():
             update()
         return train_op
@@ -223,6 +230,14 @@ def make_train_op(
         return loss
 
     return step
+
+
+def _run_with(train_op: Callable[[], Any], update_ops: Iterable[Callable[[], Any]]) -> Any:
+    """Run a step of the user's, and then the updates; return what the step returned."""
+    result = train_op()
+    for update in update_ops:
+        update()
+    return result
 
 
 def _check_train_op(

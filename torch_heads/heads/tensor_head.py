@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
+from torch_heads.computation.inputs import Features
 from torch_heads.computation.loss_fn import CustomLoss, LossFn
 from torch_heads.computation.single import SingleComputation
 from torch_heads.computation.target import Target
@@ -35,11 +36,11 @@ from torch_heads.functional.labels import MISSING_NAME
 from torch_heads.functional.missing import Missing, each_missing
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.tensors import is_text, shape_of, to_tensor
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
+from torch_heads.heads.prior_owner import PriorOwner
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
 from torch_heads.metrics.asked import Asked, Readable, asked_readings, same
 from torch_heads.metrics.needs import ScoreCounts
@@ -49,7 +50,7 @@ from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.usual import usual_readings
 
 
-class TensorHead(Head):
+class TensorHead(PriorOwner):
     r"""The head of a single target, from a family; what heads of one's own extend.
 
     As it is, it takes numbers as labels, predicts ``predictions``, the family's mean, and
@@ -140,7 +141,7 @@ class TensorHead(Head):
             self.title,
             missing_label,
             self.label_vocabulary,
-            (family.lowest, family.highest),
+            family.given_range,
             whole=family.takes_ids,
         )
         self.thresholds = check_thresholds(self.title, thresholds)
@@ -185,7 +186,8 @@ class TensorHead(Head):
             ValueError: if they are not what the head takes.
         """
         labels = self.numbers(labels, device, mask)
-        return check_columns(self.title, "labels", labels, leading, self.label_dimension)
+        width = self.label_dimension * self.family.numbers_per_label
+        return check_columns(self.title, "labels", labels, leading, width)
 
     def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels as a tensor, with NaN where there are none, if any may be missing."""
@@ -205,8 +207,8 @@ class TensorHead(Head):
             "predict": PredictOutput(predictions),
         }
 
-    def class_balance(self) -> ClassBalance:
-        """Return the corrections of class imbalance, one per logit."""
+    def class_balance(self, device: torch.device) -> ClassBalance:
+        """Return the corrections of class imbalance, one per logit, on a device."""
         return NO_BALANCE
 
     # What follows from it.
@@ -233,10 +235,14 @@ class TensorHead(Head):
                 given = preview(predictions)
                 raise ValueError(unexpected(self.title, "predictions", f"with {key!r}", given))
             predictions = predictions[key]
-        logits = self.family.link(to_tensor(self.title, f"predictions[{key!r}]", predictions))
+        argument = f"predictions[{key!r}]"
+        means = to_tensor(self.title, argument, predictions)
+        if not means.is_floating_point():
+            raise ValueError(unexpected(self.title, argument, "to be floating", means.dtype))
+        logits = self.family.link(means)
         if self.family.logits_shape and not self.family.takes_ids:
             logits = logits.flatten(-2)
-        return logits
+        return self._before_prior(logits)
 
     def _all_readings(self) -> dict[str, Reading]:
         """Return the metrics by key: the usual ones, and then those that were asked for."""
@@ -251,8 +257,10 @@ class TensorHead(Head):
             self._number_of_names() if self.family.takes_ids else 0,
             self._metric_class_names(),
             self.family.counts is Counts.SCORES,
+            self.family.has_quantiles,
             self.loss_fn is not None,
             sorted(self.thresholds),
+            readings,
         )
         for key, reading in asked_readings(self.asked_metrics, head).items():
             if key in readings and not same(readings[key], reading):
@@ -299,9 +307,25 @@ class TensorHead(Head):
                 encode_labels=self.encode_labels,
                 predict_strings=self.string_predictions,
                 class_balance=self.class_balance,
+                prior=self._prior,
+                keep_prior=self._keep_prior,
                 loss_fn=self._loss,
             )
         )
+
+    def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
+        columns = self.label_dimension * self.family.numbers_per_label
+        shape = shape_of(labels)
+        if len(shape) == 1:
+            return shape
+        if shape[-1] == columns:
+            return shape[:-1]
+        wide = self.family.takes_ids and shape[-1] == self.family.logits_per_label
+        if wide and not is_text(labels):
+            numbers = to_tensor(self.title, "labels", labels)
+            if numbers.is_floating_point():  # class probabilities
+                return shape[:-1]
+        return shape[:1] if columns > 1 else shape
 
     def _number_of_names(self) -> int:
         """Return how many names a vocabulary has."""

@@ -11,7 +11,9 @@ from torch_heads.metrics.needs import (
     Rows,
     RowTerm,
     ScoreCounts,
+    SurvivalSums,
     Term,
+    TimeCounts,
 )
 from torch_heads.metrics.over_heads import MeanOverHeads
 from torch_heads.metrics.readings.classes import (
@@ -21,6 +23,12 @@ from torch_heads.metrics.readings.classes import (
     MeanReciprocalRank,
     TopKAccuracy,
 )
+from torch_heads.metrics.readings.distributions import (
+    Crps,
+    IntervalCoverage,
+    QuantileCoverage,
+    QuantilePinball,
+)
 from torch_heads.metrics.readings.means import (
     AccuracyBaseline,
     AverageLoss,
@@ -29,6 +37,7 @@ from torch_heads.metrics.readings.means import (
     Coverage,
     LogLoss,
     Mean,
+    Skill,
 )
 from torch_heads.metrics.readings.numbers import (
     R2,
@@ -78,6 +87,7 @@ from torch_heads.metrics.readings.ranking import (
     SensitivityAtSpecificity,
 )
 from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.readings.times import Concordance
 from torch_heads.metrics.sums import Outcomes, Sums, Total
 
 __all__ = [
@@ -97,10 +107,12 @@ __all__ = [
     "ClassCounts",
     "ClassScoreCounts",
     "CohenKappa",
+    "Concordance",
     "ConcordanceCorrcoef",
     "Confusions",
     "Coverage",
     "CoverageError",
+    "Crps",
     "Elements",
     "EqualErrorRate",
     "ExactMatch",
@@ -109,6 +121,7 @@ __all__ = [
     "GammaDeviance",
     "Gini",
     "HammingLoss",
+    "IntervalCoverage",
     "Jaccard",
     "KolmogorovSmirnov",
     "LabelRankingAveragePrecision",
@@ -131,6 +144,8 @@ __all__ = [
     "PoissonDeviance",
     "Precision",
     "PrecisionAtRecall",
+    "QuantileCoverage",
+    "QuantilePinball",
     "RankCounts",
     "Reading",
     "Recall",
@@ -142,10 +157,13 @@ __all__ = [
     "Rows",
     "ScoreCounts",
     "SensitivityAtSpecificity",
+    "Skill",
     "Specificity",
     "Sums",
+    "SurvivalSums",
     "SymmetricMeanAbsolutePercentageError",
     "Term",
+    "TimeCounts",
     "TopKAccuracy",
     "Total",
     "TweedieDeviance",

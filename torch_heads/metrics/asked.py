@@ -19,6 +19,7 @@ from torch_heads.metrics.needs import (
     Need,
     ResidualCounts,
     ScoreCounts,
+    TimeCounts,
 )
 from torch_heads.metrics.readings.names import OF_A_CLASS, OTHER_NAMES, names_for
 from torch_heads.metrics.readings.outcomes import ThresholdReading
@@ -45,8 +46,10 @@ class Readable(NamedTuple):
         n_classes: how many class ids, 0 where labels are none.
         class_names: as they stand in keys; without these it has no metrics of a class.
         probabilities: whether its numbers are probabilities.
+        quantiles: whether it tells any quantile.
         own_loss: whether its loss is a function of the user's.
         thresholds: the user's, at which readings of one threshold are kept, too.
+        usual: the readings that it has without being asked, by key.
     """
 
     title: str
@@ -55,8 +58,15 @@ class Readable(NamedTuple):
     n_classes: int
     class_names: Sequence[str]
     probabilities: bool
+    quantiles: bool
     own_loss: bool
     thresholds: Sequence[float]
+    usual: Mapping[str, Reading]
+
+    @property
+    def kind(self) -> tuple[Counts, bool, bool, bool]:
+        """What tells its readings by name, as `names_for` takes it."""
+        return self.counts, self.several, self.probabilities, self.quantiles
 
     @property
     def several(self) -> bool:
@@ -66,7 +76,8 @@ class Readable(NamedTuple):
     @property
     def named(self) -> Mapping[str, Reading]:
         """The readings that it can have, by name."""
-        found = dict(names_for(self.counts, self.several, self.probabilities))
+        plain = {key: one for key, one in self.usual.items() if "/" not in key}
+        found = {**plain, **names_for(*self.kind)}
         if self.own_loss:  # the average loss is no log loss then
             found.pop("log_loss", None)
         return found
@@ -87,6 +98,7 @@ class Readable(NamedTuple):
             Counts.SCORES: {ScoreCounts()},
             Counts.NUMBERS: {ResidualCounts()},
             Counts.CLASSES: {Confusions(), ClassCounts()},
+            Counts.TIMES: {TimeCounts()},
         }
         own = set() if self.n_classes**2 > MOST_CONFUSIONS else kept[self.counts]
         return [name for name, one in self.named.items() if own.issuperset(one.needs(self.counts))]

@@ -57,6 +57,14 @@ class Place:
         shapes = tuple((need, name, slot.shape) for need, (name, slot) in self.slots.items())
         return self.tally, shapes, self.counts, self.bins is None, self.may_miss
 
+    def views(self, tally: Tally) -> dict[Need, Tensor]:
+        """Return views of what the states of its tally hold of the target, by need."""
+        found = {}
+        for need, (name, slot) in self.slots.items():
+            state: Tensor = getattr(tally, name)
+            found[need] = state.view(-1)[slot.start : slot.start + slot.size].view(slot.shape)
+        return found
+
     def kept(self, tally: Tally, need: Need) -> Tensor | None:
         """Return a copy of what its tally keeps of the target, None for nothing."""
         if need not in self.slots:
@@ -161,7 +169,7 @@ class AlikeColumns:
             own = state[..., first : first + count * size]
             return own.unflatten(-1, (count, *shape))  # type: ignore[no-any-return,no-untyped-call]
         if key not in self._constants:
-            index = torch.tensor(starts)[:, None] + torch.arange(size)
+            index = torch.tensor(starts, device="cpu")[:, None] + torch.arange(size, device="cpu")
             self._constants[key] = Constants(index=index)
         index = self._constants[key].on(state.device)["index"]
         return state[..., index].unflatten(-1, shape)  # type: ignore[no-any-return,no-untyped-call]

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
+from torch_heads.families.event_times import event_times
 from torch_heads.families.family import Counts
 from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import ScoreBins
+from torch_heads.functional.survival import SurvivalCurves, survival_curves
 from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place
 from torch_heads.metrics.coarse import CoarseAreas
 from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
-from torch_heads.metrics.needs import Confusions, ResidualCounts
+from torch_heads.metrics.needs import Confusions, ResidualCounts, SurvivalSums, TimeCounts
 from torch_heads.metrics.over_heads import MeanOverHeadsMetric, mean_of
 from torch_heads.metrics.sums import Total
 from torch_heads.metrics.tally import Lock, Tally
@@ -311,6 +313,30 @@ class ReadingCollection(MetricCollection):
             raise KeyError(f"{head!r} has no residuals: they are of regressions.")
         return Residuals(counts)
 
+    def survival(self, head: str | None = None) -> SurvivalCurves:
+        """Return the Kaplan-Meier curve of the labels of a `SurvivalHead`, and the mean prediction.
+
+        Args:
+            head: the head's name; None where the collection is of a single head.
+
+        Raises:
+            KeyError: if there is no such head, or it is not of times.
+
+        >>> from torch_heads import SurvivalHead
+        >>> head = SurvivalHead([1.0, 2.0])
+        >>> labels = [[0.5, 1], [1.5, 0], [1.5, 1], [9.0, 0]]
+        >>> metrics = head.update_metrics(logits=[[0.0, 0.0]] * 4, labels=labels)
+        >>> metrics.survival().observed
+        tensor([0.7500, 0.5000], dtype=torch.float64)
+        """
+        place = self._place(head, Counts.TIMES, "survival curves")
+        tally = self.tallies[place.tally]
+        counts, sums = place.kept(tally, TimeCounts()), place.kept(tally, SurvivalSums())
+        assert counts is not None
+        assert sums is not None
+        times = counts.new_tensor(event_times(place.family).cut_points)
+        return survival_curves(times, counts[0], sums[0])
+
     def _place(self, head: str | None, counts: Counts, what: str) -> Place:
         found = {name: place for name, place in self._places.items() if place.counts is counts}
         wanted = next(iter(found)) if head is None and len(found) == 1 else head or ""
@@ -319,6 +345,12 @@ class ReadingCollection(MetricCollection):
         if wanted not in found:
             raise KeyError(f"No {what} of {head!r}; the heads are {preview(found, 20)}.")
         return found[wanted]
+
+    def take(self, other: ReadingCollection) -> None:
+        """Go on with what another collection of the same tallies has counted, which is given up."""
+        for name, tally in self.tallies.items():
+            tally.take(other.tallies[name])
+        self.prefix, self.postfix = other.prefix, other.postfix
 
     def reset(self) -> None:
         """Forget all batches."""

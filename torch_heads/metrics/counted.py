@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.counters.classes import ClassScoreCounter, RankCounter, RightCounter
 from torch_heads.metrics.counters.counter import Counter
 from torch_heads.metrics.counters.terms import RowTermCounter, TermCounter
+from torch_heads.metrics.counters.times import OfTimes, SurvivalCounter, TimeCounter
 from torch_heads.metrics.counters.usual import (
     ConfusionCounter,
     ResidualCounter,
@@ -27,7 +28,9 @@ from torch_heads.metrics.needs import (
     ResidualCounts,
     RowTerm,
     ScoreCounts,
+    SurvivalSums,
     Term,
+    TimeCounts,
 )
 from torch_heads.metrics.tally import Tally
 
@@ -40,12 +43,14 @@ class Counted(NamedTuple):
         needs: what its readings need.
         bins: where its scores are cut; None where none are counted.
         n_classes: how many class ids its labels may be; 0 for none.
+        time_shapes: what is kept of each column for needs of times to an event, by need.
     """
 
     columns: slice
     needs: Sequence[Need]
     bins: ScoreBins | None
     n_classes: int
+    time_shapes: Mapping[Need, tuple[int, ...]]
 
 
 def make_tally(targets: Sequence[Counted], blocks: Sequence[int], classes: bool) -> Tally:
@@ -87,6 +92,13 @@ def make_tally(targets: Sequence[Counted], blocks: Sequence[int], classes: bool)
         counters.append(RankCounter(columns, classes_of(ranked)))
     if scored := having(ClassScoreCounts()):
         counters.append(ClassScoreCounter(columns, classes_of(scored)))
+    of_times: dict[Need, type[OfTimes]] = {
+        TimeCounts(): TimeCounter,
+        SurvivalSums(): SurvivalCounter,
+    }
+    for need, kind in of_times.items():
+        if timed := having(need):
+            counters.append(kind(columns, timed, targets[timed[0]].time_shapes[need]))
     if terms:
         counters.append(TermCounter(columns, terms, blocks))
     if of_rows:

@@ -55,6 +55,16 @@ class ClassScoreCounts(Need):
     """The probability of each class against the others, counted by bin as scores are."""
 
 
+@dataclass(frozen=True)
+class TimeCounts(Need):
+    """Times to an event, counted by cell, by whether they are censored, and by the prediction."""
+
+
+@dataclass(frozen=True)
+class SurvivalSums(Need):
+    """The predicted curves of survival, summed."""
+
+
 class Elements(NamedTuple):
     """Labels side by side, of which a term is summed.
 

@@ -19,6 +19,7 @@ from torch_heads.metrics.needs import (
     RowTerm,
     ScoreCounts,
     Term,
+    TimeCounts,
     Totals,
 )
 
@@ -103,6 +104,13 @@ class Sums:
     def residuals(self) -> Tensor:
         """``[..., U, BINS]``, weights of residuals by bin."""
         return self._kept(ResidualCounts())
+
+    # Times.
+
+    @property
+    def times(self) -> Tensor:
+        """``[..., U, 2, T, S]``, events and censored labels, by cell of time and by prediction."""
+        return self._kept(TimeCounts())
 
     # Scores.
 

@@ -158,7 +158,9 @@ class Tally(Metric):
 
     def add_zeros(self, name: str, *shape: int) -> None:
         """Add a state, which takes no memory before the first update; nor does its default."""
-        self.add_state(name, torch.zeros((), dtype=torch.float64), "sum")
+        # where a model is built on the meta device, too: a state there would lose its zeros
+        zero = torch.zeros((), dtype=torch.float64, device="cpu")
+        self.add_state(name, zero, "sum")
         kept: list[dict[str, Any]] = [self.__dict__, self._defaults]
         for states in kept:
             states[name] = states[name].expand(shape)
@@ -191,6 +193,12 @@ class Tally(Metric):
             state: Tensor = getattr(self, name)
             return state.clone()
 
+    def take(self, other: Tally) -> None:
+        """Go on with what another tally, of the same counters, has summed; it has no use then."""
+        for name in self._defaults:
+            setattr(self, name, getattr(other, name))
+        self._update_count, self._persistent = other.update_count, other._persistent
+
     def prepare(self, device: torch.device) -> None:
         """Move to the device of a batch, to memory of its own, and out of a past inference mode."""
         thaw = not (torch.compiler.is_compiling() or torch.is_inference_mode_enabled())
@@ -209,11 +217,24 @@ class Tally(Metric):
         for name in self._defaults:
             setattr(self, name, getattr(self, name).clone(memory_format=torch.contiguous_format))
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in self._defaults:  # or what is loaded would be counted in, where it stands
+            if prefix + name in state_dict:
+                state_dict[prefix + name] = state_dict[prefix + name].clone()
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def persistent(self, mode: bool = False) -> None:
         """Set whether the states stand in a ``state_dict``: then they are there to be loaded."""
         super().persistent(mode)
         if mode:
             self.allocate()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out states that are 0, so that a copy or a pickle has no memory for them."""
+        kept = super().__getstate__()
+        if self.update_called or self._is_synced:
+            return kept
+        return {**kept, **{name: _one_zero(getattr(self, name)) for name in self._defaults}}
 
     def reset(self) -> None:
         """Set the states to 0, in place."""
@@ -254,11 +275,14 @@ class Tally(Metric):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
         # `module.to(torch.bfloat16)` reaches metric states too, and would round counts past 256
-        def keep_dtype(state: Tensor) -> Tensor:
-            probe = fn(state.new_empty(0))
-            return fn(state) if probe.dtype == state.dtype else state.to(probe.device)
+        # and `module.to_empty` leaves nothing of them; from the meta device they come back as 0
+        def moved(state: Tensor) -> Tensor:
+            device = fn(state.new_empty(0)).device
+            if state.is_meta and device.type != "meta":
+                return torch.zeros_like(state, device=device)
+            return state.to(device)
 
-        return super()._apply(lambda state: on_memory(state, keep_dtype), exclude_state)
+        return super()._apply(lambda state: on_memory(state, moved), exclude_state)
 
     def _sync_dist(
         self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None
@@ -276,6 +300,10 @@ class Tally(Metric):
         parts = torch.split(joined, [state.numel() for state in states])
         for name, state, part in zip(self._defaults, states, parts, strict=True):
             setattr(self, name, part.view(state.shape))
+
+
+def _one_zero(like: Tensor) -> Tensor:
+    return like.new_zeros(()).expand(like.shape)
 
 
 def on_memory(state: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:

@@ -247,7 +247,7 @@ class BaseEstimator(ABC):
         with sole_training(self.title, self.model_dir):
             checkpoint = Checkpoint.latest(self.model_dir, to_train=True)
             if checkpoint is None:
-                self._module.restart()
+                self._restart(input_fn, steps or max_steps)
             else:
                 self._module.hold(checkpoint)
             start = self._module.steps
@@ -266,6 +266,10 @@ class BaseEstimator(ABC):
         if steps is not None and done < steps:
             logger.warning("The input ended after %d of %d steps.", done, steps)
         return self
+
+    def _restart(self, input_fn: InputFn, steps: int | None) -> None:
+        """Go back to before the first training, of which these are the batches."""
+        self._module.restart()
 
     def _evaluate(
         self, input_fn: InputFn, steps: int | None, checkpoint: Checkpoint | None = None

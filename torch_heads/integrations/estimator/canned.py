@@ -20,7 +20,7 @@ from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.base import BaseEstimator
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
-from torch_heads.integrations.estimator.config import RunConfig
+from torch_heads.integrations.estimator.config import InputFn, RunConfig
 from torch_heads.integrations.estimator.dense_columns import (
     Combiner,
     DenseColumn,
@@ -30,7 +30,7 @@ from torch_heads.integrations.estimator.dense_columns import (
     check_combiner,
 )
 from torch_heads.integrations.estimator.feature_column import check_columns
-from torch_heads.integrations.estimator.inputs import InputBatch
+from torch_heads.integrations.estimator.inputs import Batches, InputBatch
 from torch_heads.integrations.estimator.networks import Activation, LinearModel, deep_network
 from torch_heads.integrations.estimator.serving import ColumnNetwork, Tables
 from torch_heads.integrations.estimator.step_module import OptimizerFn
@@ -47,12 +47,22 @@ class HeadEstimator(BaseEstimator):
         optimizer: Optimizer | OptimizerFn,
         model_dir: str | Path | None,
         config: RunConfig | None,
+        fit_prior: bool,
     ) -> None:
         #: The head.
         self.head = head
+        self._fit_prior = fit_prior
         model = nn.ModuleDict({"network": network, "head": head})
         super().__init__(model, optimizer, model_dir, config)
         self._network = network
+
+    def _restart(self, input_fn: InputFn, steps: int | None) -> None:
+        if self._fit_prior:  # as it was before the first training
+            self.head.forget_prior()
+        super()._restart(input_fn, steps)
+        if self._fit_prior:
+            batches = Batches(self.title, input_fn, ModeKeys.EVAL, steps)
+            self.head.fit_prior((batch.labels, batch.features) for batch in batches)
 
     def _call(
         self, batch: InputBatch, mode: ModeKeys, optimizer: Optimizer | None
@@ -87,6 +97,8 @@ class DNNEstimator(HeadEstimator):
         dropout: the probability to drop a hidden unit in training.
         batch_norm: whether to normalize each hidden layer over the batch.
         config: how to run.
+        fit_prior: whether the first training takes a pass over its batches first, for
+            `Head.fit_prior`.
 
     Raises:
         TypeError: if the head is no head, a width no whole number, or a column of another kind.
@@ -115,6 +127,8 @@ class DNNEstimator(HeadEstimator):
         dropout: float | None = None,
         batch_norm: bool = False,
         config: RunConfig | None = None,
+        *,
+        fit_prior: bool = False,
     ) -> None:
         who = type(self).__name__
         _check_head(who, head)
@@ -132,7 +146,7 @@ class DNNEstimator(HeadEstimator):
         make = optimizer or functools.partial(
             torch.optim.Adagrad, lr=0.001, initial_accumulator_value=0.1, eps=1e-7
         )
-        super().__init__(head, network, make, model_dir, config)
+        super().__init__(head, network, make, model_dir, config, fit_prior)
 
 
 class LinearEstimator(HeadEstimator):
@@ -147,6 +161,8 @@ class LinearEstimator(HeadEstimator):
             original's learning rate, ``min(0.2, 1 / sqrt(number of columns))``.
         config: how to run.
         sparse_combiner: what becomes of the weights of several categories in an example.
+        fit_prior: whether the first training takes a pass over its batches first, for
+            `Head.fit_prior`.
 
     Raises:
         TypeError: if the head is no head, or a column no column.
@@ -163,6 +179,8 @@ class LinearEstimator(HeadEstimator):
         optimizer: Optimizer | OptimizerFn | None = None,
         config: RunConfig | None = None,
         sparse_combiner: Combiner = "sum",
+        *,
+        fit_prior: bool = False,
     ) -> None:
         who = type(self).__name__
         _check_head(who, head)
@@ -176,7 +194,7 @@ class LinearEstimator(HeadEstimator):
             initial_accumulator_value=0.1,
             eps=0,
         )
-        super().__init__(head, network, make, model_dir, config)
+        super().__init__(head, network, make, model_dir, config, fit_prior)
 
 
 def _check_widths(who: str, hidden_units: Any) -> list[int]:

@@ -22,13 +22,14 @@ class Checkpoint:
     """Weights, after how many steps they are, and the class and state of their optimizer.
 
     The optimizer is None where there is none, and where it is not needed; the path, where the
-    weights were never in a file.
+    weights were never in a file. ``meaning`` is that of the head, where a spec told it.
     """
 
     weights: dict[str, Any]
     steps: int
     optimizer: tuple[str, dict[str, Any]] | None
     path: Path | None = None
+    meaning: Any = None
 
     @classmethod
     def read(cls, path: Path, to_train: bool = False) -> Checkpoint:
@@ -45,7 +46,7 @@ class Checkpoint:
         except (KeyError, IndexError):
             expected, given = "as a file in which an estimator saved", "one of another training"
             raise ValueError(unexpected("Checkpoint", str(path), expected, given, OTHER)) from None
-        return cls(weights, steps, optimizer, path)
+        return cls(weights, steps, optimizer, path, saved.get("meaning"))
 
     @classmethod
     def latest(cls, directory: Path, to_train: bool = False) -> Checkpoint | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.tensors import is_text, to_tensor
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.heads.spec import ModeKeys
 from torch_heads.integrations.estimator.config import InputFn
 
@@ -57,7 +57,7 @@ class Batches:
             raise ValueError(unexpected(who, "input_fn", expected, given, hint))
         elif isinstance(source, Dataset):
             source = DataLoader(source, batch_size=None)
-        elif not isinstance(source, Iterable) or is_text(source):
+        elif not isinstance(source, Iterable) or _is_text(source):
             expected, given = "to give batches", type(source).__name__
             raise TypeError(unexpected(who, "input_fn", expected, given))
         self._source: Iterable[Any] = source
@@ -76,6 +76,12 @@ class Batches:
     def _tensor(self, values: np.ndarray[Any, Any]) -> Any:
         numeric = values.dtype.kind in "biuf"
         return to_tensor(self._who, "a batch", values) if numeric else values
+
+
+def _is_text(source: Any) -> bool:
+    """Return whether a source is of strings itself; batches in it may hold some."""
+    parts = source if isinstance(source, list) else [source]
+    return any(isinstance(part, (str, bytes)) for part in parts)
 
 
 def _is_of_examples(source: Any) -> bool:

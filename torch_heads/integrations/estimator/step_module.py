@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 from weakref import ref
 
@@ -12,7 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from torch_heads.computation.computation import Computation
+from torch_heads.computation.meaning import Meaning, difference
 from torch_heads.functional.errors import unexpected
+from torch_heads.heads.saved import refuse_other_heads
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.checkpoint import Checkpoint
 from torch_heads.integrations.estimator.inputs import InputBatch
@@ -45,12 +49,18 @@ class StepModule(pl.LightningModule):
         self._optimizer: Optimizer | None = None
         self._saved_optimizer: tuple[str, dict[str, Any]] | None = None
         self._first: Checkpoint | None = None
+        self._heads: Computation | None = None  # of the latest spec, maybe outside of the model
+        self._loaded: tuple[Path | None, Any] = None, None  # a checkpoint, and its head's meaning
         # weakly, so that the weights are there twice only as long as they are needed
         self._held: ref[Checkpoint] | None = None
 
     def spec(self, batch: InputBatch, mode: ModeKeys) -> EstimatorSpec:
         """Return the spec of a batch that is on this module's device."""
-        return self._call(batch, mode, self._optimizer)
+        spec = self._call(batch, mode, self._optimizer)
+        if spec.head is not None and spec.head.computation is not self._heads:
+            self._check_heads(spec.head.computation)
+            self._heads = spec.head.computation
+        return spec
 
     def hold(self, checkpoint: Checkpoint) -> None:
         """Have the weights of a checkpoint, its steps, and when trained its optimizer.
@@ -68,13 +78,24 @@ class StepModule(pl.LightningModule):
         self._first = self._first or self._as_it_is()
         self._held = None
         try:
+            refuse_other_heads(self, checkpoint.weights)  # before anything is changed
             self.load_state_dict(checkpoint.weights)
         except (RuntimeError, ValueError) as error:
-            expected, hint = "with checkpoints of this model", str(error)
-            refusal = unexpected(self._who, "model_dir", expected, checkpoint.path, hint)
-            raise ValueError(refusal) from None
+            raise ValueError(self._other_model(checkpoint.path, str(error))) from None
+        self._loaded, self._heads = (checkpoint.path, checkpoint.meaning), None
         self.steps, self._saved_optimizer = checkpoint.steps, checkpoint.optimizer
         self._held = ref(checkpoint)
+
+    def _check_heads(self, own: Computation) -> None:
+        """Refuse heads that mean something else than those of the checkpoint."""
+        path, meaning = self._loaded
+        if meaning is not None:
+            words = difference(own, Meaning.read(own.title, meaning))
+            if words is not None:
+                raise ValueError(self._other_model(path, words))
+
+    def _other_model(self, path: Path | None, words: str) -> str:
+        return unexpected(self._who, "model_dir", "with checkpoints of this model", path, words)
 
     def restart(self) -> None:
         """Go back to before the first training, or the first checkpoint that was held."""
@@ -133,6 +154,8 @@ class StepModule(pl.LightningModule):
         checkpoint["global_step"] = self.steps
         own = self._optimizer
         checkpoint["optimizer"] = None if own is None else type(own).__name__
+        if self._heads is not None:
+            checkpoint["meaning"] = Meaning.of(self._heads).to_tensor()
 
     def _as_it_is(self) -> Checkpoint:
         own = self._make_optimizer

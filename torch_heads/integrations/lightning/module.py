@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,16 +12,18 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningCLI, LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import CombinedLoader, rank_zero_info
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed, nn
 
 from torch_heads.computation.inputs import Inputs
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.reductions import safe_divide
 from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
+from torch_heads.heads.saved import refuse_other_heads
 from torch_heads.integrations.checkpoint_io import AtomicCheckpoints
 from torch_heads.integrations.lightning.batch import Batch
+from torch_heads.integrations.lightning.epoch import Epoch
 from torch_heads.integrations.lightning.logging import CallbackMetrics, on_cpu
 from torch_heads.integrations.lightning.projection import make_projection, project
 from torch_heads.integrations.lightning.resume import PlateauValues, RandomState
@@ -30,8 +32,7 @@ from torch_heads.integrations.lightning.window import (
     count_labels,
     target_losses,
 )
-from torch_heads.metrics.counters.usual import BatchMeans
-from torch_heads.metrics.tally import Agreement, Tally
+from torch_heads.metrics.tally import Agreement
 
 MOST_LOGGED = 256  # metrics of an epoch in the table of Lightning
 
@@ -47,9 +48,11 @@ class HeadModule(LightningModule):
     Logged are ``train/loss`` and ``train/loss/<head>`` at every step, and for ``val`` and ``test``
     every metric key, such as ``val/auc/even``, and ``val/loss``: the loss of the whole epoch, in
     which labels count and not batches; under ``loss_reduction="sum"``, the mean of the batches'
-    sums. Several data loaders count as one. The metrics are those of `Head.metric_collection`,
-    which stays readable after the epoch. More than `MOST_LOGGED` of them, and
-    ``train/loss/<head>``, reach loggers and callbacks alone, and not the table of `Trainer.test`.
+    sums. So are ``val/loss/<head>``, which times the head weights add up to it. Several data
+    loaders count as one, and each also has keys such as ``val/auc/even/dataloader_idx_1``. The
+    metrics of all are those of `Head.metric_collection`, which stays readable after the epoch. More
+    than `MOST_LOGGED` of them, and ``train/loss/<head>``, reach loggers and callbacks alone, and
+    not the table of `Trainer.test`.
 
     Args:
         backbone: any module.
@@ -61,6 +64,8 @@ class HeadModule(LightningModule):
             batch; None if the backbone returns logits.
         global_normalization: whether each head's loss is divided by the labels of all processes
             and all accumulated batches of an optimizer step, not of each batch for itself.
+        fit_prior: whether to take one pass over the labels of the training first, for
+            `Head.fit_prior`; not where the head has a prior, as one from a checkpoint.
         report: a folder for a report of the test metrics (`torch_heads.integrations.report`).
 
     Raises:
@@ -83,6 +88,7 @@ class HeadModule(LightningModule):
         *,
         in_features: int | Literal["lazy"] | None = None,
         global_normalization: bool = False,
+        fit_prior: bool = False,
         report: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -104,10 +110,11 @@ class HeadModule(LightningModule):
         self.optimizer = torch.optim.AdamW if optimizer is None else optimizer
         self.lr_scheduler = lr_scheduler
         self.global_normalization = global_normalization
+        self.fit_prior = fit_prior
         self.report = report
         self.agreement = Agreement(title, head.computation.counted)
-        self.epoch_loss = Tally([BatchMeans(len(head.computation.targets))])
-        self.epoch_loss.agreement = self.agreement
+        self._epoch = Epoch(head, self.agreement)
+        self._by_loader: list[Epoch] = []  # where there are several
         self._step_keys = (
             [f"train/loss/{name}" for name in head] if isinstance(head, MultiHead) else []
         )
@@ -182,11 +189,17 @@ class HeadModule(LightningModule):
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         """Load weights, and name the checkpoint that a trainer has them from if they do not fit."""
+        weight = state_dict.get("projection.weight")
+        if isinstance(self.projection, nn.Identity) and isinstance(weight, Tensor):
+            width = weight.shape[-1]  # so that whoever loads need not know it
+            out = self.head.logits_dimension
+            self.projection = make_projection(type(self).__name__, width, out).to(self.device)
         trainer = self._trainer
         path = None if trainer is None or trainer.state.stopped else trainer.ckpt_path
         try:
+            refuse_other_heads(self, state_dict)  # before the backbone is changed
             return super().load_state_dict(state_dict, strict, assign)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             if path is None:
                 raise
             who, expected = type(self).__name__, "with the weights of this backbone and head"
@@ -197,9 +210,21 @@ class HeadModule(LightningModule):
     # Training.
 
     def on_fit_start(self) -> None:
-        """Refuse processes whose heads differ, before they add up the first loss."""
+        """Refuse processes whose heads differ, before they add up the first loss; fit the prior."""
         if distributed.is_available() and distributed.is_initialized():
             self.agreement.reach(self.device)
+        targets = self.head.computation.targets
+        if self.fit_prior and any(target.prior() is None for target in targets):
+            with isolate_rng():  # or the order of the training would be another one
+                self.head.fit_prior(self._all_labels()).to(self.device)
+            rank_zero_info("The head knows the prior of its labels.")
+
+    def _all_labels(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield labels, features and weights of each batch of the training."""
+        source = self.trainer.fit_loop._data_source
+        for batch, *_ in CombinedLoader(source.dataloader()):
+            part = Batch.of(batch, self.head)
+            yield part.labels, part.features, part.weights
 
     def on_train_epoch_start(self) -> None:
         """Drop the batches of a step that never came: the last epoch may have been stopped."""
@@ -295,19 +320,22 @@ class HeadModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget what was evaluated before, a sanity check too."""
-        self.head.metric_collection.reset()
-        self.epoch_loss.reset()
+        count = self.trainer._evaluation_loop.num_dataloaders
+        if count > 1 and len(self._by_loader) != count:
+            self._by_loader = [Epoch(self.head, self.agreement, own=True) for _ in range(count)]
+        for epoch in [self._epoch, *self._by_loader]:
+            epoch.reset()
 
     @torch.no_grad()
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Add the batch to the loss and the metrics of the epoch, over all data loaders."""
+        """Add the batch to the metrics of the epoch: those of all data loaders, and of its own."""
         part = Batch.of(batch, self.head)
         logits = self.logits(part.inputs)
         inputs = Inputs(part.labels, logits, part.features, part.weights)
-        computation = self.head.computation
-        measured = computation.measure(inputs, observe=True, divide=True)
-        epoch_loss = self.epoch_loss, (measured.losses, measured.divisors)
-        computation.record(self.head.metric_collection, measured, others=[epoch_loss])
+        measured = self.head.computation.measure(inputs, observe=True, divide=True)
+        self._epoch.record(measured)
+        if self._by_loader:
+            self._by_loader[dataloader_idx].record(measured)
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
 
@@ -329,20 +357,28 @@ class HeadModule(LightningModule):
         return self.head.predictions(self.logits(Batch.of(batch, self.head).inputs))
 
     def _log_epoch(self, stage: str) -> None:
-        sums = self.epoch_loss.compute()["sums"]
-        losses = safe_divide(sums[:, 0], sums[:, 1])
-        loss = self.head.computation.total_loss(losses).reshape(()).to(torch.get_default_dtype())
-        values = self.head.metric_collection.compute()
-        names = [f"{stage}/loss", *(f"{stage}/{key}" for key in values)]
-        numbers = torch.stack([loss, *values.values()])
-        self._seen().stack(names, numbers)
-        if len(values) <= MOST_LOGGED:
-            for table in self.trainer._evaluation_loop._logged_outputs:  # which Lightning logs
-                table.update(on_cpu(names, numbers))
-        elif not self.trainer.sanity_checking:
-            self._to_loggers(names[1:], numbers[1:])  # the first one is logged below
+        values = self._epoch.values()
+        names = [f"{stage}/{key}" for key in values]
+        numbers = torch.stack([*values.values()])
+        # by Lightning's convention, each of several data loaders has keys of its own
+        own = [
+            {f"{stage}/{key}/dataloader_idx_{i}": one for key, one in epoch.values().items()}
+            for i, epoch in enumerate(self._by_loader)
+        ]
+        every = [*names, *(name for one in own for name in one)]
+        stacked = [numbers, *(torch.stack([*one.values()]) for one in own)]
+        self._seen().stack(every, torch.cat(stacked))
+        if len(every) <= MOST_LOGGED:
+            parts = [[*one] for one in own] or [names]
+            tables = self.trainer._evaluation_loop._logged_outputs  # which Lightning logs
+            for table, part, their in zip(tables, parts, stacked[-len(parts) :], strict=False):
+                table.update(on_cpu(part, their))
+        if own or len(every) > MOST_LOGGED:
+            beside = every if len(every) > MOST_LOGGED else names
+            if not self.trainer.sanity_checking:  # the first one is logged below
+                self._to_loggers(beside[1:], torch.cat(stacked)[1 : len(beside)])
         with warnings.catch_warnings():
             # that these should be synced, which they are: each tally once, not each value
             warnings.filterwarnings("ignore", "It is recommended to use", PossibleUserWarning)
-            self.log(f"{stage}/loss", loss, prog_bar=True)
+            self.log(f"{stage}/loss", values["loss"], prog_bar=True)
             self.trainer.callback_metrics  # noqa: B018  looked up here, it warns here

@@ -26,6 +26,7 @@ from torch_heads.integrations.report.score_pictures import (
     histograms_figure,
     score_columns,
 )
+from torch_heads.integrations.report.survival_pictures import survival_figure
 from torch_heads.integrations.report.tasks import Task, by_kind, evaluation
 from torch_heads.metrics.collection import ReadingCollection
 
@@ -144,6 +145,10 @@ def _section(task: Task, most: int | None = None) -> Section:
             if (counts > drawn).any():
                 section.notes.append(f"{1 - drawn.sum() / counts.sum():.3%} {NOT_FINITE}")
         section.pictures += islice(_number_pictures(task), most)
+    elif task.survival is not None:
+        figure = survival_figure(task.name, task.survival)
+        caption = "The share of labels that survives, and the mean of the predicted shares."
+        section.pictures.append(Picture(file_stem(task.name, "survival"), caption, figure))
     elif task.confusion is None:
         section.notes.append("There are too many classes for confusions to be kept.")
     else:

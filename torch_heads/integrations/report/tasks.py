@@ -13,6 +13,7 @@ from torch_heads.computation.target import Target
 from torch_heads.families.family import Counts
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.residuals import Residuals
+from torch_heads.functional.survival import SurvivalCurves
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import suffixed
 from torch_heads.integrations.report.canvas import Floats, number
@@ -27,6 +28,7 @@ HEADLINES = {
     "roc_auc": True,
     "auc": True,
     "accuracy": True,
+    "concordance": True,
     "average_loss": False,
 }  # and whether more is better
 
@@ -52,6 +54,7 @@ class Task:
     place: Place
     confusion: Floats | None
     residuals: Residuals | None
+    survival: SurvivalCurves | None
     intervals: Callable[[str], Interval | None]
 
     @property
@@ -184,6 +187,7 @@ def evaluation(
                 place,
                 None if matrix is None else matrix[:, 1:].double().cpu().numpy(),
                 None if counts is None else Residuals(counts.cpu()),
+                metrics.survival(target.name) if target.counts is Counts.TIMES else None,
                 partial(
                     interval_by_key,
                     {key: metrics.readings[name] for name, key in own.items()},

@@ -63,7 +63,8 @@ class RankCounter(ClassCounter):
         for i, (column, classes) in enumerate(
             zip(self._columns.columns, self._classes, strict=True)
         ):
-            logits, label = block_column(seen.blocks, column)[:, :classes], labels[:, i, None]
+            logits = seen.family.class_logits(block_column(seen.blocks, column))[:, :classes]
+            label = labels[:, i, None]
             own = logits.gather(-1, label)
             before = torch.arange(classes, device=logits.device) < label
             higher = ~(logits <= own) | ((logits == own) & before)
@@ -100,7 +101,8 @@ class ClassScoreCounter(Counter):
         added = []
         for (_, i), slot in self.slots.items():
             column = self._column[i]
-            logits = block_column(seen.blocks, column)[:, : slot.shape[0]]
+            logits = seen.family.class_logits(block_column(seen.blocks, column))
+            logits = logits[:, : slot.shape[0]]
             log_scores = torch.log_softmax(logits, -1)
             odds = log_scores - torch.log1p(-log_scores.exp())
             classes = torch.arange(slot.shape[0], device=logits.device)

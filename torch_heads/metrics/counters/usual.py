@@ -103,7 +103,7 @@ class Selection:
         self.columns = list(columns)
         self._index: Constants | None = None
         if self.columns != list(range(of)):
-            self._index = Constants(columns=torch.tensor(self.columns, dtype=torch.int64))
+            self._index = Constants(columns=self.columns)
 
     def of(self, values: Tensor) -> Tensor:
         """Return the selected columns of ``[N, U, ...]``, or ``[N, 1]`` as it is."""
@@ -214,9 +214,7 @@ class ClassCounter(Counter):
             (self._need(), i): Slot(start, shape)
             for i, start, shape in zip(classes, starts, shapes, strict=True)
         }
-        self._constants = Constants(
-            starts=torch.tensor(starts), classes=torch.tensor(self._classes)
-        )
+        self._constants = Constants(starts=starts, classes=self._classes)
 
     def _shape_of(self, classes: int) -> tuple[int, ...]:
         raise NotImplementedError

@@ -45,6 +45,28 @@ class LogLoss(AverageLoss):
 
 
 @dataclass(frozen=True)
+class Skill(AverageLoss):
+    """How much less the average loss is than that of the prior: 1 for none, 0 for the prior's.
+
+    It compares heads whatever the units of their labels: ``1 - average_loss / prior_loss``, where
+    of a density both are without what they owe to the unit (``origin``).
+
+    Attributes:
+        loss: the average loss at the prior.
+        origin: what that owes to the unit of the labels, as `families.Prior` says.
+    """
+
+    higher_is_better = True
+    loss: float = 1.0
+    origin: float = 0.0
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the skill, NaN without labels."""
+        average = ratio(sums.total(self.of), sums.total(self.by))
+        return 1 - (average - self.origin) / (self.loss - self.origin)
+
+
+@dataclass(frozen=True)
 class ClassAccuracy(Mean):
     """The share of class ids predicted right."""
 

@@ -13,6 +13,11 @@ from torch_heads.metrics.readings.classes import (
     MeanReciprocalRank,
     TopKAccuracy,
 )
+from torch_heads.metrics.readings.distributions import (
+    IntervalCoverage,
+    QuantileCoverage,
+    QuantilePinball,
+)
 from torch_heads.metrics.readings.means import AverageLoss, BrierScore, ClassAccuracy, LogLoss
 from torch_heads.metrics.readings.numbers import (
     R2,
@@ -64,6 +69,7 @@ from torch_heads.metrics.readings.ranking import (
     SensitivityAtSpecificity,
 )
 from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.readings.times import Concordance
 
 AVERAGED: Mapping[str, type[AveragedReading]] = {
     "f1": F1,
@@ -166,6 +172,18 @@ PROBABILITIES: Mapping[str, Reading] = {
     "log_loss": LogLoss(),
     "brier_score": BrierScore(),
 }
+#: Of numbers of which quantiles are told.
+QUANTILES: Mapping[str, Reading] = {
+    **NUMBERS,
+    "interval_coverage": IntervalCoverage(),
+    "quantile_coverage": QuantileCoverage(),
+    "quantile_pinball": QuantilePinball(),
+}
+TIMES: Mapping[str, Reading] = {
+    "average_loss": AverageLoss(),
+    "log_loss": LogLoss(),
+    "concordance": Concordance(),
+}
 #: Of one class among several ids, the readings by name.
 OF_A_CLASS: Mapping[str, Reading] = {
     **{name: kind() for name, kind in AVERAGED.items()},
@@ -194,16 +212,23 @@ OTHER_NAMES: Mapping[str, str] = {
 }
 
 
-def names_for(counts: Counts, several: bool, probabilities: bool) -> Mapping[str, Reading]:
+def names_for(
+    counts: Counts, several: bool, probabilities: bool, quantiles: bool = False
+) -> Mapping[str, Reading]:
     """Return the readings of a kind of head, by name.
 
     Args:
         counts: what its metrics count.
         several: whether it has several columns of scores.
         probabilities: whether its numbers are probabilities.
+        quantiles: whether it tells any quantile.
     """
     if counts is Counts.CLASSES:
         return CLASSES
+    if counts is Counts.TIMES:
+        return TIMES
     if counts is Counts.SCORES:
         return MULTI_LABEL if several else BINARY
+    if quantiles:
+        return QUANTILES
     return PROBABILITIES if probabilities else NUMBERS

@@ -45,6 +45,10 @@ class AUC(ScoreReading):
         """Return the area; 0 where a class is absent, as in tf.estimator."""
         return roc_auc(*sums.grid_counts())
 
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether there were labels of both kinds: else there is no area."""
+        return both_kinds(*sums.above)
+
     def defined(self, sums: Sums) -> Tensor:
         """Return where there are labels of both kinds."""
         return both_kinds(*sums.above)
@@ -57,6 +61,11 @@ class AUCPrecisionRecall(ScoreReading):
     def read(self, sums: Sums) -> Tensor:
         """Return the area; 1 where all labels are positive, 0 where none is."""
         return precision_recall_auc(*sums.grid_counts())
+
+    def present(self, sums: Sums) -> Tensor:
+        """Return whether any label was positive: else there is no recall."""
+        positives, _ = sums.above
+        return positives[..., 0] > 0
 
     def defined(self, sums: Sums) -> Tensor:
         """Return where there are labels of both kinds."""

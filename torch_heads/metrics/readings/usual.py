@@ -12,6 +12,7 @@ from torch_heads.metrics.readings.ranking import (
     RocAuc,
 )
 from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.readings.times import Concordance
 from torch_heads.metrics.sums import Total
 
 
@@ -31,6 +32,8 @@ def usual_readings(
         yield "label/mean", Mean(of=Total.LABEL)
     elif counts is Counts.CLASSES:
         yield "accuracy", ClassAccuracy()
+    elif counts is Counts.TIMES:
+        yield "concordance", Concordance()
     else:
         yield "auc", AUC()
         yield "auc_precision_recall", AUCPrecisionRecall()

@@ -1,0 +1,227 @@
+"""What the states of a head mean: its heads by name and order, their families and vocabularies.
+
+It stands in a checkpoint as one tensor of bytes, so that every format of tensors keeps it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_heads.computation.computation import Computation
+from torch_heads.computation.target import Target
+from torch_heads.functional.errors import preview, unexpected
+
+VERSION = 1
+BLOCK = 1024  # bytes: heads that differ a little have tensors of one size, and are told by words
+CARRY = "torch_heads.transfer(model, state_dict) carries over what both have."
+
+
+@dataclass(frozen=True)
+class TargetMeaning:
+    """What the logits and the counts of one target mean.
+
+    Attributes:
+        path: the names that lead to its head; of a head alone, its name, or nothing.
+        distribution: its family, as `Family.distribution` says it.
+        columns: how many label columns it has.
+        logits: how many logits.
+        vocabulary: the names of the classes; None where it does not say.
+        counted: what is counted of it, and where scores are cut.
+    """
+
+    path: tuple[str, ...]
+    distribution: str
+    columns: int
+    logits: int
+    vocabulary: tuple[str, ...] | None
+    counted: str
+
+    @classmethod
+    def of(cls, target: Target, path: Sequence[str]) -> TargetMeaning:
+        """Return what a target means."""
+        cuts = "" if target.bins is None else f" cut at {list(target.bins.thresholds)}"
+        return cls(
+            tuple(path) or ((target.name,) if target.name else ()),
+            target.family.distribution,
+            target.columns,
+            target.logits,
+            target.label_vocabulary,
+            f"{target.counts}{cuts}",
+        )
+
+    def shared_logits(self, other: TargetMeaning) -> Iterator[tuple[int, int]]:
+        """Yield the places of logits that mean the same in another target, with those there.
+
+        Where both have names of classes, each class has its logits in the place of its name, and
+        there may be other classes; else both targets must be equal.
+        """
+        names, theirs = self.vocabulary, other.vocabulary
+        kind, their_kind = (one.distribution.partition("(")[0] for one in (self, other))
+        if names and theirs and kind == their_kind:
+            size = self.logits // len(names)  # of a class; 0 where two classes share one logit
+            for place, name in enumerate(names):
+                if size and size == other.logits // len(theirs) and name in theirs:
+                    there = theirs.index(name)
+                    yield from ((place * size + i, there * size + i) for i in range(size))
+            if size or names != theirs:
+                return
+        if (self.distribution, self.logits) == (other.distribution, other.logits):
+            yield from ((place, place) for place in range(self.logits))
+
+
+class Meaning:
+    """What all targets of a head mean, in their order.
+
+    >>> from torch_heads import BinaryClassHead
+    >>> own = Meaning.of(BinaryClassHead(name="even").computation)
+    >>> read = Meaning.read("a head", own.to_tensor())
+    >>> read.targets == own.targets
+    True
+    """
+
+    def __init__(self, targets: Sequence[TargetMeaning]) -> None:
+        self.targets = tuple(targets)
+
+    @classmethod
+    def of(cls, computation: Computation) -> Meaning:
+        """Return what the targets of a head mean."""
+        pairs = zip(computation.targets, computation.paths, strict=True)
+        return cls([TargetMeaning.of(target, path) for target, path in pairs])
+
+    @classmethod
+    def read(cls, who: str, saved: Any) -> Meaning:
+        """Return what a tensor of `to_tensor` says.
+
+        Raises:
+            ValueError: if it says nothing.
+        """
+        try:
+            told = json.loads(saved.detach().cpu().numpy().tobytes())
+            targets = [
+                TargetMeaning(**{**own, "path": tuple(own["path"]), "vocabulary": names})
+                for own in told["heads"]
+                for names in [None if own["vocabulary"] is None else tuple(own["vocabulary"])]
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError):
+            argument, expected = (
+                "the checkpoint's 'meaning'",
+                "as bytes that say what its heads are",
+            )
+            raise ValueError(unexpected(who, argument, expected, "something else")) from None
+        return cls(targets)
+
+    def to_tensor(self) -> Tensor:
+        """Return it as JSON in bytes, uint8, filled up with spaces."""
+        heads = [asdict(target) for target in self.targets]
+        text = json.dumps({"version": VERSION, "heads": heads}).encode()
+        padded = text.ljust(-(-len(text) // BLOCK) * BLOCK)
+        return torch.frombuffer(bytearray(padded), dtype=torch.uint8)
+
+    @property
+    def heads(self) -> list[str]:
+        """The names of the outermost heads, in their order."""
+        return [*dict.fromkeys(path[0] if path else "" for path in self.paths)]
+
+    def of_head(self, name: str) -> Meaning:
+        """Return what one of `heads` means; nothing where there is none of that name."""
+        return Meaning([one for one in self.targets if (one.path or ("",))[0] == name])
+
+    @property
+    def logits(self) -> int:
+        """How many logits all targets have."""
+        return sum(target.logits for target in self.targets)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where the logits of each target begin."""
+        return [*accumulate((target.logits for target in self.targets), initial=0)][:-1]
+
+    @property
+    def paths(self) -> list[tuple[str, ...]]:
+        """The paths of the targets."""
+        return [target.path for target in self.targets]
+
+
+def difference(computation: Computation, saved: Meaning, counts: bool = False) -> str | None:
+    """Return in words how saved heads differ from those of a computation; None if they do not.
+
+    What one of the two does not say, a name or a vocabulary, is no difference.
+
+    Args:
+        computation: of the heads that load.
+        saved: what the saved ones mean.
+        counts: whether there are counts of metrics, which depend on where scores are cut.
+    """
+    own = Meaning.of(computation)
+    nameless = len(own.targets) == len(saved.targets) == 1 and () in (*own.paths, *saved.paths)
+    if own.paths != saved.paths and not nameless:
+        names, others = (["/".join(path) for path in each] for each in (own.paths, saved.paths))
+        return _other_names(computation.title, "the heads", names, others)
+    for target, mine, theirs in zip(computation.targets, own.targets, saved.targets, strict=True):
+        kinds = [
+            f"of {one.distribution}, {one.columns} x {one.logits // max(one.columns, 1)} logits"
+            for one in (mine, theirs)
+        ]
+        if kinds[0] != kinds[1]:
+            return unexpected(target.title, "a checkpoint", kinds[0], f"one {kinds[1]}", CARRY)
+        if counts and mine.counted != theirs.counted:
+            expected = f"with metrics of {mine.counted}"
+            return unexpected(target.title, "a checkpoint", expected, f"one of {theirs.counted}")
+        if mine.vocabulary and theirs.vocabulary and mine.vocabulary != theirs.vocabulary:
+            return _other_names(
+                target.title, "the label_vocabulary", mine.vocabulary, theirs.vocabulary
+            )
+    return None
+
+
+def refuse(computation: Computation, saved: Meaning) -> None:
+    """Refuse heads that mean something else than those of a computation.
+
+    Raises:
+        ValueError: by name, with what differs.
+    """
+    words = difference(computation, saved)
+    if words is not None:
+        raise ValueError(words)
+
+
+def _other_names(who: str, what: str, own: Sequence[str], saved: Sequence[str]) -> str:
+    expected, given = f"of {what} {preview(own)}", f"one of {preview(saved)}"
+    if len(own) == len(saved) > 8:  # of which a preview may not show the difference
+        place = next(i for i, (a, b) in enumerate(zip(own, saved, strict=True)) if a != b)
+        expected = f"of {what} with {own[place]!r} in place {place}"
+        given = f"one with {saved[place]!r}"
+    return unexpected(who, "a checkpoint", expected, given, CARRY)
+
+
+def class_orders(computation: Computation, saved: Meaning) -> dict[str, list[int]] | None:
+    """Return where each class stood in saved heads that are these, maybe in another order.
+
+    Returns:
+        By the name of the target, for those whose vocabulary has another order; None where the
+        heads are not the same, or a vocabulary does not tell which count is whose.
+    """
+    own = {target.path: target for target in Meaning.of(computation).targets}
+    theirs = {target.path: target for target in saved.targets}
+    if own.keys() != theirs.keys():
+        return None
+    orders: dict[str, list[int]] = {}
+    for target, (path, mine) in zip(computation.targets, own.items(), strict=True):
+        other = theirs[path]
+        if replace(mine, vocabulary=None) != replace(other, vocabulary=None):
+            return None
+        names, before = mine.vocabulary, other.vocabulary
+        if names is None or before is None or names == before:
+            continue
+        several = target.family.takes_ids or target.columns == len(names)
+        if not several or {*names} != {*before}:
+            return None
+        orders[target.name or ""] = [before.index(name) for name in names]
+    return orders

@@ -1,0 +1,58 @@
+"""What is known of the labels of a group before any input is seen: its logits' offset and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from torch_heads.computation.layout import LogitLayout
+from torch_heads.computation.target import Target
+from torch_heads.functional.constants import Constants
+
+
+class GroupPrior:
+    """Makes ``offset + scale * z`` of the logits ``z`` of a group's targets that have a prior."""
+
+    def __init__(self, targets: Sequence[Target], layout: LogitLayout) -> None:
+        self._targets, self._layout = targets, layout
+        self._blocks: list[Constants] = []
+        #: Whether any target has one; None where that is to be looked up.
+        self.known: bool | None = None
+
+    def renew(self, now: bool) -> None:
+        """Look again which priors the targets have: now, or when it matters."""
+        self.known = None
+        if now:
+            self._look()
+
+    def _look(self) -> None:
+        self._blocks = self._join()
+        self.known = bool(self._blocks)
+
+    def _join(self) -> list[Constants]:
+        """Return offset and scale for each bucket of the layout; nothing without any prior."""
+        each = [(target, target.prior()) for target in self._targets]
+        if all(prior is None for _, prior in each):
+            return []
+        offsets = [torch.zeros(t.logits).double() if p is None else p.offset for t, p in each]
+        scales = [torch.ones(t.logits).double() if p is None else p.scale for t, p in each]
+        blocks = (
+            self._layout.blocks(torch.cat([one.cpu() for one in own])) for own in (offsets, scales)
+        )
+        return [
+            Constants(offset=offset, scale=scale) for offset, scale in zip(*blocks, strict=True)
+        ]
+
+    def apply(self, blocks: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return what the logits of each bucket of the layout mean, ``[D*, U, *logits_shape]``."""
+        if self.known is None:
+            self._look()
+        if not self.known:
+            return blocks
+        pairs = zip(blocks, [own.on(blocks[0].device) for own in self._blocks], strict=True)
+        return [
+            torch.addcmul(own["offset"].to(block.dtype), block, own["scale"].to(block.dtype))
+            for block, own in pairs
+        ]

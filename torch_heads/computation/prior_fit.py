@@ -1,0 +1,143 @@
+"""The priors of all targets of a head, from the sums of what their labels are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, distributed
+
+from torch_heads.computation.computation import Computation
+from torch_heads.computation.group import Group
+from torch_heads.computation.inputs import EncodedBatch, Inputs
+from torch_heads.computation.target import Target, TargetPrior
+from torch_heads.functional.errors import unexpected
+from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.values import rows_of
+
+
+class PriorFit:
+    """Adds up the moments of the labels of a head's targets, and then their losses at the prior.
+
+    The labels are kept until then, as numbers.
+    """
+
+    def __init__(self, computation: Computation) -> None:
+        self._computation = computation
+        self._batches: list[list[EncodedBatch]] = []
+        self._sums: dict[int, tuple[Tensor, Tensor]] = {}  # by target: of moments, and of weights
+
+    def add(self, inputs: Inputs) -> None:
+        """Add a batch, whose logits are zeros in float64.
+
+        Raises:
+            ValueError: if the batch is not what the head takes.
+        """
+        batches = self._computation.encode(inputs)
+        for group, batch in zip(self._computation.groups, batches, strict=True):
+            for target, sums, counts in moments(group, batch):
+                before = self._sums.get(id(target))
+                self._sums[id(target)] = (
+                    (sums, counts) if before is None else (before[0] + sums, before[1] + counts)
+                )
+        self._batches.append(batches)
+
+    def keep(self) -> None:
+        """Give each target its prior, and the loss at it; of all processes together.
+
+        Raises:
+            TypeError: if the mean of a family's labels does not tell its logits.
+            ValueError: if there was no batch.
+        """
+        targets = self._computation.targets
+        if not self._batches:
+            expected = "with at least one batch"
+            raise ValueError(unexpected(self._computation.title, "labels", expected, "none"))
+        totals = self._over_processes([part for t in targets for part in self._sums[id(t)]])
+        pairs = zip(targets, totals[::2], totals[1::2], strict=True)
+        priors = [prior_of(target, sums, counts) for target, sums, counts in pairs]
+        before = [target.prior() for target in targets]
+        try:
+            losses = self._losses_at(priors)
+        except BaseException:
+            self._give(before)
+            raise
+        device = self._batches[0][0].labels.device
+        for target, prior, loss in zip(targets, priors, losses, strict=True):
+            whole = prior._replace(loss=loss)
+            target.keep_prior(TargetPrior(*(one.to(device) for one in whole)))
+
+    def _give(self, priors: Sequence[TargetPrior | None]) -> None:
+        for target, prior in zip(self._computation.targets, priors, strict=True):
+            target.keep_prior(prior)
+        self._computation.renew_priors()
+
+    def _losses_at(self, priors: Sequence[TargetPrior]) -> list[Tensor]:
+        """Return the average loss of each target at its prior, which it is given."""
+        targets = self._computation.targets
+        self._give(priors)
+        losses = {id(target): torch.zeros(2, dtype=torch.float64) for target in targets}
+        for batches in self._batches:
+            for group, batch in zip(self._computation.groups, batches, strict=True):
+                sums, counts = group.average_losses(batch)
+                for target, columns in zip(group.targets, group.columns, strict=True):
+                    own = torch.stack([sums[columns].sum(), counts[columns].sum()])
+                    losses[id(target)] += own.cpu()
+        each = self._over_processes([losses[id(target)] for target in targets])
+        return [torch.where(count > 0, total / count, torch.nan) for total, count in each]
+
+    def _over_processes(self, sums: list[Tensor]) -> list[Tensor]:
+        """Return sums, added over all processes, on the CPU."""
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return [one.cpu() for one in sums]
+        joined = torch.cat([one.flatten() for one in sums])
+        if distributed.get_backend() == "nccl":
+            joined = joined.cuda()
+        distributed.all_reduce(joined)
+        parts = torch.split(joined.cpu(), [one.numel() for one in sums])
+        return [part.view(one.shape) for part, one in zip(parts, sums, strict=True)]
+
+
+def moments(group: Group, batch: EncodedBatch) -> Iterator[tuple[Target, Tensor, Tensor]]:
+    """Yield each target of a group with its sums ``[columns, S]``, and those of its weights."""
+    labels = rows_of(batch.labels)
+    weights = torch.ones(labels.shape, dtype=torch.float64, device=labels.device)
+    for factor in (batch.present, batch.weights):
+        weights = weights if factor is None else weights * rows_of(factor)
+    members = zip(group.targets, group.columns, strict=True)
+    for family, run in groupby(members, key=lambda one: one[0].family):
+        own = [*run]
+        start, stop = own[0][1].start, own[-1][1].stop
+        if batch.probabilities is None:
+            each = family.moments(labels[:, start:stop])
+        else:
+            each = group.probabilities(batch, start, stop)[..., : family.logits_per_label]
+        sums = (each.double() * weights[:, start:stop, None]).sum(0)
+        counts = weights[:, start:stop].sum(0)
+        for target, columns in own:
+            place = slice(columns.start - start, columns.stop - start)
+            yield target, sums[place].cpu(), counts[place].cpu()
+
+
+def prior_of(target: Target, sums: Tensor, counts: Tensor) -> TargetPrior:
+    """Return the prior of a target, without its loss; nothing where a column has no labels.
+
+    Raises:
+        TypeError: by the title of the target, if its family does not tell it.
+        ValueError: by the title, if a label is not finite.
+    """
+    if not sums.isfinite().all():
+        raise ValueError(unexpected(target.title, "labels", "to be finite", "some that are not"))
+    try:
+        prior = target.family.prior(safe_divide(sums, counts.unsqueeze(-1)), counts)
+    except TypeError as error:
+        raise TypeError(f"{target.title}: no prior. {error}") from None
+    known = (counts > 0).view(-1, *[1] * len(target.family.logits_shape))
+    total = counts.sum()
+    return TargetPrior(
+        torch.where(known, prior.offset, 0.0).flatten(),
+        torch.where(known, prior.scale, 1.0).flatten(),
+        torch.full((), torch.nan, dtype=torch.float64),
+        safe_divide((prior.origin * counts).sum(), total),
+    )

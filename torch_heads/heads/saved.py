@@ -1,0 +1,128 @@
+"""The states of a head: what they mean stands beside them, and is asked before they are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from torch import nn
+
+from torch_heads.computation.meaning import Meaning, class_orders, difference, refuse
+from torch_heads.heads.metric_owner import MetricOwner
+from torch_heads.metrics.carry import carry, check_states
+
+MEANING, METRICS = "meaning", "metric_collection."
+
+
+class SavedHead(MetricOwner):
+    """A head that says in its ``state_dict`` what its states mean, and asks what it loads.
+
+    The entry ``meaning`` is a buffer, so that whatever saves tensors keeps it; that of a head in
+    another one is part of the other's. Checkpoints without it load.
+    """
+
+    def _complete(self) -> None:
+        self._buffers[MEANING] = Meaning.of(self.computation).to_tensor()
+
+    def _in_order(self, paths: Sequence[tuple[str, ...]]) -> SavedHead | None:
+        """Return a copy of this head with its heads in another order; None where it has none."""
+        return deepcopy(self) if [*paths] == [*Meaning.of(self.computation).paths] else None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Ask what is loaded by assignment, as Hugging Face's ``from_pretrained`` does."""
+        if name == MEANING and name in self.__dict__.get("_buffers", ()):
+            self._refuse_if_told(value)
+        else:
+            super().__setattr__(name, value)
+
+    def _refuse_if_told(self, saved: Any) -> None:
+        try:
+            read = Meaning.read(self.title, saved)
+        except ValueError:  # memory that nobody has written to, for an entry that was not there
+            return
+        refuse(self.computation, read)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy, which is a head of its own until another one adopts it."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._complete()
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if not self._is_part:
+            # written anew: `to_empty` and the like leave nothing of a buffer
+            destination[prefix + MEANING] = Meaning.of(self.computation).to_tensor()
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        *args: Any,
+    ) -> None:
+        saved = state_dict.pop(prefix + MEANING, None)
+        states = {
+            key.removeprefix(prefix): value
+            for key, value in state_dict.items()
+            if key.startswith(prefix + METRICS)
+        }
+        if saved is not None:
+            before = states
+            alone = not prefix and len(states) == len(state_dict)
+            states = self._carried(Meaning.read(self.title, saved), states, alone)
+            if states is not before:
+                for key in before:
+                    del state_dict[prefix + key]
+                state_dict.update({prefix + key: value for key, value in states.items()})
+        if states:
+            collection = self.metric_collection  # made here, so that its states find their place
+            check_states(self.title, collection, states, METRICS)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, *args
+        )
+        if prefix + MEANING in missing_keys:
+            missing_keys.remove(prefix + MEANING)
+
+    def _carried(self, saved: Meaning, states: dict[str, Any], alone: bool) -> dict[str, Any]:
+        """Return the states of the metrics by the names of these heads and their classes.
+
+        Args:
+            saved: what they mean.
+            states: the states as they were saved.
+            alone: whether nothing else is loaded: weights go by the order of heads and classes.
+
+        Raises:
+            ValueError: if they mean something else.
+        """
+        words = difference(self.computation, saved, counts=bool(states))
+        if words is None:
+            return states
+        orders = class_orders(self.computation, saved) if alone else None
+        before = None if orders is None else self._in_order(saved.paths)
+        if orders is None or before is None:
+            raise ValueError(words)
+        if not states:
+            return states
+        before.load_state_dict(states, strict=False)
+        own = self.metrics()
+        carry(own, before.metric_collection, orders)
+        return {
+            f"{METRICS}{name}.{state}": values
+            for name, tally in own.tallies.items()
+            for state, values in tally.metric_state.items()
+        }
+
+
+def refuse_other_heads(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
+    """Refuse a model's states whose heads mean something else, before any of them is loaded.
+
+    Raises:
+        ValueError: by the name of the first such head, with what differs.
+    """
+    for name, head in model.named_modules():
+        saved = state_dict.get(f"{name}.{MEANING}" if name else MEANING)
+        if isinstance(head, SavedHead) and saved is not None:
+            refuse(head.computation, Meaning.read(head.title, saved))
