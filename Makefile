@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench soak format clean
+.PHONY: help demo serve test bench soak format clean
 
 PYTHON    := python3.11 python3 python3.12 python3.13
 BIN       := .venv/bin
@@ -13,6 +13,9 @@ help:  ## List these commands
 
 demo: $(INSTALLED)  ## Train five heads on handwritten digits, print every metric, draw predictions
 	@$(BIN)/python examples/digits.py
+
+serve: $(INSTALLED)  ## Train the digits, export them, start the server and ask it a question
+	@$(BIN)/python examples/serving.py
 
 test: $(INSTALLED)  ## Check lint, format and types; run the tests, docstrings and examples
 	$(BIN)/ruff check

@@ -30,6 +30,7 @@ from benchmarks.report import (
     verdict,
     versions,
 )
+from benchmarks.serving import section, serving
 from benchmarks.single import bandwidth, overhead
 from benchmarks.timing import Spread, Turns, ratio, take_turns
 from benchmarks.workloads import Workload, workloads
@@ -62,6 +63,9 @@ def main() -> None:
         sections += [f"## {machine(device)}", markdown_table(rows)]
         sections += ["\n".join(f"- {line}" for line in lines)]
         console.print(terminal_table(rows), *map(escape, lines), sep="\n")
+    served = list(serving())
+    console.print(*map(escape, served), sep="\n")
+    sections.append(section(served).rstrip())
     _, soak, figures = RESULTS.read_text("utf-8").partition(f"\n{SOAK}")
     RESULTS.write_text("\n\n".join(sections) + f"\n{soak}{figures}", "utf-8")
 

@@ -1,6 +1,7 @@
 """The contestants of the benchmarks compute the same; nothing is timed here."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 import torch_heads as th
-from benchmarks import families, limits
+from benchmarks import families, limits, serving
 from benchmarks.contestants import Bound, ByHand, Contestant, Loop, Ours
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Call, Spread, Turns, ratio, take_turns
@@ -131,6 +132,27 @@ def test_every_limit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = list(limits.limits())
     assert len(lines) == 17
     assert all(line.startswith(("reached: ", "MISSED: ")) for line in lines)
+
+
+def test_bundles_are_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {"ROUNDS": 1, "HEADS": 101, "LINES": 500}.items():
+        monkeypatch.setattr(serving, name, value)
+    path = serving.small(tmp_path / "pets")
+    lines = [
+        *serving.many_heads(tmp_path / "many"),
+        *serving.loader(path, tmp_path),
+        *serving.rows_of_a_file(path, tmp_path),
+    ]
+    assert len(lines) == 8
+    assert all(line.startswith(("reached: ", "MISSED: ")) for line in lines)
+
+
+def test_their_section_stands_before_the_soak() -> None:
+    own = serving.section(["reached: a"])
+    text = "# Benchmarks\n\n- x\n\n## Soak on a CPU\n\ny\n"
+    once = serving.with_section(text, own)
+    assert once == f"# Benchmarks\n\n- x\n\n{own}\n## Soak on a CPU\n\ny\n"
+    assert serving.with_section(once, own) == once
 
 
 @pytest.mark.parametrize("kind", families.FORMULAS)

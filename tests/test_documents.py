@@ -147,7 +147,7 @@ def test_a_page_has_only_blocks_that_are_checked(page: Path) -> None:
 @each_page
 def test_the_commands_of_a_page_can_be_run(page: Path) -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    subcommands = ["fit", "validate", "test", "predict"]
+    subcommands = ["fit", "validate", "test", "predict", "show", "run", "serve"]
     found = list(blocks(page))
     files = {block.file for block in found}
     for block in found:

@@ -5,6 +5,7 @@ from torch_heads.families.family import Family
 from torch_heads.functional.reductions import Reduction
 from torch_heads.heads.base import Head
 from torch_heads.heads.binary import BinaryClassHead
+from torch_heads.heads.config import build_head, head_config
 from torch_heads.heads.gaussian import GaussianRegressionHead
 from torch_heads.heads.logistic import LogisticRegressionHead
 from torch_heads.heads.multi import MultiHead
@@ -52,7 +53,9 @@ __all__ = [
     "SurvivalHead",
     "TensorHead",
     "ZeroInflatedLogNormalHead",
+    "build_head",
     "families",
+    "head_config",
     "metrics",
     "transfer",
 ]

@@ -1,20 +1,33 @@
-"""``python -m torch_heads fit --config FILE``: train, evaluate and predict from a configuration."""
+"""``python -m torch_heads COMMAND``: ``fit`` and its like from a configuration, and bundles."""
 
 import sys
 from importlib.util import find_spec
 
+BUNDLES = ("show", "run", "serve")
+
 
 def main() -> None:
     """Run the command line, or say what it needs."""
-    missing = [name for name in ("lightning", "jsonargparse") if find_spec(name) is None]
+    bundles = sys.argv[1:2] and sys.argv[1] in BUNDLES
+    needed, extra = (
+        (("onnx", "onnxruntime", "rich", "starlette", "uvicorn"), "serve")
+        if bundles
+        else (("lightning", "jsonargparse"), "lightning")
+    )
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         sys.exit(
             f"python -m torch_heads needs {' and '.join(missing)}:"
-            " pip install 'torch-heads[lightning]'"
+            f" pip install 'torch-heads[{extra}]'"
         )
-    from torch_heads.integrations.lightning.cli import main as run
+    if bundles:
+        from torch_heads.integrations.serving.cli import main as run_bundles
 
-    run()
+        run_bundles()
+    else:
+        from torch_heads.integrations.lightning.cli import main as run
+
+        run()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_heads.computation.group import Group
 from torch_heads.computation.inputs import EncodedBatch, Inputs
 from torch_heads.computation.prediction_keys import PredictionKeys, flat_key, nested_key
-from torch_heads.computation.predictor import Predicted
+from torch_heads.computation.predictor import Predicted, Stacked
 from torch_heads.computation.target import Target
 from torch_heads.functional.constants import Constants, move_constants
 from torch_heads.functional.errors import unexpected
@@ -124,6 +124,10 @@ class Computation(ABC):
     @abstractmethod
     def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
         """Return the predictions of each target, by key; ``keys`` says which of each target."""
+
+    @abstractmethod
+    def stack(self, logits: Tensor) -> Iterator[Stacked]:
+        """Yield the predictions of all targets, those that are computed as one side by side."""
 
     def prepare(self, device: torch.device) -> None:
         """Make all constants on a device."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate, islice, pairwise
 from typing import Any
@@ -20,7 +20,7 @@ from torch_heads.computation.inputs import (
     StackedLabels,
 )
 from torch_heads.computation.layout import Arrangement, in_buckets
-from torch_heads.computation.predictor import Predicted
+from torch_heads.computation.predictor import Predicted, Stacked
 from torch_heads.functional.constants import move_constants
 from torch_heads.functional.containers import (
     has_mask,
@@ -370,6 +370,23 @@ class MultiComputation(Computation):
             run = slice(self._starts[i], self._starts[i] + self._leaves[i])
             found[run] = self._children[i].predict(one, keys[run])
         return found
+
+    def stack(self, logits: Tensor) -> Iterator[Stacked]:
+        """Yield the predictions of each family's targets, side by side."""
+        each = self._each_logits(check_logits(self.title, logits, self._width))
+        for (group, members), arranged in zip(self._own, each, strict=False):
+            for one in group.predictor.stack(arranged.parts):
+                places = [self._starts[members[part.target]] for part in one.parts]
+                yield _moved(one, places)
+        for i, own in zip(self._others, each[len(self._own) :], strict=True):
+            for one in self._children[i].stack(own):
+                yield _moved(one, [self._starts[i] + part.target for part in one.parts])
+
+
+def _moved(stacked: Stacked, places: Sequence[int]) -> Stacked:
+    """Return it with other places of its targets."""
+    parts = zip(stacked.parts, places, strict=True)
+    return stacked._replace(parts=[part._replace(target=place) for part, place in parts])
 
 
 def _slices(sizes: Sequence[int]) -> list[slice]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,34 @@ from torch_heads.computation.target import Target
 from torch_heads.families.family import Family, Statistic
 
 Predicted = dict[str, Tensor]
+
+
+class Part(NamedTuple):
+    """Where the prediction of one target stands in a stacked one.
+
+    ``values[..., start:stop]`` where ``width`` is None, else ``values[..., start:stop, :width]``,
+    with these two axes as one where it is ``flat``.
+    """
+
+    target: int
+    start: int
+    stop: int
+    width: int | None
+    flat: bool
+
+
+class Stacked(NamedTuple):
+    """A prediction of many targets, side by side.
+
+    Attributes:
+        key: the key that it has in each of them.
+        values: ``[D*, U]``, or ``[D*, U, k]`` for several numbers per label.
+        parts: where that of each target stands.
+    """
+
+    key: str
+    values: Tensor
+    parts: list[Part]
 
 
 class Predictor:
@@ -107,3 +136,25 @@ class Predictor:
             view[..., : target.family.logits_per_label]
             for view, target in zip(views, targets, strict=True)
         ]
+
+    def stack(self, logits: Tensor | Sequence[Tensor]) -> Iterator[Stacked]:
+        """Yield each statistic of each bucket once, whole; ``logits`` are as for `predict`."""
+        blocks = self.blocks(logits)
+        for bucket, block in zip(self._layout.buckets, blocks, strict=True):
+            flat_dims = block.dim() - len(bucket.shape) + 1
+            members: dict[tuple[str, Statistic], list[int]] = {}
+            for i in range(bucket.targets.start, bucket.targets.stop):
+                for item in self._targets[i].predicted.items():
+                    members.setdefault(item, []).append(i)
+            starts = list(accumulate(self._sizes[bucket.targets], initial=0))
+            for (key, statistic), own in members.items():
+                values = statistic(self._family, block)
+                parts = []
+                for i in own:
+                    target, start = self._targets[i], starts[i - bucket.targets.start]
+                    width = None if values.dim() == flat_dims else values.shape[-1]
+                    if width is not None and values.shape[-1:] == bucket.shape[1:]:
+                        width = target.family.logits_per_label
+                    flat = statistic is Family.logits or not target.has_column_axis
+                    parts.append(Part(i, start, start + target.columns, width, flat))
+                yield Stacked(key, values, parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.group import Group
 from torch_heads.computation.inputs import EncodedBatch, Inputs, StackedLabels
-from torch_heads.computation.predictor import Predicted
+from torch_heads.computation.predictor import Predicted, Stacked
 from torch_heads.computation.target import Target
 from torch_heads.functional.values import check_logits
 
@@ -43,6 +43,11 @@ class SingleComputation(Computation):
         """Return the predictions of the one target."""
         checked = check_logits(self.title, logits, self.logits_dimension)
         return self.groups[0].predictor.predict(checked, lambda: [checked], keys)
+
+    def stack(self, logits: Tensor) -> Iterator[Stacked]:
+        """Yield the predictions of the one target."""
+        checked = check_logits(self.title, logits, self.logits_dimension)
+        return self.groups[0].predictor.stack(checked)
 
 
 class SequenceComputation(Computation):
@@ -86,6 +91,10 @@ class SequenceComputation(Computation):
     def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
         """Return the predictions of every step, padded ones included."""
         return self._inner.predict(self._steps(logits), keys)
+
+    def stack(self, logits: Tensor) -> Iterator[Stacked]:
+        """Yield the predictions of every step, padded ones included."""
+        return self._inner.stack(self._steps(logits))
 
     def total_loss(self, losses: Tensor) -> Tensor:
         """Return the wrapped head's loss."""

@@ -48,6 +48,7 @@ class HeadType(ABCMeta):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return a new head, with its computation."""
         head = super().__call__(*args, **kwargs)
+        head.keywords = tuple(kwargs)
         head.computation = head._make_computation()
         head._complete()
         return head
@@ -64,6 +65,8 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     """A module with a computation, and the tallies of what it measured."""
 
     computation: Computation
+    #: The names of the arguments that the constructor was given by keyword.
+    keywords: tuple[str, ...]
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__()

@@ -56,3 +56,4 @@ class PoissonRegressionHead(TensorHead):
             missing_label=missing_label,
             metrics=metrics,
         )
+        self.compute_full_loss = bool(compute_full_loss)

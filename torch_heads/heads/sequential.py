@@ -87,6 +87,11 @@ class SequentialHeadWrapper(Head):
         """The static head's name and ``_sequential``; None where that has none."""
         return f"{self.static_head.name}_sequential" if self.static_head.name else None
 
+    @property
+    def sequence_length_mask(self) -> str:
+        """The key of the mask in ``features``."""
+        return self.input_sequence_mask_key
+
     def to_logits(self, predictions: Any) -> Tensor:
         """Return the static head's logits of every step."""
         return self.static_head.to_logits(predictions)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from typing import IO
 
 from torch_heads.integrations.lock import lock
@@ -49,6 +50,38 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         Path(file.name).unlink(missing_ok=True)
         error.add_note(f"{path} is as it was before.")
         raise
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Make a new folder, which takes the place of what is at the path when the block ends.
+
+    After an error the path leads to what it led to before. Of a folder that was there, a kill
+    between two renames may leave its place empty, and the folder beside it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as base:
+    ...     path = Path(base, "folder")
+    ...     with replacing_folder(path) as new:
+    ...         _ = (new / "text").write_text("new")
+    ...     (path / "text").read_text()
+    'new'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}{SUFFIX}") for _ in "ab")
+    new.mkdir()
+    try:
+        yield new
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    except BaseException as error:
+        rmtree(new, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+        error.add_note(f"{path} is as it was before.")
+        raise
+    rmtree(old, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -18,15 +18,18 @@ from torch_heads.integrations.estimator.dense_columns import (
     numeric_column,
 )
 from torch_heads.integrations.estimator.dense_features import DenseFeatures
+from torch_heads.integrations.estimator.exporters import BestExporter, FinalExporter
 
 __all__ = [
     "BaseEstimator",
+    "BestExporter",
     "CategoricalColumn",
     "DNNEstimator",
     "DenseFeatures",
     "EmbeddingColumn",
     "Estimator",
     "EvalSpec",
+    "FinalExporter",
     "IndicatorColumn",
     "LinearEstimator",
     "NumericColumn",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import tempfile
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from torch_heads.functional.errors import unexpected
+from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.checkpoint import Checkpoint, checkpoints
 from torch_heads.integrations.estimator.config import (
@@ -29,6 +31,7 @@ from torch_heads.integrations.estimator.config import (
 from torch_heads.integrations.estimator.evaluation import Evaluation
 from torch_heads.integrations.estimator.inputs import Batches, InputBatch
 from torch_heads.integrations.estimator.prediction import by_example
+from torch_heads.integrations.estimator.serving import Tables
 from torch_heads.integrations.estimator.step_module import OptimizerFn, StepModule
 from torch_heads.integrations.estimator.training import Saver, fit, quiet, sole_training
 
@@ -164,12 +167,67 @@ class BaseEstimator(ABC):
         """
         latest: dict[str, Any] = {}
 
+        given = eval_spec.exporters
+        exporters = list(given) if isinstance(given, Sequence) else [given]
+
+        def export(is_final: bool) -> None:
+            for one in exporters:
+                folder = self.model_dir / "export" / one.name
+                one.export(self._export, folder, latest, is_final)
+
         def evaluate() -> None:
             latest.update(self._evaluate(eval_spec.input_fn, eval_spec.steps))
+            export(is_final=False)
 
         check_positive(self.title, "steps", eval_spec.steps)
         self._train(train_spec.input_fn, None, train_spec.max_steps, evaluate)
-        return latest or self.evaluate(eval_spec.input_fn, eval_spec.steps)
+        if not latest:
+            latest.update(self.evaluate(eval_spec.input_fn, eval_spec.steps))
+        export(is_final=True)
+        return latest
+
+    def export_saved_model(
+        self,
+        export_dir_base: str | Path,
+        example: Any,
+        checkpoint_path: str | Path | None = None,
+    ) -> Path:
+        """Write a bundle with the weights of a checkpoint, and return its folder.
+
+        It is a new one below ``export_dir_base``, named by the time in seconds, so that
+        ``python -m torch_heads serve`` takes it for the latest version.
+
+        Args:
+            export_dir_base: where the versions are.
+            example: features of a few examples by name, as `export_bundle` takes them; nothing of
+                it is written but names, types and shapes. Names of categories are served as such.
+            checkpoint_path: the checkpoint to export; None for the latest.
+
+        Raises:
+            ValueError: if there is no checkpoint, or a column cannot be served; and as
+                `export_bundle` does.
+        """
+        self._restore(checkpoint_path)
+        return self._export(Path(export_dir_base), example)
+
+    def _export(self, base: Path, example: Any) -> Path:
+        """Write a bundle with the weights that there are."""
+        from torch_heads.integrations.serving.export import export_bundle
+
+        number = int(time.time())
+        while (base / str(number)).exists():
+            number += 1
+        network, head, tables = self._served()
+        before = self._module.device
+        self._module.cpu()
+        try:
+            return export_bundle(network, base / str(number), example, head=head, lookups=tables)
+        finally:
+            self._module.to(before)
+
+    @abstractmethod
+    def _served(self) -> tuple[nn.Module, Head, Tables]:
+        """Return what makes logits of features, the head, and the ids of names by feature."""
 
     def latest_checkpoint(self) -> Path | None:
         """Return the latest checkpoint in ``model_dir``; None where there is none."""

@@ -32,6 +32,7 @@ from torch_heads.integrations.estimator.dense_columns import (
 from torch_heads.integrations.estimator.feature_column import check_columns
 from torch_heads.integrations.estimator.inputs import Batches, InputBatch
 from torch_heads.integrations.estimator.networks import Activation, LinearModel, deep_network
+from torch_heads.integrations.estimator.serving import ColumnNetwork, Tables
 from torch_heads.integrations.estimator.step_module import OptimizerFn
 
 
@@ -72,6 +73,10 @@ class HeadEstimator(BaseEstimator):
             raise ValueError(unexpected(self.title, "features", "as a dict by name", given, hint))
         logits = self._network(features)
         return self.head.create_estimator_spec(features, mode, logits, labels, optimizer)
+
+    def _served(self) -> tuple[nn.Module, Head, Tables]:
+        network = ColumnNetwork(self._network)
+        return network, self.head, network.tables
 
 
 class DNNEstimator(HeadEstimator):

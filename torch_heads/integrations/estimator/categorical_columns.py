@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import torch
@@ -23,6 +23,12 @@ from torch_heads.integrations.estimator.feature_column import (
 )
 
 NO_ID = -1  # of a value that is missing, or not in the vocabulary
+
+
+class CategoryIds(NamedTuple):
+    """A feature whose names have been looked up, as in a graph, before which that is done."""
+
+    ids: Tensor
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,12 @@ class CategoricalColumn(FeatureColumn):
         """
         who = f"categorical column {self.key!r}"
         values = find_feature(who, features, self.key)
-        read = self._numbers if self.vocabulary is None else self._look_up
-        ids = read(who, values)
+        if isinstance(values, CategoryIds):
+            ids = self._known(values.ids)
+        elif self.vocabulary is None:
+            ids = self._numbers(who, values)
+        else:
+            ids = self._look_up(who, values)
         if ids.dim() not in (1, 2):
             expected, given = "of shape [B] or [B, n]", list(ids.shape)
             raise ValueError(unexpected(who, "the feature", expected, given))
@@ -74,8 +84,28 @@ class CategoricalColumn(FeatureColumn):
         if self.default_value is None:
             check_values(who, "ids", ids, NO_ID, self.num_buckets - 1)
             return ids
+        return self._known(ids)
+
+    def _known(self, ids: Tensor) -> Tensor:
+        """Return ids with the default, if there is one, in place of those out of range."""
+        if self.default_value is None:
+            return ids
         known = (ids >= NO_ID) & (ids < self.num_buckets)
         return torch.where(known, ids, self.default_value)
+
+    def table(self) -> dict[str | None, int]:
+        """Return the id of each name, and of all others under None, for a graph to look up.
+
+        Raises:
+            ValueError: if names are numbers, or others are told apart by a hash.
+        """
+        who = f"categorical column {self.key!r}"
+        names = [name for name in self.vocabulary or () if isinstance(name, str)]
+        if self.num_oov_buckets or len(names) < len(self.vocabulary or ()):
+            expected = "of strings, without num_oov_buckets"
+            raise ValueError(unexpected(who, "a vocabulary to be served", expected, "another"))
+        others = NO_ID if self.default_value is None else self.default_value
+        return {"": NO_ID, **{name: i for i, name in enumerate(names)}, None: others}
 
     def _look_up(self, who: str, values: Any) -> Tensor:
         device = values.device if isinstance(values, Tensor) else None

@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback
 
 from torch_heads.functional.errors import unexpected
+from torch_heads.integrations.estimator.exporters import Exporter
 
 InputFn = Callable[[], Any]
 
@@ -69,10 +70,11 @@ class TrainSpec:
 
 @dataclass(frozen=True)
 class EvalSpec:
-    """What to evaluate on, and how many batches of it; None for all."""
+    """What to evaluate on, how many batches of it (None for all), and what to export then."""
 
     input_fn: InputFn
     steps: int | None = 100
+    exporters: Exporter | Sequence[Exporter] = ()
 
 
 def check_positive(who: str, argument: str, value: float | None, whole: bool = True) -> None:

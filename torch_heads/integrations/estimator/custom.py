@@ -10,11 +10,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.base import BaseEstimator
 from torch_heads.integrations.estimator.config import RunConfig
 from torch_heads.integrations.estimator.inputs import InputBatch
 from torch_heads.integrations.estimator.model_function import ModelFn, ModelFunction
+from torch_heads.integrations.estimator.serving import FunctionNetwork, Tables
 from torch_heads.integrations.estimator.step_module import OptimizerFn
 
 
@@ -39,6 +41,8 @@ class Estimator(BaseEstimator):
         model_dir: where the checkpoints are; a temporary directory by default.
         params: what ``model_fn`` gets as ``params``.
         config: how to run.
+        head: the head whose `create_estimator_spec` ``model_fn`` calls, which only
+            `export_saved_model` needs to know, and only if it is not a part of ``model``.
 
     Raises:
         TypeError: if ``model_fn`` is not callable, or ``model`` or ``optimizer`` of another type.
@@ -68,6 +72,7 @@ class Estimator(BaseEstimator):
         model_dir: str | Path | None = None,
         params: Mapping[str, Any] | None = None,
         config: RunConfig | None = None,
+        head: Head | None = None,
     ) -> None:
         who = type(self).__name__
         self._model_fn = ModelFunction(who, model_fn)
@@ -76,6 +81,7 @@ class Estimator(BaseEstimator):
             raise ValueError(unexpected(who, "model_fn", "to take params", taken))
         #: What ``model_fn`` gets as ``params``.
         self.params = dict(params or {})
+        self._head = head
         super().__init__(model, optimizer, model_dir, config)
 
     def _call(
@@ -103,3 +109,9 @@ class Estimator(BaseEstimator):
             expected = f"to return a spec for the mode {str(mode)!r}"
             raise ValueError(unexpected(self.title, "model_fn", expected, repr(str(spec.mode))))
         return spec
+
+    def _served(self) -> tuple[nn.Module, Head, Tables]:
+        from torch_heads.integrations.serving.served_model import head_of
+
+        head = head_of(self.model, self._head)
+        return FunctionNetwork(self.title, self.model, head, self._call), head, {}

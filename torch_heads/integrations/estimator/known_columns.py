@@ -30,6 +30,8 @@ class KnownColumns(nn.Module):
 
     def __init__(self, columns: Sequence[FeatureColumn]) -> None:
         super().__init__()
+        #: The columns.
+        self.columns = tuple(columns)
         self._sizes = {column.name: column.width for column in columns}
         own = {column.name: _vocabulary(column) for column in columns}
         self._vocabularies = {name: names for name, names in own.items() if names is not None}

@@ -132,6 +132,41 @@ class HeadModule(LightningModule):
         predictions: dict[str, Tensor] = self.head(self.logits(inputs))
         return predictions
 
+    def export(
+        self,
+        path: str | Path,
+        example: Any,
+        *,
+        lookups: Mapping[str, Any] | None = None,
+        program: bool = False,
+    ) -> Path:
+        """Write backbone and head as a bundle, and return its folder.
+
+        Args:
+            path: the folder.
+            example: inputs of a few rows: a tensor, or a dict of features by name.
+            lookups: of features that are strings; see `export_bundle`, as for ``program``.
+            program: whether to write a program of torch, too.
+
+        Raises:
+            TypeError: as `export_bundle` does.
+            ValueError: as `export_bundle` does.
+        """
+        from torch_heads.integrations.serving.export import export_bundle
+
+        plain = isinstance(self.projection, nn.Identity)
+        network = self.backbone if plain else nn.Sequential(self.backbone, self.projection)
+        names = None if isinstance(example, Mapping) else ["inputs"]
+        return export_bundle(
+            network,
+            path,
+            example,
+            head=self.head,
+            inputs=names,
+            lookups=lookups,
+            program=program,
+        )
+
     def configure_optimizers(self) -> Any:
         """Return the optimizer of the trainable parameters, and the scheduler if there is one."""
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])

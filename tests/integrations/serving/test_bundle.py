@@ -1,0 +1,363 @@
+"""A bundle is what was written, or it is refused in words; no code in it is run."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+import torch_heads as th
+from tests.cases import huber
+from tests.integrations.serving.exporting import (  # noqa: F401
+    NAMES,
+    _one_registry,
+    mixture,
+    network,
+)
+from torch_heads.integrations.serving import Bundle, export_bundle
+from torch_heads.integrations.serving.pruning import pruned
+
+X = np.zeros((2, 8), np.float32)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bundle with a program, which no test changes."""
+    folder = tmp_path_factory.mktemp("bundles") / "pets"
+    return export_bundle(network(mixture()), folder, torch.zeros(2, 8), program=True)
+
+
+@pytest.fixture
+def folder(written: Path, tmp_path: Path) -> Path:
+    """Return a copy of it, to be changed."""
+    return Path(shutil.copytree(written, tmp_path / "pets"))
+
+
+@pytest.fixture(scope="module")
+def written_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bundle of a head alone, whose graph has no weights."""
+    folder = tmp_path_factory.mktemp("bundles") / "pets"
+    return export_bundle(th.MultiClassHead(3, class_weight=[1.0, 2, 3]), folder, torch.zeros(2, 3))
+
+
+@pytest.fixture
+def alone(written_alone: Path, tmp_path: Path) -> Path:
+    """Return a copy of it, to be changed."""
+    return Path(shutil.copytree(written_alone, tmp_path / "pets"))
+
+
+def change(folder: Path, edit: Callable[[dict[str, Any]], object], sign: bool = False) -> None:
+    """Change a signature, and let it agree with the files, as an attacker would."""
+    path = folder / "signature.json"
+    content = json.loads(path.read_text("utf-8"))
+    edit(content)
+    if sign:
+        for name in content["files"]:
+            data = (folder / name).read_bytes()
+            content["files"][name] = [len(data), sha256(data).hexdigest()]
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def nothing(content: dict[str, Any]) -> None:
+    """Change nothing but the digests."""
+
+
+# ---- what it says of itself ----
+
+
+def test_it_says_what_it_takes_and_answers(written: Path) -> None:
+    bundle = Bundle.load(str(written))
+    assert bundle.manifest.inputs["input"].shape == ("batch", 8)
+    assert bundle.vocabularies == {"kind": tuple(NAMES)}
+    assert bundle.signatures["serving_default"].method == "classify"
+    assert bundle.signatures["size/regression"].outputs == {"outputs": "size/predictions"}
+    assert bundle.outputs["kind/probabilities"].columns == "kind"
+    assert bundle.outputs["kind/classes"].dtype == "string"
+
+
+def test_predictions_may_be_asked_for_by_name(written: Path) -> None:
+    bundle = Bundle.load(written)
+    answer = bundle(X, outputs=["size/predictions", "kind/classes"])
+    assert list(answer) == ["size/predictions", "kind/classes"]
+    assert set(answer["kind/classes"].ravel()) <= set(NAMES)
+
+
+def test_what_is_not_there_is_refused(written: Path) -> None:
+    bundle = Bundle.load(written)
+    with pytest.raises(KeyError, match=r"Bundle 'pets': expected signature among .* got 'no'"):
+        bundle(X, "no")
+    with pytest.raises(KeyError, match=r"expected outputs among .* got 'no'"):
+        bundle(X, outputs=["no"])
+    with pytest.raises(FileNotFoundError, match="path to a folder"):
+        Bundle.load(written / "no")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ({"other": X}, r"inputs named \['input'\], got \['other'\]"),
+        ({"input": X, "more": X}, "inputs named"),
+        ({}, "inputs named"),
+        (X[0], r"input of shape \['batch', 8\], got \[8\]"),
+        (X[:, :3], r"input of shape \['batch', 8\], got \[2, 3\]"),
+        ([["a"] * 8], "input of type float32, got <U1"),
+        ([[1.0], [1.0, 2.0]], r"input of shape \['batch', 8\]"),
+        ([[None] * 8], "of type float32, got object"),
+        (X.astype(complex), "of type float32, got complex"),
+    ],
+)
+def test_inputs_of_another_kind_are_refused(written: Path, inputs: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Bundle.load(written)(inputs)
+
+
+def test_numbers_of_other_types_are_taken_where_they_are_the_same(written: Path) -> None:
+    bundle = Bundle.load(written)
+    expected = bundle(X + 1)["scores"]
+    for one in [torch.ones(2, 8), [[1] * 8] * 2, np.ones((2, 8)), np.ones((2, 8), np.int8)]:
+        np.testing.assert_array_equal(bundle(one)["scores"], expected)
+    assert bundle([] if False else np.zeros((0, 8)))["scores"].shape == (0, 3)
+
+
+def test_an_unexpected_vocabulary_is_refused(written: Path) -> None:
+    Bundle.load(written, vocabularies={"kind": NAMES})
+    with pytest.raises(ValueError, match=r"the vocabulary 'kind' to be \['dog'.*got \['cat'"):
+        Bundle.load(written, vocabularies={"kind": [NAMES[1], NAMES[0], NAMES[2]]})
+    with pytest.raises(ValueError, match=r"the vocabulary 'other' to be .* got None"):
+        Bundle.load(written, vocabularies={"other": ["a"]})
+
+
+def test_a_head_with_functions_comes_back_with_these(tmp_path: Path) -> None:
+    head = th.RegressionHead(loss_fn=huber)
+    bundle = Bundle.load(export_bundle(head, tmp_path / "b", torch.zeros(2, 1)))
+    assert bundle.head({"tests.cases.huber": huber}).loss_fn is huber
+    with pytest.raises(ValueError, match=r"expected functions for 'tests.cases.huber'"):
+        bundle.head()
+
+
+def test_a_bundle_that_is_replaced_answers_as_before(folder: Path, tmp_path: Path) -> None:
+    bundle = Bundle.load(folder)
+    before = bundle(X)["scores"]
+    torch.manual_seed(1)
+    other = nn.Sequential(nn.Linear(8, 3), th.MultiClassHead(3, label_vocabulary=["x", "y", "z"]))
+    export_bundle(other, folder, torch.zeros(2, 8))
+    np.testing.assert_array_equal(bundle(X)["scores"], before)
+    assert bundle(X, "kind/predict").keys() >= {"logits", "classes"}
+    assert Bundle.load(folder)(X)["classes"][0].tolist() == ["x", "y", "z"]
+
+
+def test_only_what_is_asked_for_is_computed(written: Path) -> None:
+    bundle = Bundle.load(written)
+    whole = bundle(X, outputs=list(bundle.outputs))
+    for name in bundle.outputs:
+        np.testing.assert_array_equal(bundle(X, outputs=[name])[name], whole[name])
+    parts = [onnx.load_from_string(pruned(written / "model.onnx", [name])) for name in whole]
+    sizes = {name: len(one.graph.node) for name, one in zip(whole, parts, strict=True)}
+    assert sizes["size/predictions"] < sizes["kind/classes"]
+    every = onnx.load(written / "model.onnx", load_external_data=False)
+    assert max(sizes.values()) < len(every.graph.node)
+
+
+# ---- files that are not what was written ----
+
+
+@pytest.mark.parametrize("name", ["signature.json", "model.onnx", "model.safetensors", "model.pt2"])
+def test_a_file_that_is_missing_or_changed_is_refused(folder: Path, name: str) -> None:
+    path = folder / name
+    content = path.read_bytes()
+    middle = len(content) // 2
+    for other in [
+        content[:middle],
+        content[:-1],
+        b"",
+        content[:middle] + b"\0" + content[middle + 1 :],
+    ]:
+        if other == content:
+            continue
+        path.write_bytes(other)
+        with pytest.raises(ValueError, match=f"Bundle 'pets': expected .*{name}|expected|JSON"):
+            Bundle.load(folder)
+    path.unlink()
+    with pytest.raises(ValueError, match=f"expected {name} in the folder"):
+        Bundle.load(folder)
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.write_bytes(content)
+    path.symlink_to(elsewhere)
+    with pytest.raises(ValueError, match=f"expected {name} in the folder"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
+@pytest.mark.parametrize("keep", [0, 7, 100])
+def test_a_truncated_file_with_a_new_digest_is_refused(folder: Path, name: str, keep: int) -> None:
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:keep])
+    change(folder, nothing, sign=True)
+    with pytest.raises(ValueError, match=r"model.onnx as a graph with its weights"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "a/../../secret"])
+def test_weights_outside_of_the_folder_are_refused(folder: Path, location: str) -> None:
+    (folder.parent / "secret").write_bytes(bytes(10**5))
+    graph = onnx.load(folder / "model.onnx", load_external_data=False)
+    for one in graph.graph.initializer:
+        for entry in one.external_data:
+            if entry.key == "location":
+                entry.value = location
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    change(folder, nothing, sign=True)
+    with pytest.raises(ValueError, match=r"model.onnx as a graph with its weights"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda s: s.update(format=2), "format 1, got 2. A newer version"),
+        (lambda s: s.update(format="1"), "format 1"),
+        (lambda s: s.pop("format"), "format 1, got None"),
+        (lambda s: s.update(inputs=[]), "inputs as a dict, got list"),
+        (lambda s: s["inputs"]["input"].update(dtype="object"), "a dtype among"),
+        (lambda s: s["inputs"]["input"].update(shape=[-1, 8]), "a shape of sizes"),
+        (lambda s: s["outputs"]["kind/logits"].update(start="0"), "whole numbers"),
+        (lambda s: s["signatures"]["kind"].update(method="eval"), "a method among"),
+        (lambda s: s["signatures"]["kind"].update(outputs={"a": 1}), "as a string"),
+        (lambda s: s["files"].update({"../x": [1, "x"]}), r"files with \['model.onnx'"),
+        (lambda s: s["files"].update({"/etc/hostname": [1, "x"]}), r"files with"),
+        (lambda s: s["files"].pop("model.onnx"), "files with"),
+        (lambda s: s["files"].update({"model.onnx": "x"}), r"as \[bytes, sha256\]"),
+        (lambda s: s.update(vocabularies={"kind": "abc"}), "as a list of strings"),
+    ],
+)
+def test_a_signature_of_another_form_is_refused(folder: Path, edit: Any, says: str) -> None:
+    change(folder, edit)
+    with pytest.raises(ValueError, match=says):
+        Bundle.load(folder)
+
+
+def test_what_is_new_in_a_signature_is_ignored(folder: Path) -> None:
+    def more(content: dict[str, Any]) -> None:
+        content["decisions"] = {"kind": {"temperature": 1.5}}
+        content["outputs"]["kind/logits"]["unit"] = "kg"
+
+    change(folder, more)
+    assert Bundle.load(folder)(X)["scores"].shape == (2, 3)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[" * 10**5, b"\xff\xfe", b"null", b"3"])
+def test_a_signature_that_is_no_json_is_refused(folder: Path, text: bytes) -> None:
+    (folder / "signature.json").write_bytes(text)
+    with pytest.raises(ValueError, match=r"signature.json as (JSON|a dict)"):
+        Bundle.load(folder)
+
+
+# ---- code ----
+
+
+class Touch:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_program_is_loaded_only_where_it_is_trusted(folder: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    source, target = io.BytesIO((folder / "model.pt2").read_bytes()), io.BytesIO()
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as new:
+        for one in archive.namelist():
+            bad = one.endswith(".pt") and "sample_inputs" in one
+            new.writestr(one, pickle.dumps(Touch(marker)) if bad else archive.read(one))
+    (folder / "model.pt2").write_bytes(target.getvalue())
+    change(folder, nothing, sign=True)
+    assert Bundle.load(folder)(X)["scores"].shape == (2, 3)
+    with pytest.raises(ValueError, match=r"runtime as 'onnx', got 'program'.*trusted=True"):
+        Bundle.load(folder, "program")
+    assert not marker.exists()
+    with pytest.raises(ValueError, match="runtime as 'onnx' or 'program', got 'pickle'"):
+        Bundle.load(folder, "pickle")
+
+
+def test_a_program_that_is_none_is_refused(folder: Path) -> None:
+    (folder / "model.pt2").write_bytes(b"PK")
+    change(folder, nothing, sign=True)
+    with pytest.raises(ValueError, match=r"model.pt2 as a program"):
+        Bundle.load(folder, "program", trusted=True)
+    change(folder, lambda content: content["files"].pop("model.pt2"))
+    with pytest.raises(ValueError, match="Export it with program=True"):
+        Bundle.load(folder, "program", trusted=True)
+
+
+def test_a_foreign_class_is_refused(folder: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+
+    def foreign(content: dict[str, Any]) -> None:
+        content["head"] = {"class_path": "os.mkdir", "init_args": {"path": str(marker)}}
+
+    change(folder, foreign)
+    bundle = Bundle.load(folder)
+    with pytest.raises(ValueError, match=r"class_path among .* got 'os.mkdir'"):
+        bundle.head()
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ((2**60).to_bytes(8, "little") + b"{}", "a header of at most"),
+        ((2).to_bytes(8, "little") + b"[]", "a header of JSON"),
+        ((2).to_bytes(8, "little") + b"{", "a header of"),
+        ((2).to_bytes(8, "little") + b"{}", "with 'class_weight', got None"),
+    ],
+)
+def test_a_broken_header_of_the_weights_is_refused(alone: Path, header: bytes, says: str) -> None:
+    (alone / "model.safetensors").write_bytes(header)
+    change(alone, nothing, sign=True)
+    with pytest.raises(ValueError, match=says):
+        Bundle.load(alone).head()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [3], "data_offsets": [0, 10**12]},
+        {"dtype": "F32", "shape": [3], "data_offsets": [12, 0]},
+        {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 12]},
+        {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 12]},
+        {"dtype": "EVIL", "shape": [3], "data_offsets": [0, 12]},
+        {"dtype": "F32", "shape": [3], "data_offsets": [0, 11]},
+        {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+    ],
+)
+def test_a_tensor_that_is_not_in_the_file_is_refused(folder: Path, entry: Any) -> None:
+    bundle = Bundle.load(folder)
+    text = json.dumps({"5.heads.0.class_weight": entry}).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(16))
+    with pytest.raises(ValueError, match="Bundle 'pets': expected"):
+        bundle.head()
+
+
+def test_a_vocabulary_that_is_not_there_is_refused(folder: Path) -> None:
+    change(folder, lambda content: content.update(vocabularies={}))
+    with pytest.raises(ValueError, match="vocabulary among"):
+        Bundle.load(folder).head()
+
+
+def test_it_needs_no_model(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.Module, "__call__", None)
+    assert Bundle.load(written)(X)["scores"].shape == (2, 3)

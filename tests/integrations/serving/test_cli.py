@@ -1,0 +1,182 @@
+"""``show`` and ``run``: what a bundle is, and the predictions of files."""
+
+import csv
+import io
+import json
+import tracemalloc
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+import torch_heads as th
+from tests.integrations.serving.exporting import (  # noqa: F401
+    NAMES,
+    _one_registry,
+    mixture,
+    network,
+)
+from torch_heads.integrations.serving import Bundle, export_bundle
+from torch_heads.integrations.serving.cli import main
+from torch_heads.integrations.serving.runner import predict_file
+from torch_heads.integrations.serving.show import show
+
+X = np.random.default_rng(0).normal(size=(100, 8)).round(3)
+OUTPUTS = ["kind/classes", "kind/probabilities", "size/predictions"]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "pets"
+    return export_bundle(network(mixture()), folder, torch.zeros(2, 8))
+
+
+@pytest.fixture
+def bundle(path: Path) -> Bundle:
+    return Bundle.load(path)
+
+
+class Shop(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.towns, self.head = nn.Embedding(2, 1), th.RegressionHead()
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.head(self.towns(features["town"]) * features["price"].unsqueeze(-1))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    example = {"town": ["Rom", "Ulm"], "price": torch.zeros(2)}
+    folder = tmp_path_factory.mktemp("bundles") / "shop"
+    export_bundle(Shop(), folder, example, lookups={"town": ["Rom", "Ulm"]})
+    return Bundle.load(folder)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_it_prints_what_a_bundle_takes_and_answers(bundle: Bundle) -> None:
+    console = Console(record=True, width=160)
+    show(bundle, console)
+    text = console.export_text()
+    for words in [
+        ["input", "float32", "[batch, 8]"],
+        ["kind/classification", "classify", "scores = kind/probabilities", "kind/all_classes"],
+        ["kind/probabilities", "float32", "[batch, 3]", "kind"],
+        ["kind", "cat, dog, öwl"],
+        ["model.onnx"],
+    ]:
+        assert any(all(word in line for word in words) for line in text.splitlines()), words
+
+
+@pytest.mark.parametrize("batch_size", [7, 4096])
+def test_a_file_of_json_is_predicted(bundle: Bundle, tmp_path: Path, batch_size: int) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("\n".join(json.dumps(row) for row in X.tolist()) + "\n\n", "utf-8")
+    assert predict_file(bundle, source, target, outputs=OUTPUTS, batch_size=batch_size) == 100
+    expected = bundle(X, outputs=OUTPUTS)
+    rows = lines_of(target)
+    assert [list(row) for row in rows] == [OUTPUTS] * 100
+    for name in OUTPUTS:
+        found = np.array([row[name] for row in rows])
+        if found.dtype.kind == "f":
+            np.testing.assert_allclose(found, expected[name], 1e-6, 1e-6)
+        else:
+            np.testing.assert_array_equal(found, expected[name])
+
+
+def test_a_file_of_csv_is_predicted(bundle: Bundle, shop: Bundle, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    with source.open("w") as file:
+        csv.writer(file).writerows([[f"x{i}" for i in range(8)], *X.tolist()])
+    predict_file(bundle, source, target, outputs=OUTPUTS, batch_size=30)
+    head, *rows = csv.reader(io.StringIO(target.read_bytes().decode(), newline=""))
+    columns = [f"kind/probabilities[{i}]" for i in range(3)]
+    assert head == ["kind/classes", *columns, "size/predictions[0]", "size/predictions[1]"]
+    expected = bundle(X.astype("float32"), outputs=OUTPUTS)
+    assert [row[0] for row in rows] == expected["kind/classes"][:, 0].tolist()
+    found = np.array([row[1:4] for row in rows], float)
+    np.testing.assert_allclose(found, expected["kind/probabilities"], 1e-6)
+    source.write_text('town,price\nRom,1\n"Ulm",2.5\n')
+    predict_file(shop, source, target)
+    answers = shop({"town": ["Rom", "Ulm"], "price": [1.0, 2.5]})["outputs"]
+    text = target.read_text().splitlines()
+    assert text[0] == "predictions"
+    np.testing.assert_allclose(np.array(text[1:], float), answers[:, 0], 1e-6)
+
+
+def test_features_of_a_line_are_an_object(shop: Bundle, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"price": 2, "town": "Ulm", "other": 0}\n{"town": "Rom", "price": 1}\n')
+    predict_file(shop, source, target)
+    answers = shop({"town": ["Ulm", "Rom"], "price": [2, 1]})["outputs"]
+    found = [row["predictions"] for row in lines_of(target)]
+    np.testing.assert_allclose(found, answers, 1e-6)
+
+
+def test_what_json_lacks_is_null(tmp_path: Path) -> None:
+    bundle = Bundle.load(export_bundle(th.RegressionHead(2), tmp_path / "b", torch.zeros(2, 2)))
+    source, target = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("a,b\nnan,1\ninf,2\n")
+    predict_file(bundle, source, target)
+    assert [row["predictions"] for row in lines_of(target)] == [[None, 1.0], [None, 2.0]]
+    assert bundle([[nan, 1.0]])["outputs"].shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("in.jsonl", "[1, 2]\n", "rows 1 to 1: .*of shape"),
+        ("in.jsonl", "{\n", "lines 1 to 1 of JSON"),
+        ("in.jsonl", '{"other": 1}\n', "a line with"),
+        ("in.csv", "a,b\n1,2\n", "a head line with the columns"),
+        ("in.csv", ",".join("abcdefgh") + "\n1,2\n", "a row of 8 columns"),
+        ("in.csv", ",".join("abcdefgh") + "\n" + ",".join("xxxxxxxx"), "of type float32"),
+        ("in.txt", "", "a file of .jsonl or .csv"),
+    ],
+)
+def test_a_file_of_another_form_is_refused_and_the_earlier_answer_stays(
+    bundle: Bundle, tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    source, target = tmp_path / name, tmp_path / "out.jsonl"
+    source.write_text(text)
+    target.write_text("before")
+    with pytest.raises(ValueError, match=says):
+        predict_file(bundle, source, target)
+    assert target.read_text() == "before"
+
+
+def test_memory_does_not_grow_with_the_file(bundle: Bundle, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    peaks = []
+    for copies in (10, 50):
+        source.write_text("\n".join(json.dumps(row) for row in X.tolist() * copies), "utf-8")
+        tracemalloc.start()
+        predict_file(bundle, source, target, batch_size=500)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_the_commands_are_there(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(json.dumps(X[0].tolist()))
+    files = ["--input", str(source), "--output", str(tmp_path / "out.jsonl")]
+    main(["run", str(path), *files, "--outputs", "kind/classes,indoors/logistic"])
+    assert list(lines_of(tmp_path / "out.jsonl")[0]) == ["kind/classes", "indoors/logistic"]
+    with pytest.raises(SystemExit, match="expected outputs among"):
+        main(["run", str(path), *files, "--outputs", "no"])
+    with pytest.raises(SystemExit, match="path to a folder"):
+        main(["show", str(tmp_path / "no")])
+    capsys.readouterr()
+    main(["show", str(path)])
+    assert "kind/classification" in capsys.readouterr().out

@@ -1,0 +1,182 @@
+"""What estimators leave for servers: versions of a bundle, the best ones, the last one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import torch_heads as th
+from tests.integrations.serving.exporting import _one_registry  # noqa: F401
+from tests.integrations.trainers import expected_warnings
+from torch_heads.integrations import estimator as est
+from torch_heads.integrations.lightning import HeadModule
+from torch_heads.integrations.serving import Bundle
+from torch_heads.integrations.serving.models import Models
+
+pytestmark = expected_warnings
+
+TOWNS = ["Rom", "Ulm", "Bern"]
+FEATURES: dict[str, Any] = {
+    "town": np.array(["Rom", "Ulm", "", "Paris"]),
+    "size": torch.tensor([2, 0, -1, 7]),
+    "price": torch.tensor([1.0, float("nan"), 3.0, 4.0]),
+}
+LABELS = torch.tensor([0, 1, 1, 0])
+CONFIG = est.RunConfig(accelerator="cpu", save_checkpoints_steps=1)
+
+
+def columns() -> list[Any]:
+    town = est.categorical_column_with_vocabulary_list("town", TOWNS, default_value=1)
+    size = est.categorical_column_with_identity("size", 3, default_value=0)
+    price = est.numeric_column("price", default_value=9.0)
+    return [est.embedding_column(town, 4), est.indicator_column(size), price]
+
+
+def input_fn() -> Any:
+    return FEATURES, LABELS
+
+
+def plain(features: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.tolist() for key, value in features.items()}
+
+
+def assert_serves(bundle: Bundle, estimator: est.BaseEstimator) -> None:
+    predicted = list(estimator.predict(lambda: [FEATURES]))
+    answer = bundle(plain(FEATURES), "predict")
+    for key, value in answer.items():
+        expected = np.stack([row[key] for row in predicted])
+        if expected.dtype.kind == "f":
+            np.testing.assert_allclose(value, expected, 1e-6, 1e-6)
+        else:
+            np.testing.assert_array_equal(value, expected)
+
+
+def test_a_canned_estimator_is_served_with_the_names_of_its_categories(tmp_path: Path) -> None:
+    head = th.BinaryClassHead(label_vocabulary=["no", "yes"])
+    estimator = est.DNNEstimator(head, [4], columns(), tmp_path / "model", config=CONFIG)
+    estimator.train(input_fn, steps=2)
+    paths = [estimator.export_saved_model(tmp_path / "served", FEATURES) for _ in range(2)]
+    assert int(paths[1].name) > int(paths[0].name)
+    bundle = Bundle.load(paths[1])
+    assert bundle.manifest.inputs["town"].dtype == "string"
+    assert_serves(bundle, estimator)
+    assert sorted(Models(tmp_path / "served").versions("served")) == [int(p.name) for p in paths]
+    first = estimator.latest_checkpoint()
+    assert first is not None
+    estimator.train(input_fn, steps=1)
+    old = Bundle.load(estimator.export_saved_model(tmp_path / "old", FEATURES, first))
+    np.testing.assert_array_equal(old(plain(FEATURES))["scores"], bundle(plain(FEATURES))["scores"])
+
+
+def test_a_linear_estimator_is_served(tmp_path: Path) -> None:
+    town = est.categorical_column_with_vocabulary_list("town", TOWNS)
+    given = [town, est.numeric_column("price", default_value=0.0)]
+    estimator = est.LinearEstimator(th.RegressionHead(), given, tmp_path / "m", config=CONFIG)
+    estimator.train(input_fn, steps=1)
+    features = {key: FEATURES[key] for key in ("town", "price")}
+    bundle = Bundle.load(estimator.export_saved_model(tmp_path / "served", features))
+    answer = bundle(plain(features))["outputs"]
+    expected = [row["predictions"] for row in estimator.predict(lambda: [features])]
+    np.testing.assert_allclose(answer, expected, 1e-6, 1e-6)
+
+
+def test_what_a_graph_cannot_look_up_is_refused(tmp_path: Path) -> None:
+    hashed = est.categorical_column_with_vocabulary_list("town", TOWNS, num_oov_buckets=2)
+    given = [est.embedding_column(hashed, 2)]
+    estimator = est.DNNEstimator(th.RegressionHead(), [2], given, tmp_path / "m", config=CONFIG)
+    estimator.train(input_fn, steps=1)
+    with pytest.raises(ValueError, match="'town': expected a vocabulary to be served of strings"):
+        estimator.export_saved_model(tmp_path / "served", {"town": FEATURES["town"]})
+
+
+def of_function(tmp_path: Path, called: th.Head, **options: Any) -> est.Estimator:
+    def model_fn(features: Any, labels: Any, mode: str, model: Any, optimizer: Any) -> Any:
+        logits = model["layer"](features["x"])
+        return called.create_estimator_spec(features, mode, logits, labels, optimizer)
+
+    model = nn.ModuleDict({"layer": nn.Linear(2, called.logits_dimension)})
+    return est.Estimator(
+        model_fn, model, torch.optim.Adam, tmp_path / "model", config=CONFIG, **options
+    )
+
+
+def numbers() -> tuple[dict[str, Tensor], Tensor]:
+    return {"x": torch.tensor([[1.0, 2.0], [3.0, 4.0]])}, torch.tensor([0, 1])
+
+
+def test_a_model_fn_is_served_with_the_head_that_it_calls(tmp_path: Path) -> None:
+    head = th.BinaryClassHead()
+    estimator = of_function(tmp_path, head, head=head).train(numbers, steps=1)
+    example, _ = numbers()
+    bundle = Bundle.load(estimator.export_saved_model(tmp_path / "served", example))
+    predicted = list(estimator.predict(lambda: [example]))
+    np.testing.assert_allclose(
+        bundle(example)["scores"], [row["probabilities"] for row in predicted], 1e-6
+    )
+    lost = of_function(tmp_path, head)
+    with pytest.raises(ValueError, match="with one head, or head="):
+        lost.export_saved_model(tmp_path / "served", example)
+    other = of_function(tmp_path, head, head=th.BinaryClassHead())
+    with pytest.raises(ValueError, match="model_fn to call create_estimator_spec of the head"):
+        other.export_saved_model(tmp_path / "served", example)
+
+
+def test_the_last_and_the_best_are_exported(tmp_path: Path) -> None:
+    head = th.BinaryClassHead()
+    estimator = of_function(tmp_path, head, head=head)
+    example, _ = numbers()
+    losses: list[float] = []
+
+    def better(best: Any, result: Any) -> bool:
+        losses.append(result["loss"])
+        return result["global_step"] in (2, 3)
+
+    exporters = [
+        est.FinalExporter("last", example),
+        est.BestExporter("best", example, better, exports_to_keep=2),
+    ]
+    evaluate = est.EvalSpec(numbers, exporters=exporters)
+    estimator.train_and_evaluate(est.TrainSpec(numbers, max_steps=4), evaluate)
+    [last] = (tmp_path / "model/export/last").iterdir()
+    best = tmp_path / "model/export/best"
+    versions = sorted(one.name for one in best.iterdir() if one.is_dir())
+    assert len(versions) == 2
+    assert len(losses) == 4  # the first evaluation is the best; the last one is looked at twice
+    x = numbers()[0]
+    expected = next(iter(estimator.predict(lambda: [x])))["logistic"]
+    found = Bundle.load(last)(x, outputs=["logistic"])["logistic"][0]
+    np.testing.assert_allclose(found, expected, 1e-6)
+    older = Bundle.load(best / versions[0])(x, outputs=["logistic"])["logistic"][0]
+    assert abs(older - expected).max() > 1e-6
+
+
+def test_the_best_is_remembered(tmp_path: Path) -> None:
+    written: list[Path] = []
+
+    def write(folder: Path, example: Any) -> Path:
+        written.append(folder / str(len(written)))
+        written[-1].mkdir(parents=True)
+        return written[-1]
+
+    for loss, is_better in [(1.0, True), (2.0, False), (1.0, False), (0.5, True)]:
+        exporter = est.BestExporter("best", None)
+        path = exporter.export(write, tmp_path, {"loss": loss, "curve": np.zeros(3)}, False)
+        assert (path is not None) == is_better
+    assert len(written) == 2
+    with pytest.raises(ValueError, match="name as the name of a folder, got 'a/b'"):
+        est.FinalExporter("a/b", None)
+    with pytest.raises(ValueError, match="exports_to_keep > 0, got 0"):
+        est.BestExporter(exports_to_keep=0)
+
+
+def test_a_head_module_exports_itself(tmp_path: Path) -> None:
+    head = th.MultiClassHead(3)
+    module = HeadModule(nn.Linear(2, 4), head, in_features=4)
+    x = torch.randn(3, 2)
+    bundle = Bundle.load(module.export(tmp_path / "b", x))
+    with torch.no_grad():
+        expected = module(x)["probabilities"]
+    np.testing.assert_allclose(bundle({"inputs": x})["scores"], expected, 1e-6)

@@ -1,0 +1,96 @@
+"""Exporters: what `train_and_evaluate` leaves for servers, as `tf.estimator`'s."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch_heads.functional.errors import unexpected
+from torch_heads.integrations.atomic import replacing
+
+Write = Callable[[Path, Any], Path]  # writes a bundle below a folder, from an example
+Result = Mapping[str, Any]  # the values of an evaluation, by key
+
+BEST = "best.json"  # the values of the best evaluation, for the trainings that follow
+
+
+class Exporter(Protocol):
+    """Writes bundles below ``model_dir/export/<name>``."""
+
+    #: The name of its folder.
+    name: str
+
+    def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
+        """Write a bundle, if one is due after this evaluation, and return its folder."""
+
+
+class FinalExporter:
+    """Exports once, when all is trained.
+
+    Args:
+        name: of the folder below ``model_dir/export``.
+        example: features of a few examples, as `BaseEstimator.export_saved_model` takes them.
+    """
+
+    def __init__(self, name: str, example: Any) -> None:
+        self.name, self.example = _check_name(type(self).__name__, name), example
+
+    def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
+        """Write a bundle at the end."""
+        return write(folder, self.example) if is_final else None
+
+
+class BestExporter:
+    """Exports after each evaluation that is better than all before, of earlier trainings too.
+
+    Args:
+        name: of the folder below ``model_dir/export``.
+        example: features of a few examples, as `BaseEstimator.export_saved_model` takes them.
+        compare_fn: of the best values so far and the present ones, whether these are better; by
+            default, whether the loss is smaller.
+        exports_to_keep: how many of the last exports to keep; None for all.
+    """
+
+    def __init__(
+        self,
+        name: str = "best_exporter",
+        example: Any = None,
+        compare_fn: Callable[[Result, Result], bool] | None = None,
+        exports_to_keep: int | None = 5,
+    ) -> None:
+        who = type(self).__name__
+        self.name, self.example = _check_name(who, name), example
+        self.compare_fn = compare_fn or smaller_loss
+        self.exports_to_keep = exports_to_keep
+        if exports_to_keep is not None and exports_to_keep < 1:
+            raise ValueError(unexpected(who, "exports_to_keep", "> 0", exports_to_keep))
+
+    def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
+        """Write a bundle, if the evaluation is the best."""
+        best = folder / BEST
+        if best.is_file() and not self.compare_fn(json.loads(best.read_text("utf-8")), result):
+            return None
+        path = write(folder, self.example)
+        numbers = {key: float(value) for key, value in result.items() if isinstance(value, Real)}
+        with replacing(best) as file:
+            file.write(json.dumps(numbers).encode())
+        if self.exports_to_keep is not None:
+            every = [one for one in folder.iterdir() if one.name.isdecimal()]
+            for old in sorted(every, key=lambda one: int(one.name))[: -self.exports_to_keep]:
+                shutil.rmtree(old)
+        return path
+
+
+def smaller_loss(best: Result, result: Result) -> bool:
+    """Return whether the present loss is smaller than the best."""
+    return bool(result["loss"] < best["loss"])
+
+
+def _check_name(who: str, name: Any) -> str:
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        raise ValueError(unexpected(who, "name", "as the name of a folder", repr(name)))
+    return name

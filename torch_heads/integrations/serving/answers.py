@@ -1,0 +1,153 @@
+"""What a head answers: its predictions, strings too, and its signatures by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_heads.computation.target import Target
+from torch_heads.functional.errors import unexpected
+from torch_heads.heads.base import Head
+from torch_heads.heads.spec import ClassificationOutput, ExportOutput, RegressionOutput
+from torch_heads.integrations.serving.example import WHO
+from torch_heads.integrations.serving.signature import Dims, Manifest, Output, Signature
+
+IDS = "class_ids"  # the prediction that strings may be told by
+
+
+class Strings(NamedTuple):
+    """The strings of one prediction: all ``names`` in each row, or the one of the id in ``ids``."""
+
+    names: tuple[str, ...]
+    ids: str | None
+
+
+class Answers:
+    """What a head makes of the logits of an example.
+
+    Raises:
+        ValueError: if the strings of a head are not told by its class ids, or its export outputs
+            are none of its predictions.
+    """
+
+    def __init__(self, head: Head, logits: Any) -> None:
+        computation = head.computation
+        self.targets = computation.targets
+        #: The path of each target: its names with slashes between them.
+        self.paths = ["/".join(path) for path in computation.paths]
+        every = head.predictions(logits, head.all_prediction_keys())
+        keys = [[*own] for own in computation.nested_keys.full]
+        flat = [below(path, key) for path, own in zip(self.paths, keys, strict=True) for key in own]
+        #: All predictions by name, strings too.
+        self.predictions: dict[str, Any] = dict(zip(flat, every.values(), strict=True))
+        #: The strings by name.
+        self.strings = {
+            below(path, key): strings
+            for path, target in zip(self.paths, self.targets, strict=True)
+            for key, strings in self._strings(path, target).items()
+        }
+        names = {id(value): name for name, value in self.predictions.items()}
+        exports = head.export_outputs(every)
+        #: The signatures by name.
+        self.signatures = {key: _signature(key, one, names) for key, one in exports.items()}
+        vocabularies = zip(self.paths, (one.label_vocabulary for one in self.targets), strict=True)
+        #: The names of classes by the head that has them.
+        self.vocabularies = {path: names for path, names in vocabularies if names}
+
+    def manifest(self, shapes: Mapping[str, Dims]) -> Manifest:
+        """Return outputs and signatures, each for itself; the shapes are those of the tensors."""
+        outputs = {}
+        for name, value in self.predictions.items():
+            path, strings = name.rpartition("/")[0], self.strings.get(name)
+            known = self.vocabularies.get(path, ())
+            if strings is None:
+                shape = shapes[name]
+                columns = path if known and shape[-1] == len(known) else None
+                outputs[name] = Output(dtype_name(value), shape, columns)
+                continue
+            ids = None if strings.ids is None else below(path, strings.ids)
+            outputs[name] = Output(
+                "string",
+                (*leading(shapes, path), 1 if ids else len(strings.names)),
+                columns=None if ids or strings.names != known else path,
+                names=self.names_of(path, strings),
+                ids=ids,
+            )
+        return Manifest({}, outputs, self.signatures, self.vocabularies)
+
+    def names_of(self, path: str, strings: Strings) -> str | tuple[str, ...]:
+        """Return the names of strings, or the vocabulary that has them."""
+        return path if strings.names == self.vocabularies.get(path) else strings.names
+
+    def _strings(self, path: str, target: Target) -> dict[str, Strings]:
+        if not target.string_keys:
+            return {}
+        found = {key: self.predictions[below(path, key)] for key in target.predicted}
+        dims = min(one.dim() for one in found.values()) - 1
+        wide = [found[key] for key in ("all_class_ids", "probabilities") if key in found]
+        classes = max([one.shape[-1] for one in wide], default=1)
+        probe = {key: one.new_zeros(classes, *one.shape[dims:]) for key, one in found.items()}
+        if IDS in found:
+            probe[IDS] = torch.arange(classes).reshape(-1, 1).expand_as(probe[IDS])
+        strings = {}
+        for key, rows in target.predict_strings(probe).items():
+            if key not in target.string_keys:
+                continue
+            rows = np.asarray(rows)
+            constant = bool((rows == rows[:1]).all())
+            one = Strings(tuple(rows[0] if constant else rows[:, 0]), None if constant else IDS)
+            expected, given = written(one, found), self.predictions[below(path, key)]
+            if rows.ndim != 2 or not np.array_equal(expected, np.asarray(given)):
+                wanted = f"with {key!r} told by {IDS!r}, or the same in each row"
+                given = "others"
+                raise ValueError(unexpected(target.title, "string_predictions", wanted, given))
+            strings[key] = one
+        return strings
+
+
+def written(strings: Strings, found: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """Return the strings that stand beside the tensors of one head, by key."""
+    names = np.array(strings.names, dtype=object)
+    if strings.ids is not None:
+        return np.asarray(names[np.asarray(found[strings.ids])])
+    rows = min((np.asarray(one) for one in found.values()), key=np.ndim)
+    return np.broadcast_to(names, (*rows.shape[:-1], len(names)))
+
+
+def below(path: str, key: str) -> str:
+    """Return the name of a prediction of the head at a path, which is empty for a head alone."""
+    return f"{path}/{key}" if path else key
+
+
+def leading(shapes: Mapping[str, Dims], path: str) -> Dims:
+    """Return the batch's part of the shape of what a head predicts."""
+    own = [shape for name, shape in shapes.items() if name.rpartition("/")[0] == path]
+    return min(own, key=len)[:-1]
+
+
+def dtype_name(value: Tensor) -> str:
+    """Return NumPy's name for the type of a tensor."""
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _signature(key: str, one: ExportOutput, names: Mapping[int, str]) -> Signature:
+    given: dict[str, Any]
+    if isinstance(one, ClassificationOutput):
+        method, given = "classify", {"scores": one.scores, "classes": one.classes}
+    elif isinstance(one, RegressionOutput):
+        method, given = "regress", {"outputs": one.value}
+    else:
+        method, given = "predict", dict(one.outputs)
+    outputs = {}
+    for public, value in given.items():
+        if value is None:
+            continue
+        if id(value) not in names:
+            expected, other = f"with {public!r} as one of the predictions", "another value"
+            raise ValueError(unexpected(WHO, f"export_outputs[{key!r}]", expected, other))
+        outputs[public] = names[id(value)]
+    return Signature(method, outputs)

@@ -1,0 +1,219 @@
+"""A bundle that is loaded: inputs in, named answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.heads.base import Head
+from torch_heads.heads.config import Functions, build_head
+from torch_heads.integrations.serving.feeds import Feeds
+from torch_heads.integrations.serving.files import read_files, read_state
+from torch_heads.integrations.serving.runtime import OnnxRuntime, Runtime
+from torch_heads.integrations.serving.signature import EVERY, Manifest, Output, Signature
+from torch_heads.integrations.serving.signature_file import with_vocabularies
+
+Array = np.ndarray[Any, Any]
+Read = Callable[[Sequence[Array]], Array]
+
+GRAPH, PROGRAM = "model.onnx", "model.pt2"
+DEFAULT = "serving_default"
+MOST_PLANS = 1000  # kept, of a caller who asks for ever other predictions
+
+
+class Bundle:
+    """A model with its head, as `export_bundle` wrote it; `Bundle.load` makes one.
+
+    Attributes:
+        path: its folder.
+        manifest: all of its ``signature.json``.
+        signatures: what it answers, by name.
+        outputs: all predictions, by name.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, runtime: Runtime) -> None:
+        self.path, self.manifest = path, manifest
+        self.title = f"Bundle {path.name!r}"
+        self.outputs: dict[str, Output] = {**manifest.all_outputs(), **manifest.stacked}
+        every = {name: name for name in self.outputs if name not in manifest.stacked}
+        self.signatures: dict[str, Signature] = {
+            name: Signature(one.method, every) if one.outputs == EVERY else one
+            for name, one in manifest.all_signatures().items()
+        }
+        self._feeds = Feeds(self.title, manifest.inputs)
+        self._runtime = runtime
+        self._plans: dict[Any, tuple[list[str], list[tuple[str, Read]]]] = {}
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        runtime: Literal["onnx", "program"] = "onnx",
+        trusted: bool = False,
+        vocabularies: Mapping[str, Sequence[str]] | None = None,
+    ) -> Bundle:
+        """Return the bundle in a folder.
+
+        A folder from anyone may be loaded by ``runtime="onnx"``: no code in it is run. A program of
+        torch can run code when it is loaded.
+
+        Args:
+            path: the folder.
+            runtime: ``"onnx"``, or ``"program"`` for the ``model.pt2`` in it.
+            trusted: whether a program may be loaded.
+            vocabularies: the names of classes that the caller expects, by head.
+
+        Raises:
+            FileNotFoundError: if there is no folder.
+            ValueError: if a file is missing, changed or broken, or leads out of the folder; if a
+                vocabulary is another one; or if a program is not trusted.
+        """
+        folder = Path(path)
+        title = f"Bundle {folder.name!r}"
+        if runtime not in ("onnx", "program"):
+            expected = "as 'onnx' or 'program'"
+            raise ValueError(unexpected(title, "runtime", expected, repr(runtime)))
+        if runtime == "program" and not trusted:
+            hint = "A program can run code as it is loaded. If you know who wrote it: trusted=True."
+            raise ValueError(unexpected(title, "runtime", "as 'onnx'", "'program'", hint))
+        manifest = read_files(title, folder)
+        for key, names in (vocabularies or {}).items():
+            own = manifest.vocabularies.get(key)
+            if own is None or list(own) != list(names):
+                given = None if own is None else preview(own)
+                expected = f"to be {preview(names)}"
+                raise ValueError(unexpected(title, f"the vocabulary {key!r}", expected, given))
+        made: Runtime
+        if runtime == "onnx":
+            made = OnnxRuntime(title, folder / GRAPH)
+        else:
+            from torch_heads.integrations.serving.program import ProgramRuntime
+
+            if PROGRAM not in manifest.files:
+                hint = "Export it with program=True."
+                raise ValueError(unexpected(title, PROGRAM, "in the folder", "none", hint))
+            made = ProgramRuntime(title, folder / PROGRAM, [*manifest.inputs])
+        return cls(folder, manifest, made)
+
+    @property
+    def vocabularies(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of classes by the head that has them."""
+        return self.manifest.vocabularies
+
+    def __call__(
+        self,
+        inputs: Any,
+        signature: str = DEFAULT,
+        outputs: Sequence[str] | None = None,
+    ) -> dict[str, Array]:
+        """Return what a signature answers, or the predictions of these names.
+
+        Args:
+            inputs: a dict by name, or of a model with one input that alone: arrays, tensors, lists.
+            signature: the question, among `signatures`.
+            outputs: instead, the names of predictions, among `outputs`.
+
+        Raises:
+            KeyError: if there is no such signature or prediction.
+            ValueError: if the inputs are not what the model takes.
+        """
+        tensors, reads = self._plan(signature, outputs)
+        found = self._runtime.run(tensors, self._feeds(inputs))
+        return {name: read(found) for name, read in reads}
+
+    def head(self, functions: Functions | None = None, classes: Iterable[type] = ()) -> Head:
+        """Return the head, with what it has learned.
+
+        Args:
+            functions: those that its configuration names, as `build_head` takes them.
+            classes: the user's own heads, families and readings.
+
+        Raises:
+            ValueError: as `build_head` does, or if the state in the files is not the head's.
+            TypeError: as `build_head` does.
+        """
+        try:
+            config = with_vocabularies(self.manifest.head, self.manifest.vocabularies)
+        except KeyError as error:
+            expected = f"among {preview(self.vocabularies)}"
+            raise ValueError(unexpected(self.title, "vocabulary", expected, error)) from None
+        head = build_head(config, functions, classes)
+        state = read_state(self.title, self.path, self.manifest)
+        try:
+            head.load_state_dict(state)
+        except RuntimeError as error:
+            expected, given = "with the state of its head", "another"
+            raise ValueError(unexpected(self.title, "state", expected, given, str(error))) from None
+        return head
+
+    def _plan(
+        self, signature: str, outputs: Sequence[str] | None
+    ) -> tuple[list[str], list[tuple[str, Read]]]:
+        """Return which tensors to compute, and how to read each answer from them."""
+        key = signature if outputs is None else tuple(outputs)
+        plan = self._plans.get(key)
+        if plan is None:
+            wanted: Mapping[str, str]
+            if outputs is None:
+                if signature not in self.signatures:
+                    expected = f"among {preview(self.signatures, 20)}"
+                    raise KeyError(unexpected(self.title, "signature", expected, repr(signature)))
+                wanted = self.signatures[signature].outputs
+            else:
+                wanted = {name: name for name in outputs}
+            tensors: list[str] = []
+            reads = [(public, self._read(name, tensors)) for public, name in wanted.items()]
+            if len(self._plans) > MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[key] = tensors, reads
+        return plan
+
+    def _read(self, name: str, tensors: list[str]) -> Read:
+        if name not in self.outputs:
+            expected = f"among {preview(self.outputs, 20)}"
+            raise KeyError(unexpected(self.title, "outputs", expected, repr(name)))
+        one = self.outputs[name]
+        tensor = one.tensor or name
+        if one.names is None or tensor in self._runtime.names:
+            if tensor not in tensors:
+                tensors.append(tensor)
+            return _part(one, tensors.index(tensor))
+        return self._strings(one, name, tensors)
+
+    def _strings(self, one: Output, name: str, tensors: list[str]) -> Read:
+        known = self.vocabularies[one.names] if isinstance(one.names, str) else one.names
+        names = np.array(known or (), dtype=object)
+        if one.ids is not None:
+            ids = self._read(one.ids, tensors)
+            return lambda found: np.asarray(names[ids(found)])
+        like = next(
+            key for key in self.outputs if _beside(key, name) and self.outputs[key].names is None
+        )
+        rows, dims = self._read(like, tensors), len(one.shape) - 1
+        return lambda found: np.broadcast_to(names, (*rows(found).shape[:dims], len(names)))
+
+
+def _beside(key: str, name: str) -> bool:
+    return key.rpartition("/")[0] == name.rpartition("/")[0]
+
+
+def _part(one: Output, index: int) -> Read:
+    """Return what reads one head's part of a tensor."""
+    if one.start is None:
+        return lambda found: found[index]
+    columns = slice(one.start, one.stop)
+    if one.width is None:
+        return lambda found: found[index][..., columns]
+    width = slice(one.width)
+    if not one.flat:
+        return lambda found: found[index][..., columns, width]
+
+    def flat(found: Sequence[Array]) -> Array:
+        own = found[index][..., columns, width]
+        return own.reshape(*own.shape[:-2], own.shape[-2] * own.shape[-1])
+
+    return flat

@@ -1,0 +1,200 @@
+"""Predictions of a file of any length, a batch at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from rich.progress import Progress
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.integrations.atomic import replacing
+from torch_heads.integrations.serving.bundle import Bundle
+
+Array = np.ndarray[Any, Any]
+
+BATCH = 4096  # rows
+WHO = "run"
+MARK = "\x01"  # after each comma between values, while rows are taken apart
+
+
+def predict_file(
+    bundle: Bundle,
+    source: str | Path,
+    target: str | Path,
+    signature: str = "predict",
+    outputs: Sequence[str] | None = None,
+    batch_size: int = BATCH,
+) -> int:
+    """Predict the rows of a file, and return how many there are.
+
+    A line of ``.jsonl`` is an object by input name, or the value of the one input. A ``.csv`` has a
+    head line, with the names of inputs of one number each, or with as many columns as the one input
+    has. The other file is as long, in the same forms; it takes the place of an earlier one when it
+    is whole.
+
+    Raises:
+        ValueError: if a file is of another form, or a row is not what the model takes.
+        FileNotFoundError: if there is no file.
+        KeyError: if there is no such signature or prediction.
+    """
+    source, target = Path(source), Path(target)
+    if batch_size < 1:
+        raise ValueError(unexpected(WHO, "batch_size", ">= 1", batch_size))
+    readers = {".jsonl": _json_batches, ".csv": _csv_batches}
+    for path in (source, target):
+        if path.suffix not in readers:
+            raise ValueError(unexpected(WHO, "a file", "of .jsonl or .csv", path.name))
+    rows = 0
+    with source.open("rb") as read, replacing(target) as written, Progress() as progress:
+        task = progress.add_task(source.name, total=source.stat().st_size)
+        write = _JsonWriter(written) if target.suffix == ".jsonl" else _CsvWriter(written)
+        for count, inputs in readers[source.suffix](bundle, read, batch_size):
+            try:
+                answers = bundle(inputs, signature, outputs)
+            except ValueError as error:
+                where = f"{source.name}, rows {rows + 1:,} to {rows + count:,}"
+                raise ValueError(f"{where}: {error}") from None
+            for name, value in answers.items():
+                if value.shape[:1] != (count,):
+                    given = list(value.shape)
+                    raise ValueError(unexpected(WHO, name, f"with {count} rows", given))
+            write(answers)
+            rows += count
+            progress.update(task, completed=read.tell())
+    return rows
+
+
+def _json_batches(bundle: Bundle, file: IO[bytes], size: int) -> Iterator[tuple[int, Any]]:
+    names, first = list(bundle.manifest.inputs), 1
+    while lines := list(islice(file, size)):
+        given = [line for line in lines if not line.isspace()]
+        try:
+            rows = json.loads(b"[" + b",".join(given) + b"]")
+        except ValueError as error:
+            where = f"lines {first:,} to {first + len(lines) - 1:,}"
+            raise ValueError(unexpected(WHO, where, "of JSON", error)) from None
+        first += len(lines)
+        if not rows:
+            continue
+        if isinstance(rows[0], dict):
+            try:
+                yield len(rows), {name: [row[name] for row in rows] for name in names}
+            except (KeyError, TypeError):
+                raise ValueError(unexpected(WHO, "a line", f"with {names}", rows[0])) from None
+        else:
+            yield len(rows), rows
+
+
+def _csv_batches(bundle: Bundle, file: IO[bytes], size: int) -> Iterator[tuple[int, Any]]:
+    inputs = bundle.manifest.inputs
+    # decoded line by line, so that the file can tell how far it has been read
+    lines = csv.reader((line.decode("utf-8") for line in iter(file.readline, b"")), strict=True)
+    head = next(lines, [])
+    by_name = {*head} == {*inputs}
+    widths = [one.shape[-1] for one in inputs.values()]
+    if not by_name and (len(inputs) > 1 or widths != [len(head)]):
+        expected = f"with the columns {list(inputs)}, or as many as the one input has"
+        raise ValueError(unexpected(WHO, "a head line", expected, preview(head)))
+    while rows := [row for row in islice(lines, size) if row]:
+        if any(len(row) != len(head) for row in rows):
+            given = next(row for row in rows if len(row) != len(head))
+            raise ValueError(unexpected(WHO, "a row", f"of {len(head)} columns", given))
+        if not by_name:
+            name, one = next(iter(inputs.items()))
+            yield len(rows), {name: _cells(name, rows, one.dtype)}
+            continue
+        columns = dict(zip(head, zip(*rows, strict=True), strict=True))
+        yield (
+            len(rows),
+            {
+                name: _cells(name, columns[name], one.dtype).reshape(
+                    -1, *[1] * (len(one.shape) - 1)
+                )
+                for name, one in inputs.items()
+            },
+        )
+
+
+def _cells(name: str, cells: Any, dtype: str) -> Array:
+    try:
+        return np.array(cells, dtype=object if dtype == "string" else dtype)
+    except ValueError as error:
+        raise ValueError(unexpected(WHO, name, f"of type {dtype}", error)) from None
+
+
+class _JsonWriter:
+    """Writes a line of JSON for each row."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __call__(self, answers: dict[str, Array]) -> None:
+        keys = [json.dumps(name).replace("%", "%%") for name in answers]
+        levels = [value.ndim - 1 for value in answers.values()]
+        pairs = zip(keys, levels, strict=True)
+        parts = (f"{key}:{'[' * deep}%s{']' * deep}" for key, deep in pairs)
+        template = "{" + ",".join(parts) + "}\n"
+        cells = [_cells_of(value) for value in answers.values()]
+        text = "".join(template % row for row in zip(*cells, strict=True))
+        self._file.write(text.replace(MARK, "").encode())
+
+
+class _CsvWriter:
+    """Writes a line of CSV for each row, with a column for each number."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._first = file, True
+
+    def __call__(self, answers: dict[str, Array]) -> None:
+        head: list[str] = []
+        flat = []
+        for name, value in answers.items():
+            wide = value.reshape(len(value), -1)
+            many = wide.shape[1] > 1
+            head += [f"{name}[{i}]" for i in range(wide.shape[1])] if many else [name]
+            flat += wide.T.tolist()
+        rows = zip(*flat, strict=True)
+        text = _Text()
+        writer = csv.writer(text, lineterminator="\n")
+        if self._first:
+            writer.writerow(head)
+            self._first = False
+        writer.writerows(rows)
+        self._file.write("".join(text.parts).encode())
+
+
+class _Text:
+    """Keeps what is written into it."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def write(self, part: str) -> None:
+        self.parts.append(part)
+
+
+def _cells_of(value: Array) -> list[str]:
+    """Return the JSON of each row, without its outer brackets, from one call of the encoder.
+
+    NaN and infinite numbers, which JSON lacks, are null.
+    """
+    wide = value.ndim == 2 and value.shape[1] > 0
+    lists: Any = value.reshape(-1).tolist() if wide else value.tolist()
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        numbers = np.array(lists, dtype=object)
+        numbers[~np.isfinite(numbers.astype(float))] = None
+        lists = numbers.tolist()
+    # no string has the mark, since JSON escapes it in them
+    text = json.dumps(lists, separators=(f",{MARK}", ":"))
+    deep = 0 if wide else value.ndim - 1
+    cells = text[1 + deep : -1 - deep].split(f"{']' * deep},{MARK}{'[' * deep}")
+    width = value.shape[1] if wide else 1
+    if width == 1:
+        return cells
+    return [",".join(cells[i : i + width]) for i in range(0, len(cells), width)]

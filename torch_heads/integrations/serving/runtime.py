@@ -1,0 +1,105 @@
+"""What computes a bundle's tensors: onnxruntime, or a program of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from torch_heads.functional.errors import unexpected
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+MOST_PARTS = 16  # of a graph that have sessions of their own
+MEMORY = 128 * 2**20  # bytes of the weights in all of these
+
+
+class Runtime(Protocol):
+    """Computes tensors by their names."""
+
+    #: The names of the tensors that it has.
+    names: frozenset[str]
+
+    def run(self, names: Sequence[str], inputs: Arrays) -> list[np.ndarray[Any, Any]]:
+        """Return the tensors of these names; no others are computed where that is possible."""
+
+
+class OnnxRuntime:
+    """A graph that onnxruntime computes, which needs no torch.
+
+    onnxruntime computes all of a graph, whatever is asked. So where the weights are small, and the
+    time is not in them, each set of outputs has a session of its own, with the part of the graph
+    that it needs.
+
+    Args:
+        who: the bundle, as errors say it.
+        path: the file of the graph.
+
+    Raises:
+        ValueError: if it is no graph, or does not find its weights in its own folder.
+    """
+
+    def __init__(self, who: str, path: Path) -> None:
+        self._who, self._path = who, path
+        try:
+            self._session = _session(path, path.parent)
+        except Exception as error:  # those of onnxruntime have no other class in common
+            reason = str(error).partition("\n")[0]
+            given = reason.replace(str(path.parent.resolve()), ".").replace(str(path.parent), ".")
+            expected = "as a graph with its weights"
+            raise ValueError(unexpected(who, path.name, expected, given)) from None
+        self.names = frozenset(one.name for one in self._session.get_outputs())
+        self._files = _stamps(path)
+        self._parts: dict[frozenset[str], Any] = {}
+        self._most_parts = min(MOST_PARTS, MEMORY // sum(size for size, *_ in self._files))
+
+    def run(self, names: Sequence[str], inputs: Arrays) -> list[np.ndarray[Any, Any]]:
+        """Return the tensors of these names.
+
+        Raises:
+            ValueError: if the graph refuses the inputs.
+        """
+        try:
+            found: list[np.ndarray[Any, Any]] = self._part(names).run(names, inputs)
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            given = "what it refuses"
+            refusal = unexpected(self._who, "inputs", "that the graph takes", given, reason)
+            raise ValueError(refusal) from None
+        return found
+
+    def _part(self, names: Sequence[str]) -> Any:
+        key = frozenset(names)
+        part = self._parts.get(key)
+        if part is not None:
+            return part
+        # a bundle may have been replaced since, of which this one knows nothing
+        there = len(self._parts) < self._most_parts and _stamps(self._path) == self._files
+        if key == self.names or not there:
+            return self._session
+        from torch_heads.integrations.serving.pruning import pruned
+
+        # its weights are some of those that the whole graph has found in its folder
+        part = self._parts[key] = _session(pruned(self._path, key), self._path.parent)
+        return part
+
+
+def _stamps(path: Path) -> list[tuple[int, int, int]]:
+    """Return size, time and inode of a graph and its weights."""
+    files = sorted(path.parent.glob("model.[os]*"))
+    stats = [one.stat() for one in files]
+    return [(one.st_size, one.st_mtime_ns, one.st_ino) for one in stats]
+
+
+def _session(graph: Path | bytes, folder: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if isinstance(graph, bytes):
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, str(folder.resolve()))
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,148 @@
+"""A model with its head, as one function from input tensors to a flat dict of predictions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.heads.base import Head
+from torch_heads.heads.multi import MultiHead
+from torch_heads.heads.sequential import SequentialHeadWrapper
+from torch_heads.integrations.serving.example import WHO, Example
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+class ServedModel(nn.Module):
+    """A model whose predictions are made by a head, in it or behind it.
+
+    Args:
+        model: returns what its head returns, or the logits of ``head``.
+        head: behind the model; None for the one in it.
+        example: how the model is called.
+        stacked: whether the predictions of heads that are computed as one stay side by side.
+
+    Raises:
+        TypeError: if ``head`` is no head.
+        ValueError: if there is no head, or more than one.
+    """
+
+    def __init__(
+        self, model: nn.Module, head: Head | None, example: Example, stacked: bool
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head_of(model, head)
+        self._inside = any(one is self.head for one in model.modules())
+        self._example, self._stacked = example, stacked
+
+    def logits(self, *inputs: Tensor) -> Any:
+        """Return what the head is given.
+
+        Raises:
+            ValueError: if the model returns anything else than what its head returns.
+        """
+        return self._called(inputs)[0]
+
+    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Return the predictions by name, or those of many heads side by side."""
+        logits, predictions = self._called(inputs)
+        if not self._stacked:
+            return predictions
+        found = self.head.computation.stack(side_by_side(self.head, logits))
+        return {stacked_name(i, one.key): one.values for i, one in enumerate(found)}
+
+    def _called(self, inputs: Sequence[Tensor]) -> tuple[Any, dict[str, Tensor]]:
+        """Return what the head is given, and what it returns; nothing, if these are stacked."""
+        if not self._inside:
+            logits = self._example.call(self.model, inputs)
+            return logits, {} if self._stacked else self.head(logits)
+        with _noted(self.head, self._stacked) as notes:
+            returned = self._example.call(self.model, inputs)
+        if not notes or returned is not notes[-1][1]:
+            expected, given = "to return what its head returns", type(returned).__name__
+            hint = "Or give export_bundle a model that returns logits, and head=..."
+            raise ValueError(unexpected(WHO, "model", expected, given, hint))
+        return notes[-1]
+
+
+def stacked_name(number: int, key: str) -> str:
+    """Return the name of the predictions of several heads, which differ in their number."""
+    return f"stacked_{number}/{key}"
+
+
+def side_by_side(head: Head, logits: Any) -> Tensor:
+    """Return logits as one tensor, which may be a dict of them by head name."""
+    if isinstance(logits, Mapping) and isinstance(head, MultiHead):
+        return torch.cat([side_by_side(head[name], logits[name]) for name in head], -1)
+    if isinstance(head, SequentialHeadWrapper):
+        return side_by_side(head.static_head, logits)
+    return torch.as_tensor(logits)
+
+
+def head_of(model: nn.Module, head: Any = None) -> Head:
+    """Return the head, or the one in a model.
+
+    Raises:
+        TypeError: if ``head`` is no head, or ``model`` no module.
+        ValueError: if there is no head, or more than one.
+    """
+    if not isinstance(model, nn.Module):
+        given = type(model).__name__
+        raise TypeError(unexpected(WHO, "model", "as a torch.nn.Module", given))
+    if head is not None:
+        if not isinstance(head, Head):
+            raise TypeError(unexpected(WHO, "head", "as a head", type(head).__name__))
+        return head
+    found = [one for one in model.modules() if isinstance(one, Head)]
+    inner = {id(part) for one in found for part in one.modules() if part is not one}
+    heads = [one for one in found if id(one) not in inner]
+    if len(heads) != 1:
+        given = preview(one.title for one in heads)
+        raise ValueError(unexpected(WHO, "model", "with one head, or head=...", given))
+    return heads[0]
+
+
+@contextmanager
+def for_serving(model: nn.ModuleDict) -> Iterator[nn.ModuleDict]:
+    """Give a model on the CPU, in float32 and for evaluation: itself, or a copy.
+
+    Its own modes are as before when the block ends.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(one.is_meta for one in tensors):
+        raise ValueError(unexpected(WHO, "model", "with weights", "tensors on the meta device"))
+    if any(one.dtype in HALF or one.device.type != "cpu" for one in tensors):
+        model = copy.deepcopy(model).cpu()
+        model = model.float() if any(one.dtype in HALF for one in tensors) else model
+    modes = {one: one.training for one in model.modules()}
+    try:
+        with torch.no_grad():
+            yield model.eval()
+    finally:
+        for one, training in modes.items():
+            one.training = training
+
+
+@contextmanager
+def _noted(head: Head, stacked: bool) -> Iterator[list[tuple[Any, dict[str, Tensor]]]]:
+    """Note what a head is given, and what it returns, which is empty where it is not needed."""
+    notes: list[tuple[Any, dict[str, Tensor]]] = []
+    forward = head.forward
+
+    def noting(logits: Any, keys: Any = None) -> dict[str, Tensor]:
+        notes.append((logits, {} if stacked else forward(logits, keys)))
+        return notes[-1][1]
+
+    attributes = vars(head)
+    attributes["forward"] = noting
+    try:
+        yield notes
+    finally:
+        del attributes["forward"]  # made again when it is looked up

@@ -1,0 +1,207 @@
+"""``signature.json``, written and read: strict JSON, which is looked at before it is believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.integrations.serving.signature import (
+    DTYPES,
+    METHODS,
+    Alike,
+    Dims,
+    Input,
+    Manifest,
+    Output,
+    Signature,
+)
+
+FILE = "signature.json"
+FORMAT = 1  # of which a later one is refused, and what is unknown in this one is ignored
+VOCABULARY = "vocabulary"  # in a head's configuration, in place of names that stand elsewhere
+
+
+def share_vocabularies(config: Any, vocabularies: Mapping[str, tuple[str, ...]]) -> Any:
+    """Return a head's configuration that names its vocabularies, so that each stands once."""
+    keys = {names: key for key, names in vocabularies.items()}
+
+    def shared(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: shared(own) for key, own in value.items()}
+        if not isinstance(value, list):
+            return value
+        strings = all(isinstance(one, str) for one in value)
+        key = keys.get(tuple(value)) if strings else None
+        return [shared(one) for one in value] if key is None else {VOCABULARY: key}
+
+    return shared(config)
+
+
+def with_vocabularies(config: Any, vocabularies: Mapping[str, tuple[str, ...]]) -> Any:
+    """Return a head's configuration with its vocabularies.
+
+    Raises:
+        KeyError: if one is not there.
+    """
+    if isinstance(config, Mapping):
+        if config.keys() == {VOCABULARY}:
+            return list(vocabularies[config[VOCABULARY]])
+        return {key: with_vocabularies(own, vocabularies) for key, own in config.items()}
+    if isinstance(config, list):
+        return [with_vocabularies(one, vocabularies) for one in config]
+    return config
+
+
+def to_json(manifest: Manifest) -> str:
+    """Return a manifest as strict JSON, without what is as usual."""
+    content = {"format": FORMAT, **_plain(manifest)}
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        fields = value.__dataclass_fields__
+        given = {name: getattr(value, name) for name in fields}
+        usual = {name: one.default for name, one in fields.items()}
+        return {key: _plain(own) for key, own in given.items() if own != usual[key]}
+    if isinstance(value, Mapping):
+        return {key: _plain(own) for key, own in value.items()}
+    return [_plain(own) for own in value] if isinstance(value, (list, tuple)) else value
+
+
+def from_json(who: str, text: str | bytes) -> Manifest:
+    """Return the manifest in a text.
+
+    Raises:
+        ValueError: if it is none, or of a later format.
+    """
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(unexpected(who, FILE, "as JSON", error)) from None
+    content = _dict(who, FILE, given)
+    if content.get("format") != FORMAT or isinstance(content.get("format"), bool):
+        hint = "A newer version of torch_heads may read it."
+        raise ValueError(unexpected(who, "format", str(FORMAT), content.get("format"), hint))
+    read = _Reader(who)
+    return Manifest(
+        inputs=read.mapping("inputs", content, read.input),
+        outputs=read.mapping("outputs", content, read.output),
+        signatures=read.mapping("signatures", content, read.signature),
+        vocabularies=read.mapping("vocabularies", content, read.names),
+        stacked=read.mapping("stacked", content, read.output),
+        alike=tuple(read.alike(one) for one in read.list_of("alike", content)),
+        head=_dict(who, "head", content.get("head", {})),
+        state=read.mapping("state", content, read.string),
+        files=read.mapping("files", content, read.file),
+    )
+
+
+class _Reader:
+    """Reads the parts of a manifest, and refuses what they cannot be."""
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+
+    def mapping(self, name: str, given: Any, read: Callable[[str, Any], Any]) -> dict[str, Any]:
+        own = _dict(self._who, name, given.get(name, {}))
+        return {key: read(f"{name} {key!r}", value) for key, value in own.items()}
+
+    def list_of(self, name: str, given: Any) -> list[Any]:
+        own = given.get(name, [])
+        if not isinstance(own, list):
+            self._refuse(name, "as a list", own)
+        return own
+
+    def input(self, name: str, given: Any) -> Input:
+        own = _dict(self._who, name, given)
+        lookup = self.names(name, own["lookup"]) if "lookup" in own else None
+        others = self._whole(name, own.get("others"))
+        return Input(self.dtype(name, own), self.shape(name, own), lookup, others)
+
+    def output(self, name: str, given: Any) -> Output:
+        own = _dict(self._who, name, given)
+        names = own.get("names")
+        return Output(
+            self.dtype(name, own),
+            self.shape(name, own),
+            columns=self._optional(name, own.get("columns")),
+            tensor=self._optional(name, own.get("tensor")),
+            start=self._whole(name, own.get("start")),
+            stop=self._whole(name, own.get("stop")),
+            width=self._whole(name, own.get("width")),
+            flat=own.get("flat", False) is True,
+            names=names if isinstance(names, str | None) else self.names(name, names),
+            ids=self._optional(name, own.get("ids")),
+        )
+
+    def signature(self, name: str, given: Any) -> Signature:
+        own = _dict(self._who, name, given)
+        method = own.get("method")
+        if method not in METHODS:
+            self._refuse(name, f"with a method among {preview(METHODS)}", repr(method))
+        return Signature(str(method), self.mapping("outputs", own, self.string))
+
+    def alike(self, given: Any) -> Alike:
+        own = _dict(self._who, "alike", given)
+        heads = []
+        for one in self.list_of("heads", own):
+            match one:
+                case [str(name), int(start), int(stop), int() | None as width]:
+                    heads.append((name, start, stop, width))
+                case _:
+                    self._refuse("alike heads", "as [name, start, stop, width]", one)
+        outputs = self.mapping("outputs", own, self.output)
+        return Alike(tuple(heads), outputs, self.mapping("signatures", own, self.signature))
+
+    def dtype(self, name: str, given: Mapping[str, Any]) -> str:
+        dtype = given.get("dtype")
+        if dtype not in (*DTYPES, "string"):
+            self._refuse(
+                name, f"with a dtype among {preview((*DTYPES, 'string'), 20)}", repr(dtype)
+            )
+        return str(dtype)
+
+    def shape(self, name: str, given: Mapping[str, Any]) -> Dims:
+        shape = given.get("shape")
+        whole = isinstance(shape, list) and all(
+            isinstance(size, str) or (type(size) is int and size >= 0) for size in shape
+        )
+        if not whole:
+            self._refuse(name, "with a shape of sizes and names", repr(shape))
+        return tuple(shape or ())
+
+    def names(self, name: str, given: Any) -> tuple[str, ...]:
+        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+            self._refuse(name, "as a list of strings", type(given).__name__)
+        return tuple(given)
+
+    def file(self, name: str, given: Any) -> tuple[int, str]:
+        kinds = [type(one) for one in given] if isinstance(given, list) else []
+        if kinds != [int, str]:
+            self._refuse(name, "as [bytes, sha256]", given)
+        return given[0], given[1]
+
+    def string(self, name: str, given: Any) -> str:
+        if not isinstance(given, str):
+            self._refuse(name, "as a string", repr(given))
+        return given
+
+    def _optional(self, name: str, given: Any) -> str | None:
+        return None if given is None else self.string(name, given)
+
+    def _whole(self, name: str, given: Any) -> int | None:
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
+            self._refuse(name, "with whole numbers", repr(given))
+        return given
+
+    def _refuse(self, name: str, expected: str, given: Any) -> NoReturn:
+        raise ValueError(unexpected(self._who, name, expected, given))
+
+
+def _dict(who: str, name: str, given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ValueError(unexpected(who, name, "as a dict", type(given).__name__))
+    return given
