@@ -28,10 +28,10 @@ def main(epochs, output):
 
     head = th.MultiHead(
         [
-            th.MultiClassHead(n_classes=10, label_vocabulary=NAMES, name="digit"),
-            th.BinaryClassHead(thresholds=[0.1, 0.5, 0.9], name="even"),
+            th.MultiClassHead(10, label_vocabulary=NAMES, name="digit", metrics=["f1_macro"]),
+            th.BinaryClassHead(thresholds=[0.1, 0.5, 0.9], name="even", metrics=["f1"]),
             th.MultiLabelHead(n_classes=7, thresholds=[0.5], name="segments"),
-            th.RegressionHead(name="ink"),
+            th.RegressionHead(name="ink", metrics=["r2"]),
             th.PoissonRegressionHead(name="dark"),
         ],
         head_weights=[1.0, 1.0, 1.0, 0.1, 0.1],
