@@ -153,7 +153,7 @@ class ReadingCollection(MetricCollection):
             TypeError: if one of torchmetrics' own is something else.
         """
         values = self.read()
-        self.coarse.warn(values)
+        self.coarse.warn(values, self.tallies)
         fed = self.read_fed()
         found: dict[str, Any] = {}
         for key in self._keys:
