@@ -120,7 +120,7 @@ def any_random_head(pick: random.Random) -> th.Head:
     columns = ["w", "v"]
     if form == "one":
         return a_random_head(pick, None if pick.random() < 0.5 else "one", columns)
-    heads = [a_random_head(pick, f"h{i}", columns) for i in range(pick.randint(1, 4))]
+    heads = [a_random_head(pick, f"h{i}", columns) for i in range(pick.randint(2, 4))]
     many = th.MultiHead(heads, head_weights=[pick.random() for _ in heads])
     if form == "nested":
         return th.MultiHead([many, a_random_head(pick, "up", columns)])
