@@ -62,6 +62,14 @@ def test_quantiles_intervals_and_the_crps_are_exact(logits: Tensor, labels: Tens
     np.testing.assert_allclose(family.crps(logits, labels).cpu(), expected, rtol=1e-9, atol=1e-12)
 
 
+def test_logits_mean_the_same_for_every_beta() -> None:
+    assert Gaussian(0.0).distribution == Gaussian(1.0).distribution
+    learned = th.GaussianRegressionHead(beta=1).fit_prior([1.0, 3.0])
+    head = th.GaussianRegressionHead(beta=0)
+    head.load_state_dict(learned.state_dict())
+    assert head.quantile(torch.zeros(1, 2), 0.5).item() == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_the_scale_is_positive_and_finite_at_huge_logits(
     dtype: torch.dtype, device: torch.device

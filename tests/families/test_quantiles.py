@@ -90,6 +90,7 @@ def test_it_recovers_the_quantiles_of_two_groups() -> None:
 
 def test_families_of_equal_levels_are_equal() -> None:
     assert Quantiles((0.1, 0.9)) == Quantiles((0.1, 0.9)) != Quantiles((0.1, 0.8))
+    assert Quantiles((0.1, 0.9)).distribution == "Quantiles(levels=(0.1, 0.9))"
     assert hash(Quantiles((0.1, 0.9))) == hash(Quantiles((0.1, 0.9)))
 
 

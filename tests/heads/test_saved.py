@@ -360,6 +360,25 @@ def test_a_model_that_is_built_on_the_meta_device_computes_right(
     assert built[1].loss(labels, built[0](x)) == usual[1].loss(labels, usual[0](x))
 
 
+def test_a_model_on_the_meta_device_is_all_there_until_it_is_moved_or_loaded() -> None:
+    # tools that shard and load models tell by the devices of all states where these go
+    def built() -> nn.Sequential:
+        with torch.device("meta"):
+            return nn.Sequential(nn.Linear(2, 10), heads_with_settings())
+
+    model = built()
+    assert {value.device.type for value in [*model.parameters(), *model.buffers()]} == {"meta"}
+    model[0].to_empty(device="cpu")
+    assert not any(value.is_meta for value in model.to("cpu").buffers())
+    assert not any(value.is_meta for value in built().to_empty(device="cpu").buffers())
+    model = built()
+    saved = nn.Sequential(nn.Linear(2, 10), heads_with_settings()).state_dict()
+    del saved["1.meaning"]
+    model.load_state_dict(saved, assign=True)
+    assert not any(value.is_meta for value in model.state_dict().values())
+    assert not any(value.is_meta for value in model.buffers())
+
+
 def test_loading_by_attributes_refuses_what_means_otherwise() -> None:
     saved = nn.Sequential(nn.Linear(2, 2), several("even", "odd")).state_dict()
     with torch.device("meta"):

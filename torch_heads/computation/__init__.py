@@ -12,6 +12,7 @@ active       a label is present, valid, and its weight is not 0: it counts
 stacked      logits or labels of all targets in one tensor, side by side
 prior        what is known of labels before any input is seen: offset and scale of their logits
 absent       of a target: a batch has no labels for it at all
+meaning      of states: of which heads they are, in which order, with which classes
 ============ =====================================================================================
 
 Shapes: ``D*`` are the dimensions of the batch, ``N`` is their product, ``U`` the number of label

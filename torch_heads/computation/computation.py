@@ -20,7 +20,9 @@ from torch_heads.functional.errors import unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, ReadingCollection
 from torch_heads.metrics.counters.counter import TallyInput
-from torch_heads.metrics.tally import Tally, add_batch
+from torch_heads.metrics.tally import Accumulator, Tally, add_batch
+from torch_heads.metrics.torchmetric import Torchmetric
+from torch_heads.metrics.update_signature import UpdateCall
 
 
 class Measurement(NamedTuple):
@@ -31,12 +33,14 @@ class Measurement(NamedTuple):
         tally_inputs: what the tally of each group takes; None where it was not asked for.
         has_labels: which targets have any label, ``[T]``; None for all.
         divisors: what the losses were divided by, ``[T]``; None where not asked for.
+        calls: the updates of the metrics of torchmetrics' own of all targets; None for none.
     """
 
     losses: Tensor
     tally_inputs: Sequence[TallyInput | None] = ()
     has_labels: Tensor | None = None
     divisors: Tensor | None = None
+    calls: Sequence[UpdateCall | None] = ()
 
 
 class Computation(ABC):
@@ -88,7 +92,9 @@ class Computation(ABC):
         """What the metrics count of each target, in words that are the same in all processes."""
         return [
             f"{'/'.join(path) or target.title} ({type(target.family).__name__}, {target.columns} x "
-            f"{target.family.logits_per_label} logits; {', '.join(target.readings)})"
+            f"{target.family.logits_per_label} logits; "
+            + ", ".join([*target.readings, *map(_in_words, target.torchmetrics.items())])
+            + ")"
             for target, path in zip(self.targets, self.paths, strict=True)
         ]
 
@@ -196,6 +202,7 @@ class Computation(ABC):
             self._join([one.divisors for one in outputs if one.divisors is not None])
             if divide
             else None,
+            self._in_order_of_targets([own for one in outputs for own in one.calls]),
         )
 
     def record(
@@ -210,7 +217,12 @@ class Computation(ABC):
         All of it or, whatever raises, nothing, to ``others`` too: tallies with what they take.
         """
         tallies, device = metrics.tallies, measured.losses.device
-        batch = [*zip(tallies.values(), measured.tally_inputs, strict=False), *others]
+        fed = zip(metrics.fed.values(), measured.calls, strict=True)
+        batch: list[tuple[Accumulator, Any]] = [
+            *((metric, call) for metric, call in fed if call is not None),
+            *zip(tallies.values(), measured.tally_inputs, strict=False),
+            *others,
+        ]
         means = self.batch_means(measured.losses, measured.has_labels)
         if means:
             counted = None
@@ -240,6 +252,13 @@ class Computation(ABC):
             values = values.index_select(0, self._orders.on(values.device)["place"])
         return torch.split(values, self._sizes)
 
+    def _in_order_of_targets(
+        self, calls: Sequence[Sequence[UpdateCall | None]]
+    ) -> list[UpdateCall | None]:
+        """Return what stands in the order of the groups in that of the targets."""
+        by_target = dict(zip(self.places, calls, strict=False))
+        return [call for i in sorted(by_target) for call in by_target[i]]
+
     def _join(self, values: Sequence[Tensor]) -> Tensor:
         """Return values ``[H]`` of each group as ``[T]``."""
         joined = values[0]
@@ -248,3 +267,9 @@ class Computation(ABC):
         if self._in_order:
             return joined
         return joined.index_select(0, self._orders.on(joined.device)["order"])
+
+
+def _in_words(metric: tuple[str, Torchmetric]) -> str:
+    """Return a metric of torchmetrics' own in words."""
+    key, declared = metric
+    return f"{key} ({type(declared.metric).__name__} of {declared.preds})"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torch_heads.computation.balance import GroupBalance
 from torch_heads.computation.encoder import Encoder, Labels
+from torch_heads.computation.feed import Feed
 from torch_heads.computation.inputs import ArrangedLogits, EncodedBatch, Features, Inputs
 from torch_heads.computation.layout import Bucket, LogitLayout
 from torch_heads.computation.predictor import Predictor
@@ -33,6 +34,7 @@ from torch_heads.functional.values import (
 from torch_heads.metrics.counted import Counted, make_tally
 from torch_heads.metrics.counters.counter import TallyInput
 from torch_heads.metrics.tally import Tally
+from torch_heads.metrics.update_signature import UpdateCall
 
 
 class GroupOutput(NamedTuple):
@@ -43,12 +45,14 @@ class GroupOutput(NamedTuple):
         tally_input: what its tally takes; None where it was not asked for.
         has_labels: which targets have any label, ``[H]``; None for all.
         divisors: what the losses were divided by, ``[H]``, 1 for sums; None where not asked for.
+        calls: of each target, the updates of its metrics of torchmetrics' own; None for none.
     """
 
     losses: Tensor
     tally_input: TallyInput | None = None
     has_labels: Tensor | None = None
     divisors: Tensor | None = None
+    calls: Sequence[Sequence[UpdateCall | None]] = ()
 
 
 class Group:
@@ -71,6 +75,15 @@ class Group:
         self._encoder = Encoder(self.targets)
         self._balance = GroupBalance(self.targets, self.layout)
         self._reducer = Reducer(self.targets)
+        buckets = [
+            (place, bucket)
+            for place, bucket in enumerate(self.layout.buckets)
+            for _ in range(bucket.targets.start, bucket.targets.stop)
+        ]
+        self._feeds = [
+            [Feed(target, key, columns, bucket) for key in target.torchmetrics]
+            for target, columns, bucket in zip(targets, self.columns, buckets, strict=True)
+        ]
         self._loss_fn = targets[0].loss_fn
         self._unbounded = targets[0].family.lowest == -inf  # so that no range says what NaN is
         self._shape = self.layout.buckets[0].shape
@@ -200,7 +213,8 @@ class Group:
             has_labels = self._reducer.means_over_rows(seen.present.to(sums.dtype)) > 0
         elif rows == 0:
             has_labels = torch.zeros_like(means, dtype=torch.bool)
-        return GroupOutput(losses, seen, has_labels, own)
+        calls = [[feed.call(batch) for feed in feeds] for feeds in self._feeds]
+        return GroupOutput(losses, seen, has_labels, own, calls)
 
     def divisors(self, batch: EncodedBatch) -> Tensor:
         """Return what each target's loss is divided by, ``[H]``; 1 under the reduction ``sum``."""

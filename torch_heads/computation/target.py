@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from torch_heads.metrics.needs import (
     TimeCounts,
 )
 from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.torchmetric import Torchmetric
 
 #: What the metrics keep in any case: for curves, confusions and residuals.
 KEPT: Mapping[Counts, tuple[Need, ...]] = {
@@ -72,6 +73,8 @@ class Target:
         bins: where the scores of its metrics are cut; None where none are counted.
         counts: what its metrics count.
         readings: its metrics, by key without the name.
+        torchmetrics: those of torchmetrics' own, likewise.
+        class_names: the names of its classes in metric keys; empty where there are none.
         regularized_after: the key after which a regularization loss stands; None for the beginning.
         predicted: what it predicts, by key.
         encode_labels: from labels in any form, the batch shape, the device and a mask of valid
@@ -101,6 +104,8 @@ class Target:
     bins: ScoreBins | None
     counts: Counts
     readings: dict[str, Reading]
+    torchmetrics: Mapping[str, Torchmetric]
+    class_names: Sequence[str]
     regularized_after: str | None
     predicted: Mapping[str, Statistic]
     encode_labels: Callable[..., Tensor]
@@ -126,6 +131,11 @@ class Target:
         family = event_times(self.family)
         times = (2, family.cells, family.SCORE_BINS)
         return {TimeCounts(): times, SurvivalSums(): (family.stages,)}
+
+    @property
+    def metric_keys(self) -> list[str]:
+        """The keys of all its metrics, without the name."""
+        return [*self.readings, *self.torchmetrics]
 
     @property
     def n_classes(self) -> int:

@@ -10,6 +10,7 @@ from torch_heads.families.negative_binomial import NegativeBinomial
 from torch_heads.families.normal import Normal
 from torch_heads.families.ordered_classes import OrderedClasses
 from torch_heads.families.poisson import Poisson
+from torch_heads.families.prior import Prior
 from torch_heads.families.quantiles import Quantiles
 from torch_heads.families.zero_inflated_log_normal import ZeroInflatedLogNormal
 
@@ -27,6 +28,7 @@ __all__ = [
     "Normal",
     "OrderedClasses",
     "Poisson",
+    "Prior",
     "Quantiles",
     "ZeroInflatedLogNormal",
 ]

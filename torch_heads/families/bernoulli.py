@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import ClassBalance, Counts, Family, Prior, logit, seen_share
+from torch_heads.families.family import ClassBalance, Counts, Family, logit
+from torch_heads.families.prior import Prior, seen_share
 
 
 @dataclass(frozen=True)

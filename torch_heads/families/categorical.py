@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import ClassBalance, Counts, Family, Prior, seen_share
+from torch_heads.families.family import ClassBalance, Counts, Family
+from torch_heads.families.prior import Prior, seen_share
 
 IGNORED = -100  # no class id
 

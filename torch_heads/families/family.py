@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from torch_heads.families.prior import Prior
 from torch_heads.functional.errors import unexpected
 
 PLAIN = (bool, int, float, str, tuple)
@@ -51,22 +52,6 @@ class ClassBalance(NamedTuple):
 
 
 NO_BALANCE = ClassBalance()
-
-
-class Prior(NamedTuple):
-    """What is known of labels before any input is seen.
-
-    Attributes:
-        offset: logits ``[U, *logits_shape]`` of labels that are all distributed alike.
-        scale: how far logits are expected to move, of the same shape.
-        origin: ``[U]``, what the loss owes to the unit of the labels alone: the loss of a density
-            is larger by the log of a factor of the labels. 0 where a unit does not matter, or is a
-            factor of the loss.
-    """
-
-    offset: Tensor
-    scale: Tensor
-    origin: Tensor
 
 
 class LabelPart(NamedTuple):
@@ -123,7 +108,7 @@ class Family(ABC):
         By default the name of the class, with its fields that are plain values; a family with
         fields that change the loss alone leaves these out.
         """
-        own = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        own = [(field.name, getattr(self, field.name)) for field in fields(self) if field.init]
         plain = [f"{name}={value!r}" for name, value in own if isinstance(value, PLAIN)]
         return f"{type(self).__name__}({', '.join(plain)})" if plain else type(self).__name__
 
@@ -266,27 +251,6 @@ def check_family(who: str, family: Any) -> Family:
         given = type(family).__name__
         raise TypeError(unexpected(who, "family", "as a torch_heads.Family", given))
     return family
-
-
-def seen_share(share: Tensor, counts: Tensor) -> Tensor:
-    """Return a share of labels, at least that of half a label and at most that of all but half."""
-    half = 0.5 / counts.clamp(min=1)
-    return share.clamp(min=half, max=1 - half)
-
-
-def mean_and_spread(means: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation ``[U]`` from the means ``[U, 2]`` of numbers and squares.
-
-    The deviation is 1 where all labels are the same.
-
-    >>> mean_and_spread(torch.tensor([[2.0, 13.0], [3.0, 9.0]]))
-    (tensor([2., 3.]), tensor([3., 1.]))
-    """
-    mean, square = means.unbind(-1)
-    variance = square - mean.square()
-    # what rounding leaves of equal numbers is no spread
-    spread = variance > 8 * torch.finfo(means.dtype).eps * square
-    return mean, torch.where(spread, variance, 1.0).sqrt()
 
 
 def logit(probability: Tensor) -> Tensor:

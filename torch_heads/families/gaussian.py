@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.distribution import Distribution, bounded_log
-from torch_heads.families.family import Prior, mean_and_spread
+from torch_heads.families.prior import Prior, mean_and_spread
 from torch_heads.functional.special import LOG_SQRT_2_PI, normal_cdf, normal_density
 
 
@@ -27,6 +27,11 @@ class Gaussian(Distribution):
 
     beta: float = 0.5
     logits_shape: ClassVar[tuple[int, ...]] = (2,)
+
+    @property
+    def distribution(self) -> str:
+        """What logits mean: the same for every ``beta``, which weighs the gradient alone."""
+        return "Gaussian"
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return the location."""

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import Family, Prior, logit, seen_share
+from torch_heads.families.family import Family, logit
+from torch_heads.families.prior import Prior, seen_share
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.running import running_total
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_heads.families.distribution import Distribution, bounded_log, tails
-from torch_heads.families.family import Prior
+from torch_heads.families.prior import Prior
 from torch_heads.functional.special import beta_cdf, in_parts, log_rising_factorial
 
 NODES, FIRST, STEP = 141, -26.0, 0.3  # of the grid of the mean difference, for 1e-7 of it

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import Family, Prior, mean_and_spread
+from torch_heads.families.family import Family
+from torch_heads.families.prior import Prior, mean_and_spread
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torch_heads.families.family import Family, Prior
+from torch_heads.families.family import Family
+from torch_heads.families.prior import Prior
 
 
 @dataclass(frozen=True)

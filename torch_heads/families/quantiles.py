@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_heads.families.distribution import Distribution
-from torch_heads.families.family import Prior, mean_and_spread
+from torch_heads.families.prior import Prior, mean_and_spread
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.running import running_total

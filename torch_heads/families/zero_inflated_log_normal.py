@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_heads.families.distribution import Distribution
-from torch_heads.families.family import Prior, logit, mean_and_spread, seen_share
+from torch_heads.families.family import logit
+from torch_heads.families.prior import Prior, mean_and_spread, seen_share
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.special import LOG_SQRT_2_PI, inverse_softplus, normal_cdf
 

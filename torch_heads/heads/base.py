@@ -47,7 +47,7 @@ class Head(EstimatorWords):
         super().__setattr__(name, value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         if "computation" in self.__dict__ and not self._is_part:
             self.computation.prepare(fn(torch.empty(0, device="cpu")).device)
         return self

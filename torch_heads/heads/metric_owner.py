@@ -10,16 +10,25 @@ from typing import Any
 
 import torch
 from torch import nn
+from torchmetrics import Metric, MetricCollection
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import own_code
 from torch_heads.functional.tensors import sum_scalars
+from torch_heads.metrics.asked import is_asked
 from torch_heads.metrics.bound import BoundReading, Place
-from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, ReadingCollection
+from torch_heads.metrics.collection import (
+    BATCHES,
+    GIVE_HEAD,
+    REGULARIZATION,
+    Layout,
+    ReadingCollection,
+)
 from torch_heads.metrics.counters.counter import Slot
 from torch_heads.metrics.counters.usual import BatchMeans
+from torch_heads.metrics.fed import FedMetric
 from torch_heads.metrics.needs import Need, Totals
 from torch_heads.metrics.readings.means import BatchMean
 from torch_heads.metrics.tally import Agreement, Lock, Tally
@@ -92,8 +101,18 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         return self._make_metrics().layout if self._layout is None else self._layout
 
     def metrics(self, regularization_losses: Sequence[Any] | None = None) -> ReadingCollection:
-        """Return a new metric collection, empty; with the regularization's where that is given."""
-        collection = self._make_metrics(regularization_losses)
+        """Return a new metric collection, empty; with the regularization's where that is given.
+
+        Raises:
+            TypeError: if these are not a list.
+            ValueError: if an entry is not a scalar.
+        """
+        try:
+            collection = self._make_metrics(regularization_losses)
+        except (TypeError, ValueError) as error:
+            if not is_asked(regularization_losses):
+                raise
+            raise type(error)(f"{error} {GIVE_HEAD}") from None
         for tally in collection.tallies.values():
             tally.allocate()  # so that an update that is compiled finds them as it leaves them
         return collection
@@ -117,7 +136,8 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
                 places[id(target)] = Place(
                     name, own, target.family, target.counts, target.bins, target.may_miss
                 )
-        readings: dict[str, BoundReading] = {}
+        readings: dict[str, BoundReading | FedMetric] = {}
+        agreement = Agreement(self.title, computation.counted)
         calls = computation.batch_mean_keys()
         if calls:
             tallies[BATCHES] = tally = Tally([BatchMeans(len(calls))])
@@ -128,10 +148,13 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         names: dict[str, list[str]] = {}
         for target, path in zip(computation.targets, computation.paths, strict=True):
             place = places[id(target)]
-            bound = {
+            bound: dict[str, BoundReading | FedMetric] = {
                 suffixed(key, target.name): BoundReading(reading, place)
                 for key, reading in target.readings.items()
             }
+            for key, one in target.torchmetrics.items():
+                fed = FedMetric(one, key, target.name, target.class_names, agreement)
+                bound[suffixed(key, target.name)] = fed
             readings |= bound
             for name in dict.fromkeys([*path, target.name or ""]):
                 names.setdefault(name, []).extend(bound)
@@ -140,7 +163,10 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
             shapes = tuple(
                 tuple(counter.shape for counter in tally.counters) for tally in tallies.values()
             )
-            self._layout = ((*readings, *means), shapes)
+            kinds = [
+                type(one.metric).__name__ for one in readings.values() if isinstance(one, FedMetric)
+            ]
+            self._layout = ((*readings, *means), (*shapes, *kinds))
         if regularization_losses is not None:
             sum_scalars(self.title, regularization_losses)
             tallies[REGULARIZATION] = tally = Tally([BatchMeans(1)])
@@ -152,7 +178,6 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
             items = [*readings.items()]
             items.insert(at, (key, _batch_mean(REGULARIZATION, tally, 0)))
             readings = dict(items)
-        agreement = Agreement(self.title, computation.counted)
         for tally in tallies.values():
             tally.agreement = agreement
         by_name = {target.name or "": places[id(target)] for target in computation.targets}
@@ -242,11 +267,9 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
 
     def _check_metrics(self, metrics: Any) -> None:
         if not isinstance(metrics, ReadingCollection):
-            raise TypeError(
-                unexpected(
-                    self.title, "eval_metrics", "made by its metrics()", type(metrics).__name__
-                )
-            )
+            expected, given = "made by its metrics()", type(metrics).__name__
+            hint = GIVE_HEAD if isinstance(metrics, (Metric, MetricCollection)) else ""
+            raise TypeError(unexpected(self.title, "eval_metrics", expected, given, hint))
         own = self._own_layout
         if metrics.is_part:
             given = f"the part {preview(metrics.layout[0], 4)} of a collection"

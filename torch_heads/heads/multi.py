@@ -103,8 +103,8 @@ class MultiHead(Head):
         computation = MultiComputation(self.title, self.names, children, means, factors)
         keys: list[str] = []
         for target in computation.targets:
-            keys += [f"{key}/{target.name}" for key in target.readings]
-        keys += [*means, *(key for key, _ in computation.batch_mean_keys())]
+            keys += [f"{key}/{target.name}" for key in target.metric_keys]
+        keys += [*means, *(key for key, _ in computation.batch_mean_keys() if key in means)]
         for child in children:
             keys += child.means_over_heads
         predicted = [

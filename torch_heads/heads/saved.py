@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Self
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from torch_heads.computation.meaning import Meaning, class_orders, difference, refuse
+from torch_heads.functional.errors import unexpected
 from torch_heads.heads.metric_owner import MetricOwner
 from torch_heads.metrics.carry import carry, check_states
 
@@ -23,7 +25,12 @@ class SavedHead(MetricOwner):
     """
 
     def _complete(self) -> None:
-        self._buffers[MEANING] = Meaning.of(self.computation).to_tensor()
+        # where other buffers are made: a model on the meta device is all there
+        self._tell(torch.get_default_device())
+
+    def _tell(self, device: torch.device) -> None:
+        """Make the entry on a device."""
+        self._buffers[MEANING] = Meaning.of(self.computation).to_tensor().to(device)
 
     def _in_order(self, paths: Sequence[tuple[str, ...]]) -> SavedHead | None:
         """Return a copy of this head with its heads in another order; None where it has none."""
@@ -32,7 +39,11 @@ class SavedHead(MetricOwner):
     def __setattr__(self, name: str, value: Any) -> None:
         """Ask what is loaded by assignment, as Hugging Face's ``from_pretrained`` does."""
         if name == MEANING and name in self.__dict__.get("_buffers", ()):
+            if not isinstance(value, Tensor):
+                given = type(value).__name__
+                raise TypeError(unexpected(self.title, name, "as a tensor of a checkpoint", given))
             self._refuse_if_told(value)
+            self._tell(value.device)
         else:
             super().__setattr__(name, value)
 
@@ -46,13 +57,27 @@ class SavedHead(MetricOwner):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, which is a head of its own until another one adopts it."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._complete()
+        if MEANING not in self._buffers:
+            self._complete()
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if not self._is_part:
-            # written anew: `to_empty` and the like leave nothing of a buffer
-            destination[prefix + MEANING] = Meaning.of(self.computation).to_tensor()
+            # written anew: `to_empty` and the like leave nothing of a buffer, but for its device
+            told, own = Meaning.of(self.computation).to_tensor(), self._buffers.get(MEANING)
+            destination[prefix + MEANING] = (
+                told if own is None or own.is_meta else told.to(own.device)
+            )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._materialize()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]
+
+    def _materialize(self) -> None:
+        """Make an entry on the meta device again, from which nothing could be moved."""
+        own = self._buffers.get(MEANING)
+        if own is not None and own.is_meta:
+            self._tell(torch.device("cpu"))
 
     def _load_from_state_dict(
         self,
@@ -85,6 +110,7 @@ class SavedHead(MetricOwner):
         )
         if prefix + MEANING in missing_keys:
             missing_keys.remove(prefix + MEANING)
+        self._materialize()
 
     def _carried(self, saved: Meaning, states: dict[str, Any], alone: bool) -> dict[str, Any]:
         """Return the states of the metrics by the names of these heads and their classes.

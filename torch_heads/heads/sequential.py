@@ -70,6 +70,11 @@ class SequentialHeadWrapper(Head):
             if isinstance(weights, str) and weights not in columns:
                 expected = f"with the static head's weight_column {weights!r}"
                 raise ValueError(unexpected(title, "feature_columns", expected, columns))
+            for declared in target.torchmetrics.values():
+                lacking = [key for key in declared.features.values() if key not in columns]
+                if lacking:
+                    expected = f"with {preview(lacking)} for the static head's metrics"
+                    raise ValueError(unexpected(title, "feature_columns", expected, columns))
         super().__init__()
         self.static_head = static_head
         self._adopt([static_head])

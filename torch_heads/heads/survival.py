@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_heads.families.event_times import EventTimes
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel, check_ascending
-from torch_heads.functional.containers import in_order, is_table, named_values, table_columns
+from torch_heads.functional.containers import in_order, is_table, table_columns
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.metric_owner import Labels, head_title
@@ -100,7 +100,7 @@ class SurvivalHead(TensorHead):
         if not isinstance(labels, Mapping):
             return super().encode_labels(labels, leading, device, mask)
         names = [part.name for part in EventTimes.label_parts]
-        each = in_order(self.title, "labels", named_values(labels) or (), names, "part")
+        each = in_order(self.title, "labels", labels.items(), names, "part")
         columns = [
             check_columns(
                 self.title, f"labels {name!r}", self.numbers(given, device, mask), leading, 1

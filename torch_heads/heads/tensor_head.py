@@ -8,7 +8,7 @@ from math import isnan, nan
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import Features
@@ -42,12 +42,13 @@ from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.prior_owner import PriorOwner
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
-from torch_heads.metrics.asked import Asked, Readable, asked_readings, same
+from torch_heads.metrics.asked import Asked, Readable, asked_readings
 from torch_heads.metrics.needs import ScoreCounts
 from torch_heads.metrics.readings.means import Coverage
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.usual import usual_readings
+from torch_heads.metrics.torchmetric import Torchmetric
 
 
 class TensorHead(PriorOwner):
@@ -74,8 +75,9 @@ class TensorHead(PriorOwner):
             NaN, None, NA or masked is missing, too.
         thresholds: of scores, at which to keep metrics.
         metrics: which to keep beside the usual ones: names, readings of `torch_heads.metrics`,
-            `torchmetrics.Metric`\ s, or a list, or a dict by key, of these; ``"all"`` for every
-            reading that needs nothing more to be kept.
+            `torchmetrics.Metric`\ s (`torch_heads.metrics.Torchmetric` says what these are fed), or
+            a list, or a dict by key, of these; ``"all"`` for every reading that needs nothing more
+            to be kept.
         fine: whether scores are also cut finely by their logit, of which rare events need it;
             without, the state of a column takes a quarter of the memory.
 
@@ -146,8 +148,8 @@ class TensorHead(PriorOwner):
         )
         self.thresholds = check_thresholds(self.title, thresholds)
         self.fine = bool(fine)
-        # not ``metrics``, which makes a collection
-        self.asked_metrics = metrics
+        # not ``metrics``, which makes a collection; in a list, a metric is no module of the head
+        self.asked_metrics = [metrics] if isinstance(metrics, nn.Module) else metrics
 
     # What a subclass may say.
 
@@ -244,12 +246,12 @@ class TensorHead(PriorOwner):
             logits = logits.flatten(-2)
         return self._before_prior(logits)
 
-    def _all_readings(self) -> dict[str, Reading]:
+    def _all_metrics(self) -> dict[str, Reading | Torchmetric]:
         """Return the metrics by key: the usual ones, and then those that were asked for."""
         counts = self._counts or self.family.counts
-        readings = dict(self.readings())
+        usual: dict[str, Reading] = dict(self.readings())
         if self.missing_label is not None:
-            readings["label/coverage"] = Coverage()
+            usual["label/coverage"] = Coverage()
         head = Readable(
             self.title,
             counts,
@@ -260,14 +262,14 @@ class TensorHead(PriorOwner):
             self.family.has_quantiles,
             self.loss_fn is not None,
             sorted(self.thresholds),
-            readings,
+            usual,
         )
+        readings: dict[str, Reading | Torchmetric] = {**usual}
         for key, reading in asked_readings(self.asked_metrics, head).items():
-            if key in readings and not same(readings[key], reading):
+            if key in readings and readings[key] != reading:
                 expected, given = "with keys of their own", f"another {key!r}"
                 raise ValueError(unexpected(self.title, "metrics", expected, given))
-            if isinstance(reading, Reading):
-                readings[key] = reading
+            readings[key] = reading
         return readings
 
     def _bins(self, readings: Mapping[str, Reading]) -> ScoreBins | None:
@@ -282,7 +284,8 @@ class TensorHead(PriorOwner):
         return ScoreBins(tuple(sorted(given)), self.fine)
 
     def _make_computation(self) -> Computation:
-        readings = self._all_readings()
+        metrics = self._all_metrics()
+        readings = {key: one for key, one in metrics.items() if isinstance(one, Reading)}
         after = self._regularized_after
         return SingleComputation(
             Target(
@@ -301,6 +304,8 @@ class TensorHead(PriorOwner):
                 bins=self._bins(readings),
                 counts=self._counts or self.family.counts,
                 readings=readings,
+                torchmetrics={k: one for k, one in metrics.items() if isinstance(one, Torchmetric)},
+                class_names=self._metric_class_names(),
                 regularized_after=after if after in readings else None,
                 predicted=dict(self.predicted),
                 string_keys=self.string_keys,

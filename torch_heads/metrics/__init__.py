@@ -89,6 +89,7 @@ from torch_heads.metrics.readings.ranking import (
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.times import Concordance
 from torch_heads.metrics.sums import Outcomes, Sums, Total
+from torch_heads.metrics.torchmetric import Torchmetric
 
 __all__ = [
     "AUC",
@@ -165,6 +166,7 @@ __all__ = [
     "Term",
     "TimeCounts",
     "TopKAccuracy",
+    "Torchmetric",
     "Total",
     "TweedieDeviance",
     "WeightedMeanAbsolutePercentageError",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import isqrt
 from typing import Any, NamedTuple
 
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 from torch_heads.families.family import Counts
 from torch_heads.functional.containers import nearest
@@ -24,13 +24,15 @@ from torch_heads.metrics.needs import (
 from torch_heads.metrics.readings.names import OF_A_CLASS, OTHER_NAMES, names_for
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading, suffix
+from torch_heads.metrics.torchmetric import Torchmetric
 
 MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
 
 ALL = "all"
 PER_CLASS = "_per_class"
+DECLARED = (Reading, Metric, MetricCollection, Torchmetric)  # by themselves, not in a list
 
-One = str | Reading | Metric
+One = str | Reading | Metric | MetricCollection | Torchmetric
 
 #: What a user may ask for: metrics one by one, or by key.
 Asked = One | Sequence[One] | Mapping[str, One] | None
@@ -104,7 +106,18 @@ class Readable(NamedTuple):
         return [name for name, one in self.named.items() if own.issuperset(one.needs(self.counts))]
 
 
-def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Metric]:
+def is_asked(given: Any) -> bool:
+    """Return whether something asks for metrics: one, or any in a list or a dict.
+
+    >>> is_asked(["f1"]), is_asked([0.5])
+    (True, False)
+    """
+    if isinstance(given, (list, tuple)):
+        return any(map(is_asked, given))
+    return isinstance(given, (str, Mapping, *DECLARED))
+
+
+def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Torchmetric]:
     """Return what was asked for, by key.
 
     Raises:
@@ -114,17 +127,18 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Metric]:
     if given is None:
         return {}
     if isinstance(given, Mapping):
-        pairs: list[tuple[str | None, One]] = [*given.items()]
-    elif isinstance(given, (str, Reading, Metric)) or not isinstance(given, Iterable):
+        pairs: list[tuple[str | None, Any]] = [*given.items()]
+    elif isinstance(given, (str, *DECLARED)) or not isinstance(given, Iterable):
         pairs = [(None, given)]
     else:
         pairs = [(None, one) for one in given]
-    found: dict[str, Reading | Metric] = {}
+    pairs = [pair for own in pairs for pair in _opened(*own)]
+    found: dict[str, Reading | Torchmetric] = {}
     for key, asked in pairs:
         if key is not None and not (isinstance(key, str) and key):
             expected = "by keys that are strings"
             raise TypeError(unexpected(head.title, "metrics", expected, repr(key)))
-        every = [asked]
+        every: list[Any] = [asked]
         if isinstance(asked, str) and asked == ALL and key is None:
             every = [*head.costs_nothing]
         for one in every:
@@ -132,7 +146,7 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Metric]:
             for ending, reading in own.items():
                 final = f"{key or name}{ending}"
                 _check_size(reading, head)
-                if final in found and not same(found[final], reading):
+                if final in found and found[final] != reading:
                     expected = "with different keys"
                     raise ValueError(
                         unexpected(head.title, "metrics", expected, f"{final!r} twice")
@@ -141,17 +155,19 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Metric]:
     return found
 
 
-def same(first: Reading | Metric, second: Reading | Metric) -> bool:
-    """Return whether two metrics are one; a torchmetrics.Metric compares as a new metric."""
-    if isinstance(first, Reading) and isinstance(second, Reading):
-        return first == second
-    return first is second
+def _opened(key: Any, asked: Any) -> list[tuple[Any, Any]]:
+    """Return what was asked for as it is, or each metric of a collection of torchmetrics by key."""
+    if not isinstance(asked, MetricCollection):
+        return [(key, asked)]
+    each = asked.items(copy_state=False)
+    return [(name if key is None else f"{key}/{name}", one) for name, one in each]
 
 
-def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | Metric]]:
+def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | Torchmetric]]:
     """Return the name of what was asked for, and the readings by what is added to that."""
-    if isinstance(asked, Metric):
-        return type(asked).__name__, {"": asked}
+    if isinstance(asked, (Metric, Torchmetric)):
+        own = asked if isinstance(asked, Torchmetric) else Torchmetric(asked)
+        return type(own.metric).__name__, {"": own}
     if isinstance(asked, Reading):
         return _name(asked, head), {_ending(asked, head): asked}
     if not isinstance(asked, str):
@@ -179,15 +195,15 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | M
             unexpected(head.title, "metrics", f"among {preview(every, 80)}", repr(asked), hint)
         )
     reading = head.named[asked]
-    own: dict[str, Reading | Metric] = {"": reading}
+    found: dict[str, Reading | Torchmetric] = {"": reading}
     plain = isinstance(reading, ThresholdReading) and getattr(reading, "average", None) is None
     if plain and head.counts is Counts.SCORES:
         cuts = [replace(reading, threshold=threshold) for threshold in head.thresholds]  # type: ignore
-        own |= {_ending(cut, head): cut for cut in cuts}
-    return asked, own
+        found |= {_ending(cut, head): cut for cut in cuts}
+    return asked, found
 
 
-def _check_size(reading: Reading | Metric, head: Readable) -> None:
+def _check_size(reading: Reading | Torchmetric, head: Readable) -> None:
     """Refuse what needs confusions of too many classes."""
     if isinstance(reading, Reading) and Confusions() in reading.needs(head.counts):
         most = isqrt(MOST_CONFUSIONS)
@@ -197,7 +213,7 @@ def _check_size(reading: Reading | Metric, head: Readable) -> None:
             raise ValueError(unexpected(head.title, "metrics", expected, given))
 
 
-def _of_classes(name: str, ids: Iterable[int], head: Readable) -> dict[str, Reading | Metric]:
+def _of_classes(name: str, ids: Iterable[int], head: Readable) -> dict[str, Reading | Torchmetric]:
     reading = head.of_a_class[name]
     each = [replace(reading, column=i) for i in ids]
     return {_ending(one, head): one for one in each}

@@ -20,6 +20,7 @@ from torch_heads.functional.survival import SurvivalCurves, survival_curves
 from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place
 from torch_heads.metrics.coarse import CoarseAreas
+from torch_heads.metrics.fed import FedMetric
 from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
 from torch_heads.metrics.needs import Confusions, ResidualCounts, SurvivalSums, TimeCounts
@@ -29,11 +30,13 @@ from torch_heads.metrics.tally import Lock, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
 
+GIVE_HEAD = "Metrics are given to a head when it is made: BinaryClassHead(metrics=[...])."
+
 BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
 
 AlikeGroup = tuple[str, AlikeColumns, list[tuple[list[str], AlikeReadings]]]
 
-Layout = tuple[tuple[str, ...], tuple[Any, ...]]  # keys, and shapes of the tallies' states
+Layout = tuple[tuple[str, ...], tuple[Any, ...]]  # keys, and what holds state behind them
 
 
 class ReadingCollection(MetricCollection):
@@ -41,10 +44,11 @@ class ReadingCollection(MetricCollection):
 
     Only a few tallies hold state: `reset`, `to`, `state_dict` and the sync between processes act
     on each of them once. A head updates it (`Head.update_metrics`); keys with a dot are keys.
+    Metrics of torchmetrics' own that were asked for stand among the readings, with their own state.
 
     Args:
         tallies: the tallies by name.
-        readings: the readings by metric key.
+        metrics: the readings, and the metrics of torchmetrics' own, by metric key.
         means: what is a mean over heads: its key, and the keys that it is over.
         places: where each head of a single target is counted, by name.
         names: the metric keys of each head, by name.
@@ -55,7 +59,7 @@ class ReadingCollection(MetricCollection):
     def __init__(
         self,
         tallies: Mapping[str, Tally],
-        readings: Mapping[str, BoundReading],
+        metrics: Mapping[str, BoundReading | FedMetric],
         means: Mapping[str, Sequence[str]],
         places: Mapping[str, Place],
         names: Mapping[str, Sequence[str]],
@@ -72,8 +76,14 @@ class ReadingCollection(MetricCollection):
             self.add_module(name, tally)
         #: Whether these are some readings of another collection, with which they share tallies.
         self.is_part = not layout[1]
-        self._readings = dict(readings)
+        self._readings = {key: one for key, one in metrics.items() if isinstance(one, BoundReading)}
         self._means = dict(means)
+        self._keys = [*metrics, *means]
+        #: The metrics of torchmetrics' own by key.
+        self.fed = {key: one for key, one in metrics.items() if isinstance(one, FedMetric)}
+        for key, metric in self.fed.items():
+            # a name that no attribute has; a dot would be none of a module
+            self.add_module(f"metric/{key}".replace("%", "%25").replace(".", "%2E"), metric)
         self._places = dict(places)
         self._names = dict(names)
         #: Warns of areas that tf.estimator's grid misreads.
@@ -90,21 +100,17 @@ class ReadingCollection(MetricCollection):
         """Where each head of a single target is counted, by name."""
         return self._places
 
-    @property
-    def _every(self) -> Mapping[str, Any]:
-        """All keys, those of means over heads last."""
-        return {**self._readings, **self._means} if self._means else self._readings
-
     def part(self, keys: Iterable[str]) -> ReadingCollection:
         """Return the metrics of some keys alone; they share their tallies with these.
 
         To reset it resets these tallies, and with them every reading of them.
         """
         every = dict.fromkeys(keys)
-        kept = {key: self._readings[key] for key in every if key in self._readings}
         means = {key: self._means[key] for key in every if key in self._means}
-        tallies = {bound.place.tally for bound in kept.values()}
-        places = {id(bound.place) for bound in kept.values()}
+        kept = {key: self.fed.get(key) or self._readings[key] for key in every if key not in means}
+        bound = [one for one in kept.values() if isinstance(one, BoundReading)]
+        tallies = {one.place.tally for one in bound}
+        places = {id(one.place) for one in bound}
         return ReadingCollection(
             {name: tally for name, tally in self.tallies.items() if name in tallies},
             kept,
@@ -116,9 +122,9 @@ class ReadingCollection(MetricCollection):
         )
 
     def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:
-        """Refuse metrics of another kind; put both collections beside each other instead."""
+        """Refuse: metrics are given to the head, when it is made."""
         if metrics or additional_metrics:
-            raise TypeError("The metrics of a head are read from its tallies; none can be added.")
+            raise TypeError(f"Only its head feeds a metric, and so none can be added. {GIVE_HEAD}")
 
     def __setitem__(self, key: str, metric: Any) -> None:
         """Refuse, as `add_metrics` does."""
@@ -139,13 +145,27 @@ class ReadingCollection(MetricCollection):
         raise TypeError(f"The metrics of a head need its labels and logits. {UPDATE_BY_HEAD}")
 
     def compute(self) -> dict[str, Any]:
-        """Return every metric, synced over processes once per tally."""
+        """Return every metric, synced over processes once per tally.
+
+        A metric of torchmetrics' own that is a vector or a dict has a key for each of its numbers.
+
+        Raises:
+            TypeError: if one of torchmetrics' own is something else.
+        """
         values = self.read()
         self.coarse.warn(values)
-        return {self._set_name(key): value for key, value in values.items()}
+        fed = self.read_fed()
+        found: dict[str, Any] = {}
+        for key in self._keys:
+            found |= fed[key] if key in fed else {key: values[key]}
+        return {self._set_name(key): value for key, value in found.items()}
+
+    def read_fed(self) -> dict[str, dict[str, Tensor]]:
+        """Return, by key, the numbers of each metric of torchmetrics' own by theirs."""
+        return {key: metric.read() for key, metric in self.fed.items()}
 
     def read(self, strict: bool = False) -> dict[str, Tensor]:
-        """Return every metric by its key, without prefix and postfix.
+        """Return every reading by its key, without prefix and postfix.
 
         Args:
             strict: whether what is undefined is NaN in any case; else tf.estimator's own metrics
@@ -354,33 +374,38 @@ class ReadingCollection(MetricCollection):
 
     def reset(self) -> None:
         """Forget all batches."""
-        for tally in self.tallies.values():
-            tally.reset()
+        for one in self._holders:
+            one.reset()
+
+    @property
+    def _holders(self) -> list[Tally | FedMetric]:
+        """What holds state."""
+        return [*self.tallies.values(), *self.fed.values()]
 
     def persistent(self, mode: bool = True) -> None:
-        """Choose whether `state_dict` holds the tallies."""
-        for tally in self.tallies.values():
-            tally.persistent(mode)
+        """Choose whether `state_dict` holds the states."""
+        for one in self._holders:
+            one.persistent(mode)
 
     def set_dtype(self, dst_type: str | torch.dtype) -> ReadingCollection:
-        """Cast the tallies; below float64, counts stop growing at some point."""
-        for tally in self.tallies.values():
-            tally.set_dtype(dst_type)
+        """Cast the states; below float64, counts stop growing at some point."""
+        for one in self._holders:
+            one.set_dtype(dst_type)
         return self
 
     def keys(self, keep_base: bool = False) -> Iterable[str]:  # type: ignore[override]
         """Return the metric keys."""
-        return [key if keep_base else self._set_name(key) for key in self._every]
+        return [key if keep_base else self._set_name(key) for key in self._keys]
 
     def items(  # type: ignore[override]
         self, keep_base: bool = False, copy_state: bool = True
     ) -> Iterable[tuple[str, Metric]]:
         """Return each key with its metric."""
-        return [(key if keep_base else self._set_name(key), self._view(key)) for key in self._every]
+        return [(key if keep_base else self._set_name(key), self._view(key)) for key in self._keys]
 
     def values(self, copy_state: bool = True) -> Iterable[Metric]:  # type: ignore[override]
         """Return the metrics."""
-        return [self._view(key) for key in self._every]
+        return [self._view(key) for key in self._keys]
 
     def __getitem__(self, key: str, copy_state: bool = True) -> Any:
         """Return one metric by its key, with prefix and postfix or without; or those of a head.
@@ -408,11 +433,12 @@ class ReadingCollection(MetricCollection):
 
     def __len__(self) -> int:
         """Return the number of metrics."""
-        return len(self._every)
+        return len(self._keys)
 
     def _base(self, key: str) -> str | None:
         bare = key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")
-        return next((base for base in (bare, key) if base in self._every), None)
+        known = self._readings, self.fed, self._means
+        return next((base for base in (bare, key) if any(base in one for one in known)), None)
 
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -424,20 +450,24 @@ class ReadingCollection(MetricCollection):
         """
         memo = set() if memo is None else memo
         yield from super().named_modules(memo, prefix, remove_duplicate)
-        few = len(self._every) <= MOST_LISTED
-        for key, metric in self.items(keep_base=True) if few else list(self._views.items()):
+        few = len(self._keys) <= MOST_LISTED
+        views: Iterable[tuple[str, Metric]] = list(self._views.items())
+        for key, metric in self.items(keep_base=True) if few else views:
             if metric not in memo or not remove_duplicate:
                 memo.add(metric)
                 yield f"{prefix}.{key}" if prefix else key, metric
 
-    def _view(self, key: str) -> ReadingMetric:
-        if key in self._means and key not in self._views:
-            members = [self._view(one) for one in self._means[key]]
-            self._views[key] = MeanOverHeadsMetric(key, members)
+    def _view(self, key: str) -> ReadingMetric | FedMetric:
+        if key in self.fed:
+            return self.fed[key]
         if key not in self._views:
-            bound = self._readings[key]
-            self._views[key] = ReadingMetric(key, bound, self.tallies[bound.place.tally])
+            over = [self._reading_of(one) for one in self._means.get(key, ())]
+            self._views[key] = MeanOverHeadsMetric(key, over) if over else self._reading_of(key)
         return self._views[key]
+
+    def _reading_of(self, key: str) -> ReadingMetric:
+        bound = self._readings[key]
+        return ReadingMetric(key, bound, self.tallies[bound.place.tally])
 
     def __repr__(self) -> str:
         """Return the metric keys."""

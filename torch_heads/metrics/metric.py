@@ -62,6 +62,10 @@ class ReadingMetric(Metric):
         """Refuse: only a head can update its metrics."""
         self.update()
 
+    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
+        """Take what another collection, in which this stands, gives it to be refused."""
+        return kwargs
+
     def compute(self) -> Tensor:
         """Return the metric over all batches since the last reset."""
         return read_one(self.bound, self.tally.compute())

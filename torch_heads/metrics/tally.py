@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import zip_longest
 from operator import call, length_hint, setitem
 from threading import RLock
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributed
@@ -78,26 +78,56 @@ class Agreement:
         self._reached = True
 
 
-def step(addition: Addition) -> Callable[[], Any]:
-    """Return what makes an addition."""
-    state, values, places = addition
+class Change(Protocol):
+    """What one batch changes of one state, where that is no addition."""
+
+    @property
+    def step(self) -> Callable[[], Any]:
+        """What does it."""
+
+    def take_back(self) -> None:
+        """Undo it."""
+
+
+class Accumulator(Protocol):
+    """What a batch can be added to: a tally, or a metric of torchmetrics' own."""
+
+    @property
+    def update_count(self) -> int:
+        """How many batches it has seen since the last reset."""
+
+    def prepare(self, device: torch.device) -> None:
+        """Move to the device of a batch."""
+
+    def additions(self, taken: Any, /) -> Sequence[Change | Addition]:
+        """Return what one batch changes; nothing is changed yet."""
+
+
+def step(change: Change | Addition) -> Callable[[], Any]:
+    """Return what makes a change."""
+    if not isinstance(change, Addition):
+        return change.step
+    state, values, places = change
     if places is None:
         return partial(state.add_, values)
     return partial(state.scatter_add_, -1, places, values)
 
 
-def take_back(addition: Addition) -> None:
-    """Take an addition away again, without memory for the opposite values."""
-    addition.state.neg_()
-    step(addition)()
-    addition.state.neg_()
+def take_back(change: Change | Addition) -> None:
+    """Undo a change; of an addition, without memory for the opposite values."""
+    if not isinstance(change, Addition):
+        change.take_back()
+        return
+    change.state.neg_()
+    step(change)()
+    change.state.neg_()
 
 
-def add_batch(batch: Sequence[tuple[Tally, Any]], device: torch.device, lock: Lock) -> None:
+def add_batch(batch: Sequence[tuple[Accumulator, Any]], device: torch.device, lock: Lock) -> None:
     """Add one batch to several tallies: to all of them or, whatever raises, to none.
 
     Args:
-        batch: the tallies, each with what it takes.
+        batch: the tallies, and metrics of torchmetrics' own, each with what it takes.
         device: where the batch is; the tallies move there.
         lock: that of the tallies, so that no two threads add to them at once.
     """
@@ -276,13 +306,8 @@ class Tally(Metric):
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
         # `module.to(torch.bfloat16)` reaches metric states too, and would round counts past 256
         # and `module.to_empty` leaves nothing of them; from the meta device they come back as 0
-        def moved(state: Tensor) -> Tensor:
-            device = fn(state.new_empty(0)).device
-            if state.is_meta and device.type != "meta":
-                return torch.zeros_like(state, device=device)
-            return state.to(device)
-
-        return super()._apply(lambda state: on_memory(state, moved), exclude_state)
+        move = keeping_dtype(fn)
+        return super()._apply(lambda state: on_memory(state, move), exclude_state)
 
     def _sync_dist(
         self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None
@@ -304,6 +329,21 @@ class Tally(Metric):
 
 def _one_zero(like: Tensor) -> Tensor:
     return like.new_zeros(()).expand(like.shape)
+
+
+def keeping_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a function that moves a tensor as another one does, and casts none.
+
+    What comes from the meta device is 0.
+    """
+
+    def move(state: Tensor) -> Tensor:
+        device = fn(state.new_empty(0)).device
+        if state.is_meta and device.type != "meta":
+            return torch.zeros_like(state, device=device)
+        return state.to(device)
+
+    return move
 
 
 def on_memory(state: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:

@@ -106,7 +106,9 @@ class Evaluation:
         if "loss" in metrics:
             hint = "It is the mean loss of the batches."
             raise ValueError(unexpected(self._who, argument, "without the key 'loss'", "it", hint))
-        held = metrics.tallies if isinstance(metrics, ReadingCollection) else metrics
+        held: Any = metrics
+        if isinstance(metrics, ReadingCollection):
+            held = {**metrics.tallies, **metrics.fed}
         parts: dict[str, Any] = dict(held.items())
         for key, part in parts.items():
             if not isinstance(part, Metric):

@@ -146,12 +146,13 @@ def evaluation(
         raise TypeError(unexpected(head.title, "metrics", "made by its metrics()", given))
     computation = head.computation
     keys = [
-        {suffixed(key, target.name): key for key in target.readings}
+        {suffixed(key, target.name): key for key in target.metric_keys}
         for target in computation.targets
     ]
-    absent = [key for own in keys for key in own if key not in metrics.readings]
+    known = [*metrics.keys(keep_base=True)]
+    absent = [key for own in keys for key in own if key not in metrics]
     if absent:
-        expected, given = f"with {preview(absent, 4)}", preview(metrics.readings, 4)
+        expected, given = f"with {preview(absent, 4)}", preview(known, 4)
         raise ValueError(unexpected(head.title, "metrics", expected, given))
     for target in computation.targets:
         check_owner(target, metrics)
@@ -165,12 +166,16 @@ def evaluation(
         name: {key: state.double().cpu().flatten() for key, state in tally.compute().items()}
         for name, tally in metrics.tallies.items()
     }
-    computed = metrics.read(strict=True)
+    computed, fed = metrics.read(strict=True), metrics.read_fed()
+    for of_one in fed.values():
+        computed |= of_one
     values = dict(zip(computed, torch.stack([*computed.values()]).tolist(), strict=True))
     found, taken = [], set()
     for target, path, own in zip(computation.targets, computation.paths, keys, strict=True):
         place = metrics.places[target.name or ""]
-        named = {key: values[name] for name, key in own.items()}
+        ending = suffixed("", target.name)
+        numbers = [number for key in own for number in fed.get(key, [key])]
+        named = {number.removesuffix(ending): values[number] for number in numbers}
         call = f"loss/{path[-1]}" if path else ""
         if call in values:
             named = {"loss": values[call], **named}
