@@ -120,7 +120,7 @@ def any_random_head(pick: random.Random) -> th.Head:
     columns = ["w", "v"]
     if form == "one":
         return a_random_head(pick, None if pick.random() < 0.5 else "one", columns)
-    heads = [a_random_head(pick, f"h{i}", columns) for i in range(pick.randint(1, 4))]
+    heads = [a_random_head(pick, f"h{i}", columns) for i in range(pick.randint(2, 4))]
     many = th.MultiHead(heads, head_weights=[pick.random() for _ in heads])
     if form == "nested":
         return th.MultiHead([many, a_random_head(pick, "up", columns)])
@@ -278,6 +278,11 @@ def test_metrics_of_every_form_come_back() -> None:
     head = th.MultiHead(heads, metrics=mean)
     assert list(copy_of(head).metrics()) == list(head.metrics())
     theirs = torchmetrics.MeanAbsolutePercentageError()
+    fed = th.BinaryClassHead(metrics={"fed": th.metrics.Torchmetric(theirs, preds="logistic")})
+    written = th.head_config(fed)["init_args"]["metrics"]["fed"]["init_args"]
+    assert written["preds"] == "logistic"
+    again = th.build_head(th.head_config(fed), {written["metric"]["function"]: theirs})
+    assert list(again.metrics()) == list(fed.metrics())
     config = th.head_config(th.RegressionHead(metrics=["r2", theirs]))
     path = "torchmetrics.regression.mape.MeanAbsolutePercentageError"
     assert config["init_args"] == {"metrics": ["r2", {"function": path}]}

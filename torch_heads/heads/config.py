@@ -152,12 +152,13 @@ class _Writer:
         if isinstance(value, Head):
             return self.head(value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            given = {one: getattr(value, one.name) for one in dataclasses.fields(value)}
-            written = {
-                one.name: self.argument(who, one.name, own)
-                for one, own in given.items()
-                if one.init and own != one.default
-            }
+            written: dict[str, Any] = {}
+            for key, one in inspect.signature(type(value)).parameters.items():
+                own = getattr(value, key)
+                if one.kind is one.VAR_KEYWORD:
+                    written |= {more: self.argument(who, more, own[more]) for more in own}
+                elif one.default is one.empty or own != one.default:
+                    written[key] = self.argument(who, key, own)
             return {CLASS: class_path(type(value)), ARGUMENTS: written}
         if isinstance(value, Enum):
             return value.value

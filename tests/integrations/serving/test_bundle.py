@@ -46,9 +46,21 @@ def folder(written: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def written_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a bundle of a head alone, whose graph has no weights."""
+    """Return a bundle of a head alone, which has a state."""
     folder = tmp_path_factory.mktemp("bundles") / "pets"
-    return export_bundle(th.MultiClassHead(3, class_weight=[1.0, 2, 3]), folder, torch.zeros(2, 3))
+    return export_bundle(with_prior(1.0), folder, torch.zeros(2, 3))
+
+
+def with_prior(factor: float) -> th.Head:
+    labels = torch.tensor([[1.0, 2.0, 3.0], [3.0, 5.0, 9.0]])
+    return th.RegressionHead(3).fit_prior(factor * labels)
+
+
+def rewrite(folder: Path, header: bytes) -> None:
+    """Write another header, in a file as long, so that the graph finds its weights."""
+    path = folder / "model.safetensors"
+    path.write_bytes(header.ljust(path.stat().st_size, b"\0"))
+    change(folder, nothing, sign=True)
 
 
 @pytest.fixture
@@ -322,12 +334,11 @@ def test_a_foreign_class_is_refused(folder: Path, tmp_path: Path) -> None:
         ((2**60).to_bytes(8, "little") + b"{}", "a header of at most"),
         ((2).to_bytes(8, "little") + b"[]", "a header of JSON"),
         ((2).to_bytes(8, "little") + b"{", "a header of"),
-        ((2).to_bytes(8, "little") + b"{}", "with 'class_weight', got None"),
+        ((2).to_bytes(8, "little") + b"{}", "with 'prior_offset', got None"),
     ],
 )
 def test_a_broken_header_of_the_weights_is_refused(alone: Path, header: bytes, says: str) -> None:
-    (alone / "model.safetensors").write_bytes(header)
-    change(alone, nothing, sign=True)
+    rewrite(alone, header)
     with pytest.raises(ValueError, match=says):
         Bundle.load(alone).head()
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions, head_config
+from torch_heads.heads.saved import MEANING, METRICS
 from torch_heads.integrations.atomic import replacing_folder
 from torch_heads.integrations.serving.alike import stacked_manifest
 from torch_heads.integrations.serving.answers import Answers
@@ -161,7 +162,9 @@ def _compare(served: ServedModel, example: Example, folder: Path, manifest: Mani
 
 
 def _learned(key: str) -> bool:
-    return not key.startswith("metric_collection.") and ".metric_collection." not in key
+    # neither what was measured, nor what the configuration says, too
+    *path, own = key.split(".")
+    return own != MEANING and METRICS.removesuffix(".") not in path
 
 
 def _prefix(served: ServedModel, head: Head) -> str:

@@ -19,7 +19,14 @@ WEIGHTS = "model.safetensors"
 REQUIRED = ("model.onnx", WEIGHTS)
 ALLOWED = (*REQUIRED, "model.pt2")
 HEADER = 100 * 2**20  # bytes of a header of safetensors, its own limit
-DTYPES = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "BOOL": torch.bool}
+DTYPES = {
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 def read_files(who: str, folder: Path) -> Manifest:

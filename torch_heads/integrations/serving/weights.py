@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from onnx import ModelProto, TensorProto, numpy_helper
 from safetensors.numpy import save_file
 from torch import Tensor
@@ -41,8 +42,7 @@ def move_weights(
             name = one.name.removeprefix(MODEL) if own else f"constant.{one.name}"
             moved.append((one, _kept(arrays, same, name, array)))
     states = {
-        key: _kept(arrays, same, f"{prefix}{key}", value.detach().cpu().float().numpy())
-        for key, value in state.items()
+        key: _kept(arrays, same, f"{prefix}{key}", _array(value)) for key, value in state.items()
     }
     path = folder / WEIGHTS
     save_file(arrays, path)
@@ -57,10 +57,16 @@ def move_weights(
     return states
 
 
+def _array(value: Tensor) -> np.ndarray[Any, Any]:
+    half = value.dtype in (torch.bfloat16, torch.float16)
+    found: np.ndarray[Any, Any] = (value.float() if half else value).detach().cpu().numpy()
+    return found
+
+
 def _kept(arrays: dict[str, Any], same: dict[Any, str], name: str, array: Any) -> str:
     """Keep an array under its name, or return that of one which is equal."""
-    array = np.ascontiguousarray(array)
-    content = array.dtype.str, array.shape, sha256(array.data).digest()
+    array = np.asarray(array, order="C")
+    content = array.dtype.str, array.shape, sha256(array.tobytes()).digest()
     if content not in same:
         while name in arrays:
             name = f"{name}_"
