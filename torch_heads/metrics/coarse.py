@@ -37,12 +37,12 @@ class CoarseAreas:
             for key, bound in readings.items()
             if isinstance(bound.reading, RocAuc) and bound.reading.average is None
         }
-        pairs = {
-            key: fine[id(bound.place), bound.reading.column]
+        self._pairs = [
+            (key, fine[id(bound.place), bound.reading.column])
             for key, bound in readings.items()
             if isinstance(bound.reading, AUC) and (id(bound.place), bound.reading.column) in fine
-        }
-        self._pairs = [*pairs.items()]
+        ]
+        self._places = {key: readings[key].place for key, _ in self._pairs}
         self.warned = warned
 
     def warn(self, values: Mapping[str, Tensor], tallies: Mapping[str, Tally]) -> None:
