@@ -21,7 +21,7 @@ test: $(INSTALLED)  ## Check lint, format and types; run the tests, docstrings a
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal  # a process per core
 	@for example in examples/*.py; do \
 		echo "$(BIN)/python -W error $$example"; \
 		$(BIN)/python -W error "$$example" || exit; \
