@@ -18,8 +18,9 @@ class GroupPrior:
     def __init__(self, targets: Sequence[Target], layout: LogitLayout) -> None:
         self._targets, self._layout = targets, layout
         self._blocks: list[Constants] = []
+        any_prior = any(target.prior() is not None for target in targets)
         #: Whether any target has one; None where that is to be looked up.
-        self.known: bool | None = None
+        self.known: bool | None = None if any_prior else False
 
     def renew(self, now: bool) -> None:
         """Look again which priors the targets have: now, or when it matters."""

@@ -195,7 +195,11 @@ def evaluation(
                 metrics.survival(target.name) if target.counts is Counts.TIMES else None,
                 partial(
                     interval_by_key,
-                    {key: metrics.readings[name] for name, key in own.items()},
+                    {
+                        key: metrics.readings[name]
+                        for name, key in own.items()
+                        if name in metrics.readings
+                    },
                     states[place.tally],
                     interval,
                 ),
