@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import Metric
 
-from torch_heads.families.event_times import event_times
-from torch_heads.families.family import Counts
-from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.residuals import Residuals
-from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.survival import SurvivalCurves, survival_curves
-from torch_heads.metrics.asked import MOST_CONFUSIONS
-from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place
+from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.coarse import CoarseAreas
+from torch_heads.metrics.evidence import Evidence
 from torch_heads.metrics.fed import FedMetric
 from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
-from torch_heads.metrics.needs import Confusions, ResidualCounts, SurvivalSums, TimeCounts
 from torch_heads.metrics.over_heads import MeanOverHeadsMetric, mean_of
-from torch_heads.metrics.sums import Total
+from torch_heads.metrics.reader import Reader
 from torch_heads.metrics.tally import Lock, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
@@ -34,12 +27,10 @@ GIVE_HEAD = "Metrics are given to a head when it is made: BinaryClassHead(metric
 
 BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
 
-AlikeGroup = tuple[str, AlikeColumns, list[tuple[list[str], AlikeReadings]]]
-
 Layout = tuple[tuple[str, ...], tuple[Any, ...]]  # keys, and what holds state behind them
 
 
-class ReadingCollection(MetricCollection):
+class ReadingCollection(Evidence):
     """A `torchmetrics.MetricCollection` of readings, keyed by tf.estimator's metric keys.
 
     Only a few tallies hold state: `reset`, `to`, `state_dict` and the sync between processes act
@@ -70,7 +61,6 @@ class ReadingCollection(MetricCollection):
         self.layout = layout
         #: Held while a batch is added.
         self.lock = Lock()
-        #: The tallies by name.
         self.tallies = dict(tallies)
         for name, tally in tallies.items():
             self.add_module(name, tally)
@@ -84,7 +74,7 @@ class ReadingCollection(MetricCollection):
         for key, metric in self.fed.items():
             # a name that no attribute has; a dot would be none of a module
             self.add_module(f"metric/{key}".replace("%", "%25").replace(".", "%2E"), metric)
-        self._places = dict(places)
+        self.places = dict(places)
         self._names = dict(names)
         #: Warns of areas that tf.estimator's grid misreads.
         self.coarse = CoarseAreas(self._readings, warned)
@@ -94,11 +84,6 @@ class ReadingCollection(MetricCollection):
     def readings(self) -> dict[str, BoundReading]:
         """The readings by key, without prefix and postfix."""
         return self._readings
-
-    @property
-    def places(self) -> dict[str, Place]:
-        """Where each head of a single target is counted, by name."""
-        return self._places
 
     def part(self, keys: Iterable[str]) -> ReadingCollection:
         """Return the metrics of some keys alone; they share their tallies with these.
@@ -115,7 +100,7 @@ class ReadingCollection(MetricCollection):
             {name: tally for name, tally in self.tallies.items() if name in tallies},
             kept,
             means,
-            {name: place for name, place in self._places.items() if id(place) in places},
+            {name: place for name, place in self.places.items() if id(place) in places},
             {name: own for name, own in self._names.items() if kept.keys() >= set(own)},
             ((*kept, *means), ()),
             self.coarse.warned,
@@ -133,7 +118,7 @@ class ReadingCollection(MetricCollection):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again when it is looked up."""
         state = {**self.__dict__, "_views": {}}
-        state.pop("_alike", None)
+        state.pop("_reader", None)
         return state
 
     def update(self, *_: Any, **__: Any) -> None:
@@ -171,40 +156,19 @@ class ReadingCollection(MetricCollection):
             strict: whether what is undefined is NaN in any case; else tf.estimator's own metrics
                 are 0 or 1 then, as there.
         """
-        states = {name: flat(tally.compute()) for name, tally in self.tallies.items()}
-        found = self._read(states, strict)
+        states = {name: tally.flat() for name, tally in self.tallies.items()}
+        found = self._reader.read(states, strict)
         if self._means:
-            defined = found if strict else self._read(states, strict=True)
+            defined = found if strict else self._reader.read(states, strict=True)
             found |= {
                 key: mean_of([defined[one] for one in own]) for key, own in self._means.items()
             }
         return found
 
-    def _read(self, states: Mapping[str, Mapping[str, Tensor]], strict: bool) -> dict[str, Tensor]:
-        """Return every reading from the flat states of the tallies."""
-        values: dict[str, Tensor] = {}
-        for tally, columns, groups in self._alike:
-            sums = columns.sums(states[tally])
-            for keys, readings in groups:
-                values |= zip(keys, readings.read(sums, strict).unbind(), strict=True)
-        return {key: values[key] for key in self._readings}
-
     @cached_property
-    def _alike(self) -> list[AlikeGroup]:
-        """The columns that are read by the same formulas, each with the readings and their keys."""
-        alike: dict[Hashable, list[str]] = {}
-        for key, bound in self._readings.items():
-            alike.setdefault(bound.alike, []).append(key)
-        groups: dict[Hashable, AlikeGroup] = {}
-        for keys in alike.values():
-            each = [self._readings[key] for key in keys]
-            members = [(one.place, one.reading.column) for one in each]
-            same = tuple((id(place), column) for place, column in members)
-            if same not in groups:
-                groups[same] = members[0][0].tally, AlikeColumns(members), []
-            _, columns, own = groups[same]
-            own.append((keys, AlikeReadings([one.reading for one in each], columns)))
-        return [*groups.values()]
+    def _reader(self) -> Reader:
+        """What reads them, made when it is first needed."""
+        return Reader(self._readings)
 
     @property
     def maximize(self) -> list[bool]:
@@ -259,112 +223,11 @@ class ReadingCollection(MetricCollection):
             known = preview([own for own in self._readings if self.has_interval(own)], 40)
             raise ValueError(unexpected(title, "key", f"of counts, among {known}", repr(key)))
         bound = self._readings[base]
-        states = flat(self.tallies[bound.place.tally].compute())
-        return interval_of(bound, states, level, samples, seed)
+        return interval_of(bound, self.tallies[bound.place.tally].flat(), level, samples, seed)
 
     def has_interval(self, key: str) -> bool:
         """Return whether a metric is read from counts, and so has an interval."""
         return key in self._readings and is_of_counts(self._readings[key])
-
-    def curves(self, head: str | None = None) -> ScoreCurves:
-        """Return the curves of a head with classes: ROC, precision-recall, calibration.
-
-        Args:
-            head: the head's name; None where the collection is of a single head.
-
-        Raises:
-            KeyError: if there is no such head, or its scores are not counted.
-
-        >>> from torch_heads import BinaryClassHead
-        >>> head = BinaryClassHead()
-        >>> metrics = head.update_metrics(logits=[[2.0], [-1.0], [0.5]], labels=[1, 0, 1])
-        >>> metrics.curves().best_threshold().f_score
-        tensor([1.], dtype=torch.float64)
-        """
-        place = self._place(head, Counts.SCORES, "counted scores")
-        sums = AlikeColumns([(place, None)]).sums(flat(self.tallies[place.tally].compute()))
-        totals, counts = sums.totals[0], sums.scores[0]
-        if place.may_miss:
-            never = totals[:, Total.PRESENT] == 0
-            counts = counts.masked_fill(never[:, None, None], torch.nan)
-        return ScoreCurves(counts, place.bins or ScoreBins())
-
-    def confusion_matrix(self, head: str | None = None) -> Tensor:
-        """Return the weights ``[n_classes, n_classes]`` of labels (rows) and predictions (columns).
-
-        Where a logit is NaN no class is predicted: the label stands in no column.
-
-        Args:
-            head: the head's name; None where the collection is of a single head.
-
-        Raises:
-            KeyError: if there is no such head, or it is not multi-class.
-            ValueError: if there are too many classes for confusions to be kept.
-        """
-        place = self._place(head, Counts.CLASSES, "confusion matrix")
-        matrix = place.kept(self.tallies[place.tally], Confusions())
-        if matrix is None:
-            family = place.family
-            size = 0 if family is None else int(family.highest + 1) ** 2
-            raise ValueError(
-                f"Confusions are kept up to {MOST_CONFUSIONS} entries in all, the smallest "
-                f"matrices first; here are {size}."
-            )
-        return matrix[:, 1:]
-
-    def residuals(self, head: str | None = None) -> Residuals:
-        """Return how the predictions of a regression differ from its labels, for each column.
-
-        Args:
-            head: the head's name; None where the collection is of a single head.
-
-        Raises:
-            KeyError: if there is no such head, or its residuals are not counted.
-
-        >>> from torch_heads import RegressionHead
-        >>> head = RegressionHead()
-        >>> metrics = head.update_metrics(logits=[[2.0], [4.0], [7.0]], labels=[1, 5, 4])
-        >>> metrics.residuals().quantile(1.0)
-        tensor([3.5000], dtype=torch.float64)
-        """
-        place = self._place(head, Counts.NUMBERS, "residuals")
-        counts = place.kept(self.tallies[place.tally], ResidualCounts())
-        if counts is None:
-            raise KeyError(f"{head!r} has no residuals: they are of regressions.")
-        return Residuals(counts)
-
-    def survival(self, head: str | None = None) -> SurvivalCurves:
-        """Return the Kaplan-Meier curve of the labels of a `SurvivalHead`, and the mean prediction.
-
-        Args:
-            head: the head's name; None where the collection is of a single head.
-
-        Raises:
-            KeyError: if there is no such head, or it is not of times.
-
-        >>> from torch_heads import SurvivalHead
-        >>> head = SurvivalHead([1.0, 2.0])
-        >>> labels = [[0.5, 1], [1.5, 0], [1.5, 1], [9.0, 0]]
-        >>> metrics = head.update_metrics(logits=[[0.0, 0.0]] * 4, labels=labels)
-        >>> metrics.survival().observed
-        tensor([0.7500, 0.5000], dtype=torch.float64)
-        """
-        place = self._place(head, Counts.TIMES, "survival curves")
-        tally = self.tallies[place.tally]
-        counts, sums = place.kept(tally, TimeCounts()), place.kept(tally, SurvivalSums())
-        assert counts is not None
-        assert sums is not None
-        times = counts.new_tensor(event_times(place.family).cut_points)
-        return survival_curves(times, counts[0], sums[0])
-
-    def _place(self, head: str | None, counts: Counts, what: str) -> Place:
-        found = {name: place for name, place in self._places.items() if place.counts is counts}
-        wanted = next(iter(found)) if head is None and len(found) == 1 else head or ""
-        if wanted not in found and wanted in self._places:
-            raise KeyError(f"{wanted!r} has no {what}; those that have are {preview(found, 20)}.")
-        if wanted not in found:
-            raise KeyError(f"No {what} of {head!r}; the heads are {preview(found, 20)}.")
-        return found[wanted]
 
     def take(self, other: ReadingCollection) -> None:
         """Go on with what another collection of the same tallies has counted, which is given up."""
@@ -472,8 +335,3 @@ class ReadingCollection(MetricCollection):
     def __repr__(self) -> str:
         """Return the metric keys."""
         return f"{type(self).__name__}({preview(self.keys(), 40)})"
-
-
-def flat(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the states of a tally, each with one axis."""
-    return {name: state.flatten() for name, state in states.items()}

@@ -217,6 +217,10 @@ class Tally(Metric):
         """Return the states by name, added over all processes."""
         return {counter.name: getattr(self, counter.name) for counter in self.counters}
 
+    def flat(self) -> dict[str, Tensor]:
+        """Return the states by name, added over all processes, each with one axis."""
+        return {name: state.flatten() for name, state in self.compute().items()}
+
     def summed(self, name: str) -> Tensor:
         """Return a copy of one state, added over all processes."""
         with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
