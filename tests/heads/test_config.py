@@ -409,3 +409,19 @@ def test_it_stands_in_a_configuration_file(head: th.Head, tmp_path: Any) -> None
     made = parser.instantiate(parser.parse_args(["--config", str(path)])).head
     assert th.head_config(made) == config
     assert repr(made) == repr(head)
+
+
+def test_weights_by_the_prior_are_asked_for_until_there_is_one() -> None:
+    def make() -> th.MultiHead:
+        return th.MultiHead([th.BinaryClassHead(name="a")], head_weights="prior")
+
+    config = th.head_config(make())
+    assert config["init_args"]["head_weights"] == "prior"
+    again, head = th.build_head(config), make()
+    for one in (again, head):
+        one.fit_prior({"a": [0, 0, 0, 1]})
+    labels, logits = {"a": [1, 0]}, torch.zeros(2, 1)
+    assert again.loss(labels, logits) == head.loss(labels, logits)
+    assert th.head_config(head)["init_args"]["head_weights"] == pytest.approx(
+        head.head_weights.tolist()
+    )

@@ -176,6 +176,12 @@ class MultiHead(Head):
         return self._factors.value if learned is None and self._factors is not None else learned
 
     @property
+    def asked_head_weights(self) -> Tensor | str | None:
+        """What makes a head of the same weights: these, or ``"prior"`` while no prior is known."""
+        unknown = any(target.prior() is None for target in self.computation.targets)
+        return "prior" if self._by_prior and unknown else self.head_weights
+
+    @property
     def _has_factors(self) -> bool:
         return self._by_prior or self._factors is not None or "head_weights" in self._parameters
 
