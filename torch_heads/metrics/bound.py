@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,22 +107,11 @@ class AlikeColumns:
         self._place, column = members[0]
         self._one = column is not None
         self._constants: dict[Hashable, Constants] = {}
-        bins = [place.bins for place, _ in members if place.bins is not None]
+        self._bins = [place.bins for place, _ in members if place.bins is not None]
         if ClassScoreCounts() in self._place.slots:
-            bins = [ScoreBins()]
-        if bins:
-            first = bins[0]
-            each = bins if any(own != first for own in bins) else [first]
-            made: dict[str, Any] = {
-                "grid": np.stack([own.grid for own in each]),
-                "coarse": np.stack([own.coarse for own in each])[:, None],
-                "edges": np.stack([own.edges for own in each]),
-            }
-            tables = {
-                name: torch.from_numpy(table if len(each) > 1 else table[0])
-                for name, table in made.items()
-            }
-            self._constants["bins"] = Constants(**tables)
+            self._bins = [ScoreBins()]
+        if self._bins and all(own == self._bins[0] for own in self._bins):
+            self._bins = self._bins[:1]
 
     @property
     def may_miss(self) -> bool:
@@ -139,8 +128,16 @@ class AlikeColumns:
     def sums(self, states: States) -> Sums:
         """Return what the states of the tally, flat in their last axis, know of these columns."""
         device = next(iter(states.values())).device
-        bins = self._constants["bins"].on(device) if "bins" in self._constants else {}
-        return Sums(lambda need: self._kept(need, states), bins)
+        return Sums(lambda need: self._kept(need, states), partial(self._table, device))
+
+    def _table(self, device: torch.device, name: str) -> Tensor:
+        """Return a table of the bins of scores: of all members alike, or one of each."""
+        if ("bins", name) not in self._constants:
+            made: Any = np.stack([getattr(own, name) for own in self._bins])
+            made = made[:, None] if name == "coarse" else made  # for each of the label columns
+            table = torch.from_numpy(made if len(self._bins) > 1 else made[0])
+            self._constants["bins", name] = Constants(table=table)
+        return self._constants["bins", name].on(device)["table"]
 
     def _kept(self, need: Need, states: States) -> Tensor:
         """Return what is kept for a need, ``[..., K, *shape]``."""

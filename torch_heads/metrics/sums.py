@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -50,7 +50,7 @@ class Sums:
 
     Args:
         load: returns what a tally keeps for a need, ``[..., *shape]``.
-        bins: constants of the bins of scores, by name.
+        bins: returns a table of the bins of scores, `ScoreBins.grid`, say, by its name.
         cut: ``[...]``, the first bin above the reading's threshold; None without a threshold.
         found: what was read before of the same columns.
     """
@@ -58,7 +58,7 @@ class Sums:
     def __init__(
         self,
         load: Callable[[Need], Tensor],
-        bins: Mapping[str, Tensor],
+        bins: Callable[[str], Tensor],
         cut: Tensor | None = None,
         found: dict[Hashable, Any] | None = None,
     ) -> None:
@@ -127,13 +127,13 @@ class Sums:
     def _by_kind(self, need: Need) -> Tensor:
         negative, positive, soft = self._split(need)
         # the score of a soft label is known to a coarse bin
-        place = self.bins["coarse"].expand(soft.shape)
+        place = self.bins("coarse").expand(soft.shape)
         between = torch.zeros_like(negative).scatter_(-1, place, soft)
         return torch.stack([negative, between, positive], dim=-2)
 
     def _split(self, need: Need) -> Sequence[Tensor]:
         """Return the weights of labels 0 and 1 by bin, and of soft ones by coarse bin."""
-        kept, coarse = self._kept(need), self.bins["coarse"].shape[-1]
+        kept, coarse = self._kept(need), self.bins("coarse").shape[-1]
         size = (kept.shape[-1] - coarse) // 2
         return torch.split(kept, [size, size, coarse], dim=-1)
 
@@ -143,7 +143,7 @@ class Sums:
 
         def summed() -> tuple[Tensor, Tensor]:
             negative, positive, soft = self._split(ScoreCounts())
-            place = self.bins["coarse"].expand(soft.shape)
+            place = self.bins("coarse").expand(soft.shape)
             counts = torch.stack([positive.scatter_add(-1, place, soft), negative])
             positives, negatives = above_edges(counts).unbind()
             return positives, negatives
@@ -165,7 +165,7 @@ class Sums:
 
         def gathered() -> tuple[Tensor, Tensor]:
             positives, negatives = self.above
-            grid = self.bins["grid"]
+            grid = self.bins("grid")
             grid = grid.expand(*positives.shape[:-1], grid.shape[-1])
             return positives.gather(-1, grid), negatives.gather(-1, grid)
 
@@ -176,7 +176,7 @@ class Sums:
         if self._cut is None:
             raise TypeError("These counts are at a threshold, and this reading has none.")
         soft = self._split(ScoreCounts())[-1].sum(-2)
-        coarse = self.bins["coarse"]
+        coarse = self.bins("coarse")
         coarse = coarse.squeeze(-2) if coarse.dim() > 1 else coarse
         some = (soft * (coarse >= self._cut[..., None])).sum(-1), soft.sum(-1)
         positives, negatives = self.above

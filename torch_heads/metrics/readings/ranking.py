@@ -240,7 +240,7 @@ class CalibrationError(ScoreReading):
 
     def read(self, sums: Sums) -> Tensor:
         """Return the mean over bins, by weight."""
-        counts, edges = sums.scores.sum(-3), sums.bins["edges"]
+        counts, edges = sums.scores.sum(-3), sums.bins("edges")
         centres = (edges[..., 1:] + edges[..., :-1]) / 2
         place = (centres * self.bins).long().clamp(max=self.bins - 1)
         weight = counts.sum(-2)
