@@ -70,6 +70,8 @@ def test_it_recovers_the_quantiles_of_two_groups() -> None:
     head = th.QuantileRegressionHead((0.1, 0.5, 0.9))
     inputs, labels = torch.tensor(x).double().unsqueeze(-1), torch.tensor(y)
     layer = nn.Linear(1, 3).double()
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 600)
     for _ in range(600):

@@ -3,7 +3,6 @@
 import copy
 import signal
 import threading
-from collections.abc import Iterator
 from math import nan
 from random import Random
 from typing import Any
@@ -131,20 +130,6 @@ def test_a_signal_before_the_first_addition_takes_nothing_back(
     assert counts(metrics) == {1}
     for key, state in states(metrics).items():
         assert torch.equal(state, before[key]), key
-
-
-@pytest.fixture
-def interrupted() -> Iterator[None]:
-    """Raise at random moments."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-    torch.set_grad_enabled(True)  # a signal within PyTorch's no_grad may leave it there
 
 
 @pytest.mark.usefixtures("interrupted")

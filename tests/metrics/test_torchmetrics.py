@@ -4,7 +4,7 @@ import copy
 import pickle
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from math import isnan, nan
 from pathlib import Path
 from random import Random
@@ -579,20 +579,6 @@ def test_a_batch_that_cannot_be_counted_reaches_no_metric() -> None:
     assert metrics["exact/a"].metric is metric
     assert own(metrics) == values
     assert metrics["exact/a"].rows == ROWS
-
-
-@pytest.fixture
-def interrupted() -> Iterator[None]:
-    """Raise at random moments."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-    torch.set_grad_enabled(True)  # a signal within PyTorch's no_grad may leave it there
 
 
 @pytest.mark.usefixtures("interrupted")
