@@ -101,6 +101,8 @@ def test_it_recovers_a_mean_and_a_scale_that_both_depend_on_the_input(beta: floa
     y = 1 + 2 * x + torch.exp(-1 + 0.5 * x) * noise
     head = th.GaussianRegressionHead(beta=beta)
     layer = torch.nn.Linear(1, 2).double()
+    for parameter in layer.parameters():
+        torch.nn.init.zeros_(parameter)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
     for _ in range(400):
         optimizer.zero_grad()
