@@ -10,7 +10,15 @@ import torch
 
 import torch_heads as th
 from torch_heads.families.family import Counts
-from torch_heads.metrics import F1, CohenKappa, FBeta, MeanOverHeads, RocAuc, TopKAccuracy
+from torch_heads.metrics import (
+    F1,
+    CohenKappa,
+    ExactMatch,
+    FBeta,
+    MeanOverHeads,
+    RocAuc,
+    TopKAccuracy,
+)
 from torch_heads.metrics.readings.names import names_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -118,6 +126,17 @@ def test_nobody_pays_for_what_another_head_asked_for() -> None:
         (lambda: th.BinaryClassHead(metrics={"auc": "f1"}), r"keys of their own, .*'auc'"),
         (lambda: th.BinaryClassHead(metrics={"a": "f1", "b": "f3"}), r"'f3'"),
         (lambda: th.MultiClassHead(3, metrics=["f1/class3"]), r"among \['class0'"),
+        (lambda: th.MultiLabelHead(3, metrics=["exact_match/class0"]), r"'exact_match/class0'"),
+        (lambda: th.MultiLabelHead(3, metrics=["f1_macro_per_class"]), r"'f1_macro_per_class'"),
+        (
+            lambda: th.MultiLabelHead(3, metrics=[ExactMatch(column=1)]),
+            r"of one class among \['acc",
+        ),
+        (
+            lambda: th.MultiLabelHead(3, metrics=[F1(column=1, average="macro")]),
+            r"of one class among .*average='macro'",
+        ),
+        (lambda: th.MultiClassHead(3, metrics=[CohenKappa(column=1)]), r"of one class among"),
         (lambda: th.MultiLabelHead(2, metrics=[RocAuc(column=2)]), r"with a column in \[0, 1\]"),
         (lambda: th.BinaryClassHead(metrics=[F1(threshold=1.5)]), r"thresholds .*1\.5"),
         (lambda: th.MultiClassHead(3000, metrics=["cohen_kappa_linear"]), r"at most 2048 classes"),

@@ -63,7 +63,3 @@ class OrderedClasses(Hazards):
         """Return the ids of all classes for each label, ``[..., U, n_classes]``."""
         ids = torch.arange(self.n_classes, device=logits.device)
         return ids.expand(*logits.shape[:-1], self.n_classes)
-
-    def class_distance(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return how many classes the likeliest one is away from each label, ``[..., U]``."""
-        return (self.class_ids(logits) - labels).abs().to(logits.dtype)

@@ -172,7 +172,7 @@ class Histogram:
         elif self._any_fine:
             steps = fine_steps(log_odds).add_(STEPS).mul_(constants["fine"]).sub_(1.5 * size)
         else:
-            steps = place.new_tensor(-1.5) * size
+            steps = place.new_full((), -1.5) * size  # `new_tensor` would wait for the device
         place.addcmul_(hard, steps).add_(kinds.mul_(size / 2)).add_(1.5 * size - 1)
         starts = (
             constants["starts"]

@@ -21,7 +21,7 @@ from torch_heads.metrics.needs import (
     ScoreCounts,
     TimeCounts,
 )
-from torch_heads.metrics.readings.names import OF_A_CLASS, OTHER_NAMES, names_for
+from torch_heads.metrics.readings.names import OF_A_CLASS, OF_A_COLUMN, OTHER_NAMES, names_for
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading, suffix
 from torch_heads.metrics.torchmetric import Torchmetric
@@ -89,9 +89,8 @@ class Readable(NamedTuple):
         """The readings that it can have of one class, by name."""
         if not self.class_names:
             return {}
-        if self.counts is Counts.CLASSES:
-            return OF_A_CLASS
-        return {name: one for name, one in self.named.items() if hasattr(one, "column")}
+        known = OF_A_CLASS if self.counts is Counts.CLASSES else OF_A_COLUMN
+        return {name: one for name, one in known.items() if name != "log_loss" or not self.own_loss}
 
     @property
     def costs_nothing(self) -> Iterable[str]:
@@ -169,6 +168,7 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
         own = asked if isinstance(asked, Torchmetric) else Torchmetric(asked)
         return type(own.metric).__name__, {"": own}
     if isinstance(asked, Reading):
+        _check_class(asked, head)
         return _name(asked, head), {_ending(asked, head): asked}
     if not isinstance(asked, str):
         expected = "as names, readings of torch_heads.metrics, or torchmetrics.Metrics"
@@ -201,6 +201,18 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
         cuts = [replace(reading, threshold=threshold) for threshold in head.thresholds]  # type: ignore
         found |= {_ending(cut, head): cut for cut in cuts}
     return asked, found
+
+
+def _check_class(reading: Reading, head: Readable) -> None:
+    """Refuse a reading of one class that is only of all of them."""
+    kinds = {type(one) for one in head.of_a_class.values()}
+    own = type(reading).__module__.startswith(__name__.split(".")[0])
+    averaged = getattr(reading, "average", None) is not None
+    if reading.column is None or not own or not head.class_names:
+        return
+    if averaged or type(reading) not in kinds:
+        expected = f"of one class among {preview(head.of_a_class, 80)}"
+        raise ValueError(unexpected(head.title, "metrics", expected, repr(reading)))
 
 
 def _check_size(reading: Reading | Torchmetric, head: Readable) -> None:

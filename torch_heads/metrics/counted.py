@@ -89,7 +89,7 @@ def make_tally(targets: Sequence[Counted], blocks: Sequence[int], classes: bool)
     if rest := [i for i in having(ClassCounts()) if i not in confused]:
         counters.append(RightCounter(columns, classes_of(rest)))
     if ranked := having(RankCounts()):
-        counters.append(RankCounter(columns, classes_of(ranked)))
+        counters.append(RankCounter(columns, classes_of(ranked), blocks))
     if scored := having(ClassScoreCounts()):
         counters.append(ClassScoreCounter(columns, classes_of(scored)))
     of_times: dict[Need, type[OfTimes]] = {

@@ -6,7 +6,6 @@ A tally keeps what the readings of its heads need, and no more.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -114,8 +113,3 @@ class RowTerm(Need, ABC):
     @abstractmethod
     def values(self, rows: Rows) -> Tensor:
         """Return the value of each row, ``[N]``."""
-
-
-def terms_of(needs: Sequence[Need]) -> list[Term]:
-    """Return those of the needs that are terms."""
-    return [need for need in needs if isinstance(need, Term)]

@@ -21,6 +21,7 @@ from torch import Tensor, distributed
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from torch_heads.functional.constants import move_constants
 from torch_heads.functional.errors import unexpected
 from torch_heads.metrics.counters.counter import Addition, Counter
 
@@ -311,6 +312,8 @@ class Tally(Metric):
         # `module.to(torch.bfloat16)` reaches metric states too, and would round counts past 256
         # and `module.to_empty` leaves nothing of them; from the meta device they come back as 0
         move = keeping_dtype(fn)
+        # here, or the first batch would wait for them
+        move_constants([*self.counters], fn(torch.empty(0, device="cpu")).device)
         return super()._apply(lambda state: on_memory(state, move), exclude_state)
 
     def _sync_dist(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_heads.functional.bins import Histogram
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.counters.counter import Addition, Counter, Slot, TallyInput
-from torch_heads.metrics.counters.usual import ClassCounter, counts
+from torch_heads.metrics.counters.usual import ClassCounter, Selection, counts
 from torch_heads.metrics.needs import ClassCounts, ClassScoreCounts, RankCounts
 
 
@@ -45,9 +45,29 @@ class RankCounter(ClassCounter):
     """The rank of the label's class by its logit, from 0; of equals, the first is the higher.
 
     Beside a logit that is NaN, no class is the highest.
+
+    Args:
+        columns: the label columns of each target of the group.
+        classes: the number of classes of the targets that are counted, by their place.
+        blocks: how many columns stand in each block of logits.
     """
 
     name = "ranks"
+
+    def __init__(
+        self, columns: Sequence[slice], classes: Mapping[int, int], blocks: Sequence[int]
+    ) -> None:
+        super().__init__(columns, classes)
+        ends = accumulate(blocks)
+        runs = [(end - count, count) for end, count in zip(ends, blocks, strict=True)]
+        #: Of each block, those of its columns that are counted.
+        self._inside = [
+            Selection(
+                [own - first for own in self._columns.columns if first <= own < first + count],
+                count,
+            )
+            for first, count in runs
+        ]
 
     def _shape_of(self, classes: int) -> tuple[int, ...]:
         return (classes,)
@@ -57,20 +77,33 @@ class RankCounter(ClassCounter):
 
     def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
         """Return what one batch adds."""
-        starts = self._constants.on(state.device)["starts"]
+        constants = self._constants.on(state.device)
         labels = self._columns.of(seen.labels)
-        ranks = []
-        for i, (column, classes) in enumerate(
-            zip(self._columns.columns, self._classes, strict=True)
-        ):
-            logits = seen.family.class_logits(block_column(seen.blocks, column))[:, :classes]
-            label = labels[:, i, None]
-            own = logits.gather(-1, label)
-            before = torch.arange(classes, device=logits.device) < label
-            higher = ~(logits <= own) | ((logits == own) & before)
-            ranks.append(higher.sum(-1).clamp(max=classes - 1))
-        places = torch.stack(ranks, dim=-1) + starts
+        sizes = [len(inside.columns) for inside in self._inside]
+        each = zip(seen.blocks, self._inside, torch.split(labels, sizes, dim=1), strict=True)
+        ranks = [
+            ranks_of(seen.family.class_logits(inside.of(block)), own)
+            for block, inside, own in each
+            if inside.columns
+        ]
+        places = torch.cat(ranks, dim=1).minimum(constants["classes"] - 1) + constants["starts"]
         return [counts(state, places, self._columns.weights(seen))]
+
+
+def ranks_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return how many classes are higher than the label's, ``[N, C]``; padded ones are -inf.
+
+    Args:
+        logits: ``[N, C, K]``.
+        labels: ``[N, C]``, class ids.
+
+    >>> ranks_of(torch.tensor([[[2.0, 2.0, 3.0]]]), torch.tensor([[1]]))
+    tensor([[2]])
+    """
+    label = labels.unsqueeze(-1)
+    own = logits.gather(-1, label)
+    before = torch.arange(logits.shape[-1], device=logits.device) < label
+    return (~(logits <= own) | ((logits == own) & before)).sum(-1)
 
 
 class ClassScoreCounter(Counter):

@@ -184,6 +184,8 @@ TIMES: Mapping[str, Reading] = {
     "log_loss": LogLoss(),
     "concordance": Concordance(),
 }
+#: Of one column of scores, the readings by name.
+OF_A_COLUMN: Mapping[str, Reading] = {**OUTCOMES, **RANKINGS, **LOSSES}
 #: Of one class among several ids, the readings by name.
 OF_A_CLASS: Mapping[str, Reading] = {
     **{name: kind() for name, kind in AVERAGED.items()},

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
@@ -61,13 +61,6 @@ def suffix(reading: Reading, but: Iterable[str] = ("column", "threshold")) -> st
     own = [one for one in fields(reading) if one.name not in but]
     given = [getattr(reading, one.name) for one in own if getattr(reading, one.name) != one.default]
     return "".join(f"_{value:g}" if isinstance(value, float) else f"_{value}" for value in given)
-
-
-def has_defaults(kind: type[Reading]) -> bool:
-    """Return whether a reading can be made without arguments."""
-    return all(
-        one.default is not MISSING or one.default_factory is not MISSING for one in fields(kind)
-    )
 
 
 def check_argument(reading: Reading, name: str, valid: bool, expected: str) -> None:
