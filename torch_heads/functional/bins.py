@@ -152,8 +152,12 @@ class Histogram:
             }
         self._constants = Constants(**constants)
 
+    def view(self, counts: Tensor) -> Tensor:
+        """Return flat counts as what `places` are in: a row for each column, if all are alike."""
+        return counts if self._alike is None else counts.view(-1, self._alike[1])
+
     def places(self, scores: Tensor, log_odds: Tensor, labels: Tensor) -> Tensor:
-        """Return where each label counts, ``[N, C]``, int64.
+        """Return where each label counts, ``[N, C]``, int64, in the `view` of the counts.
 
         Args:
             scores: ``[N, C]`` in [0, 1].
@@ -165,7 +169,7 @@ class Histogram:
         place = coarse_bins(scores.float(), log_odds, constants["thresholds"])
         kinds = label_kinds(labels).to(place.dtype)
         hard = torch.ne(kinds, 1.0, out=torch.empty_like(place))
-        size, own = self._alike or (constants["sizes"], 0)
+        size = self._alike[0] if self._alike else constants["sizes"]
         # labels 0 start at 0, labels 1 at the size, and soft ones, which have no steps, at twice it
         if self._all_fine:
             steps = fine_steps(log_odds).add_(STEPS - 1.5 * size)
@@ -174,10 +178,5 @@ class Histogram:
         else:
             steps = place.new_full((), -1.5) * size  # `new_tensor` would wait for the device
         place.addcmul_(hard, steps).add_(kinds.mul_(size / 2)).add_(1.5 * size - 1)
-        starts = (
-            constants["starts"]
-            if self._alike is None
-            else torch.arange(0, self.size, own, device=place.device)
-        )
-        # two casts are twice as fast as one
-        return place.to(torch.int32).to(torch.int64).add_(starts)
+        places = place.to(torch.int32).to(torch.int64)  # two casts are twice as fast as one
+        return places if self._alike else places.add_(constants["starts"])

@@ -140,11 +140,13 @@ class ClassScoreCounter(Counter):
             odds = log_scores - torch.log1p(-log_scores.exp())
             classes = torch.arange(slot.shape[0], device=logits.device)
             labels = (seen.labels[:, column, None] == classes).to(logits.dtype)
-            places = self._histograms[i].places(log_scores.exp(), odds, labels)
+            histogram = self._histograms[i]
+            places = histogram.places(log_scores.exp(), odds, labels)
             weights = seen.weights
             if weights is not None:
                 weights = weights.expand(seen.labels.shape)[:, column, None]
-            added.append(counts(state, places.add_(slot.start), weights))
+            own = histogram.view(state[slot.start : slot.start + slot.size])
+            added.append(counts(own, places, weights))
         return added
 
 

@@ -57,9 +57,8 @@ class TimeCounter(OfTimes):
         cells, bins = family.cells, family.SCORE_BINS
         places = family.censored(labels) * cells + family.cell(labels)
         places = places * bins + family.score_bin(logits)
-        size = 2 * cells * bins
-        starts = torch.arange(0, self.shape[0], size, device=places.device)
-        return [counts(state, places + starts, self._columns.weights(seen))]
+        rows = state.view(-1, 2 * cells * bins)
+        return [counts(rows, places, self._columns.weights(seen))]
 
 
 class SurvivalCounter(OfTimes):

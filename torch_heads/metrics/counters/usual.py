@@ -120,17 +120,19 @@ class Selection:
 
 
 def counts(state: Tensor, places: Tensor, weights: Tensor | None) -> Addition:
-    """Return the addition of each weight, or of 1, at its place in a flat state.
+    """Return the addition of each weight, or of 1, at its place in the state.
 
     Args:
-        state: ``[S]``.
-        places: ``[N, C]``, int64.
+        state: flat, or ``[C, S]``, a row for each column, where columns are counted at once.
+        places: ``[N, C]``, int64, in the state, or in its row.
         weights: ``[N, C]`` or ``[N, 1]``.
     """
-    if weights is None:
-        return Addition(state, state.new_ones(()).expand(places.numel()), places.flatten())
-    each = weights.to(state.dtype).expand(places.shape)
-    return Addition(state, each.reshape(-1), places.flatten())
+    values = state.new_ones(()) if weights is None else weights.to(state.dtype)
+    # column by column: what one adds to stays in the cache
+    by_column = values.expand(places.shape).T, places.T
+    if state.dim() == 1:
+        return Addition(state, *(one.flatten() for one in by_column))
+    return Addition(state, *by_column)
 
 
 class ScoreCounter(Counter):
@@ -163,7 +165,7 @@ class ScoreCounter(Counter):
         scores = own(seen.predictions)
         odds = torch.logit(scores) if log_odds is None else own(log_odds)
         places = self._histogram.places(scores, odds, own(seen.labels))
-        return [counts(state, places, self._columns.weights(seen))]
+        return [counts(self._histogram.view(state), places, self._columns.weights(seen))]
 
 
 class ResidualCounter(Counter):
@@ -191,8 +193,7 @@ class ResidualCounter(Counter):
         """Return what one batch adds, with one scatter for all columns."""
         own = self._columns.of
         places = bin_residuals(own(seen.predictions), own(seen.labels)).to(torch.int64)
-        places += torch.arange(0, self.shape[0], BINS, device=places.device)
-        return [counts(state, places, self._columns.weights(seen))]
+        return [counts(state.view(-1, BINS), places, self._columns.weights(seen))]
 
 
 class ClassCounter(Counter):
