@@ -52,23 +52,19 @@ def training(leaf: Tensor, loss: Callable[[], Tensor]) -> Call:
 
 
 def class_names(classes: list[str]) -> Iterator[str]:
-    """Yield what class names cost, as an array and as a list."""
+    """Yield what class names cost, as an array and as a list, against ids in the same form."""
     by_id, by_name = head_of(classes, None), head_of(classes, classes)
-    ids = torch.randint(len(classes), (LABELS,), generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    ids = torch.randint(len(classes), (LABELS,), generator=random).numpy()
     logits = torch.randn(LABELS, by_id.logits_dimension, requires_grad=True)
-    array = np.array(classes)[ids.numpy()]
-    for form, names in {"an array": array, "a list": array.tolist()}.items():
-
-        def named(names: object = names) -> Tensor:
-            return by_name.loss(names, logits)
-
-        def usual() -> Tensor:
-            return by_id.loss(ids, logits)
-
-        what = f"{LABELS:,} names of {len(classes)} classes in {form}"
-        yield compare(f"loss, {what}", named, usual, "ids", 3)
-        both = training(logits, named), training(logits, usual)
-        yield compare(f"loss with backward, {what}", *both, "ids", 3)
+    names = np.array(classes)[ids]
+    forms = {"an array": (names, ids), "a list": (names.tolist(), ids.tolist())}
+    for form, (named, usual) in forms.items():
+        losses = partial(by_name.loss, named, logits), partial(by_id.loss, usual, logits)
+        what, of = f"{LABELS:,} names of {len(classes)} classes in {form}", f"ids in {form}"
+        yield compare(f"loss, {what}", *losses, of, 3)
+        both = [training(logits, loss) for loss in losses]
+        yield compare(f"loss with backward, {what}", *both, of, 3)
 
 
 def head_of(classes: list[str], vocabulary: list[str] | None) -> th.Head:

@@ -21,6 +21,7 @@ from torch_heads.functional.containers import (
 from torch_heads.functional.errors import preview, unexpected
 
 OTHER_NUMBERS = (Decimal, Fraction)  # of which there are no tensors
+NUMBERS = {int, float, bool, type(None)}  # the types of most lists that hold no strings
 NEEDS_MISSING = "Labels that are missing need a missing_label."
 
 
@@ -37,7 +38,7 @@ def is_text(values: Any) -> bool:
             values.dtype.kind == "O" and is_text(values.ravel().tolist())
         )
     if isinstance(values, (list, tuple, set, frozenset)):
-        return any(is_text(value) for value in values)
+        return not NUMBERS.issuperset(map(type, values)) and any(map(is_text, values))
     return isinstance(values, (str, bytes))
 
 
