@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import torch_heads as th
-from torch_heads.functional.label_sets import multi_hot
+from torch_heads.functional.label_sets import LabelSets
 
 NAMES = ["zero", "one", "two", "three"]
 SETS = st.lists(
@@ -19,7 +19,7 @@ SETS = st.lists(
 
 
 def hot(labels: Any, rows: int, device: torch.device, **kwargs: Any) -> Tensor:
-    return multi_hot("head", labels, NAMES, (rows,), 4, device, **kwargs)
+    return LabelSets("head", 4, NAMES, **kwargs).multi_hot(labels, (rows,), device)
 
 
 def as_sparse(rows: list[list[int]], device: torch.device, shuffled: bool = False) -> Tensor:
@@ -80,6 +80,36 @@ def test_lists_as_long_as_there_are_classes_are_multi_hot(device: torch.device) 
     assert hot([["one", "two", "three", "zero"]], 1, device).tolist() == [[1, 1, 1, 1]]
 
 
+def test_what_a_row_of_a_list_means_does_not_depend_on_the_others(device: torch.device) -> None:
+    # beside rows that can be nothing but ids, as many as there are classes may be ids
+    assert hot([[3, 2, 1, 0], [1]], 2, device).tolist() == [[1, 1, 1, 1], [0, 1, 0, 0]]
+    for other in ([1], [], [0, 1, 2]):
+        with pytest.raises(
+            ValueError, match=r"labels as sets of ids or as multi-hot rows, got the"
+        ):
+            hot([[0, 1, 1, 0], other], 2, device)
+    with pytest.raises(ValueError, match="as sets of ids or as multi-hot rows"):
+        hot([[0, -1, None, 0.5], [1]], 2, device, missing=-1)
+    ids = {"lists": "ids"}
+    assert hot([[0, 1, 1, 0], [1]], 2, device, **ids).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0]]
+    assert hot([[0, 1, 1, 0]], 1, device, **ids).tolist() == [[1, 1, 0, 0]]
+    assert hot([[0, 1, 1, 0]], 1, device, lists="multi_hot").tolist() == [[0, 1, 1, 0]]
+    with pytest.raises(ValueError, match="to be rectangular"):
+        hot([[0, 1, 1, 0], [1]], 2, device, lists="multi_hot")
+
+
+def test_a_head_is_told_what_lists_are(device: torch.device) -> None:
+    logits = torch.tensor([[2.0, -1.0], [0.5, 1.0]], device=device)
+    both = th.MultiLabelHead(2, label_lists="ids").loss([[0, 1], [1, 0]], logits)
+    assert both == th.MultiLabelHead(2).loss([{0, 1}, {0, 1}], logits)
+    assert both != th.MultiLabelHead(2).loss([[0, 1], [1, 0]], logits)
+    with pytest.raises(ValueError, match="label_lists as 'ids', 'multi_hot' or None, got 'hot'"):
+        th.MultiLabelHead(2, label_lists="hot")  # type: ignore[arg-type]
+    copy = th.build_head(th.head_config(th.MultiLabelHead(2, label_lists="ids")))
+    assert isinstance(copy, th.MultiLabelHead)
+    assert copy.label_lists == "ids"
+
+
 def test_sets_may_have_several_batch_dimensions(device: torch.device) -> None:
     sparse = torch.sparse_coo_tensor(
         torch.tensor([[1, 0, 0, 1], [0, 1, 1, 1], [0, 0, 1, 0]]),
@@ -92,7 +122,7 @@ def test_sets_may_have_several_batch_dimensions(device: torch.device) -> None:
     lists = [[[], [0, 2]], [[3], [1]]]
     names = [[[NAMES[i] for i in ids] for ids in row] for row in lists]
     for form in [sparse, lists, names]:
-        assert multi_hot("head", form, NAMES, (2, 2), 4, device).tolist() == expected
+        assert LabelSets("head", 4, NAMES).multi_hot(form, (2, 2), device).tolist() == expected
 
 
 def test_equal_places_of_a_sparse_tensor_are_not_added(device: torch.device) -> None:
@@ -126,10 +156,10 @@ def test_a_sparse_tensor_with_dense_dimensions_is_refused(device: torch.device) 
 @pytest.mark.parametrize("short", [0, 1, 2])
 def test_parts_of_a_batch_with_fewer_rows_are_refused(short: int, device: torch.device) -> None:
     lists = [[[0], [1]], [[2], []], [[0], [1, 2]]]
-    assert multi_hot("head", lists, NAMES, (3, 2), 4, device).shape == (3, 2, 4)
+    assert LabelSets("head", 4, NAMES).multi_hot(lists, (3, 2), device).shape == (3, 2, 4)
     lists[short] = lists[short][:1]
     with pytest.raises(ValueError, match=r"as many rows in each part of the batch, got \[1, 2\]"):
-        multi_hot("head", lists, NAMES, (3, 2), 4, device)
+        LabelSets("head", 4, NAMES).multi_hot(lists, (3, 2), device)
 
 
 def test_an_empty_batch_has_no_sets(device: torch.device) -> None:

@@ -1431,3 +1431,30 @@ def test_an_estimator_may_fit_the_prior_first(tmp_path: Path) -> None:
     plain = make(False, "plain").train(input_fn)
     assert len(calls) == 1
     assert plain.evaluate(input_fn)["average_loss"] > found["average_loss"]
+
+
+def test_an_estimator_of_a_model_fn_may_fit_the_prior_first(tmp_path: Path) -> None:
+    values, target = load_diabetes(return_X_y=True)
+
+    def input_fn() -> Any:
+        return {"x": torch.tensor(values, dtype=torch.float32)}, target
+
+    def make(fit_prior: bool = True, head: th.Head | None = None) -> Estimator:
+        torch.manual_seed(0)
+        network = nn.Linear(values.shape[1], 1)
+        model = nn.ModuleDict({"network": network, "head": th.RegressionHead()})
+
+        def model_fn(features: Any, labels: Any, mode: Any, model: Any, optimizer: Any) -> Any:
+            logits = model["network"](features["x"])
+            return model["head"].create_estimator_spec(features, mode, logits, labels, optimizer)
+
+        return Estimator(model_fn, model, ADAM, tmp_path, head=head, fit_prior=fit_prior)
+
+    estimator = make().train(input_fn, steps=20)
+    assert estimator.model["head"].prior_offset.item() == pytest.approx(target.mean())
+    found = estimator.evaluate(input_fn)
+    assert found["skill"] == pytest.approx(1 - found["average_loss"] / target.var(), abs=1e-6)
+    # another process reads it from the checkpoint
+    assert make(fit_prior=False).evaluate(input_fn) == found
+    with pytest.raises(ValueError, match="Estimator: expected head as a part of model, to fit"):
+        make(head=th.RegressionHead())

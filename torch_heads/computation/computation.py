@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import accumulate, repeat
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -202,7 +203,7 @@ class Computation(ABC):
             self._join([one.divisors for one in outputs if one.divisors is not None])
             if divide
             else None,
-            self._in_order_of_targets([own for one in outputs for own in one.calls]),
+            self._in_order_of_targets([one.calls for one in outputs]),
         )
 
     def record(
@@ -253,11 +254,16 @@ class Computation(ABC):
         return torch.split(values, self._sizes)
 
     def _in_order_of_targets(
-        self, calls: Sequence[Sequence[UpdateCall | None]]
+        self, calls: Sequence[Sequence[tuple[int, UpdateCall | None]]]
     ) -> list[UpdateCall | None]:
         """Return what stands in the order of the groups in that of the targets."""
-        by_target = dict(zip(self.places, calls, strict=False))
-        return [call for i in sorted(by_target) for call in by_target[i]]
+        firsts = accumulate(self._sizes, initial=0)
+        placed = [
+            (self.places[first + i], call)
+            for first, own in zip(firsts, calls, strict=False)
+            for i, call in own
+        ]
+        return [call for _, call in sorted(placed, key=itemgetter(0))]
 
     def _join(self, values: Sequence[Tensor]) -> Tensor:
         """Return values ``[H]`` of each group as ``[T]``."""

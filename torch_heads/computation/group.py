@@ -45,14 +45,15 @@ class GroupOutput(NamedTuple):
         tally_input: what its tally takes; None where it was not asked for.
         has_labels: which targets have any label, ``[H]``; None for all.
         divisors: what the losses were divided by, ``[H]``, 1 for sums; None where not asked for.
-        calls: of each target, the updates of its metrics of torchmetrics' own; None for none.
+        calls: the updates of the metrics of torchmetrics' own, None for none, each with the place
+            of its target.
     """
 
     losses: Tensor
     tally_input: TallyInput | None = None
     has_labels: Tensor | None = None
     divisors: Tensor | None = None
-    calls: Sequence[Sequence[UpdateCall | None]] = ()
+    calls: Sequence[tuple[int, UpdateCall | None]] = ()
 
 
 class Group:
@@ -80,9 +81,11 @@ class Group:
             for place, bucket in enumerate(self.layout.buckets)
             for _ in range(bucket.targets.start, bucket.targets.stop)
         ]
+        each = zip(targets, self.columns, buckets, strict=True)
         self._feeds = [
-            [Feed(target, key, columns, bucket) for key in target.torchmetrics]
-            for target, columns, bucket in zip(targets, self.columns, buckets, strict=True)
+            (i, Feed(target, key, columns, bucket))
+            for i, (target, columns, bucket) in enumerate(each)
+            for key in target.torchmetrics
         ]
         self._loss_fn = targets[0].loss_fn
         self._unbounded = targets[0].family.lowest == -inf  # so that no range says what NaN is
@@ -213,7 +216,7 @@ class Group:
             has_labels = self._reducer.means_over_rows(seen.present.to(sums.dtype)) > 0
         elif rows == 0:
             has_labels = torch.zeros_like(means, dtype=torch.bool)
-        calls = [[feed.call(batch) for feed in feeds] for feeds in self._feeds]
+        calls = [(i, feed.call(batch)) for i, feed in self._feeds]
         return GroupOutput(losses, seen, has_labels, own, calls)
 
     def divisors(self, batch: EncodedBatch) -> Tensor:

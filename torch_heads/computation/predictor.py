@@ -59,6 +59,11 @@ class Predictor:
         self._kinds = [
             kinds.setdefault(tuple(target.predicted.items()), len(kinds)) for target in targets
         ]
+        #: Of each bucket, whether every target has one column, which is no axis of its predictions.
+        self._plain = [
+            all(target.columns == 1 and not target.has_column_axis for target in targets[run])
+            for run in (bucket.targets for bucket in layout.buckets)
+        ]
 
     def predict(
         self,
@@ -75,8 +80,9 @@ class Predictor:
         """
         blocks = self.blocks(parts)
         predicted: list[Predicted] = [{} for _ in self._targets]
-        for bucket, block in zip(self._layout.buckets, blocks, strict=True):
-            first, dims = bucket.targets.start, block.dim() - len(bucket.shape) + 1
+        for bucket, block, plain in zip(self._layout.buckets, blocks, self._plain, strict=True):
+            first, count = bucket.targets.start, bucket.targets.stop - bucket.targets.start
+            dims = block.dim() - len(bucket.shape) + 1
             found: dict[Statistic, Sequence[Tensor]] = {}
             alike: dict[tuple[Any, ...], list[int]] = {}  # by their kind, and what is asked of them
             for i in range(first, bucket.targets.stop):
@@ -93,8 +99,12 @@ class Predictor:
                         )
                     elif statistic not in found:
                         values = statistic(self._family, block)
-                        found[statistic] = self._split(values, bucket, dims)
-                    views.append([found[statistic][i - first] for i in members])
+                        found[statistic] = self._split(values, bucket, dims, plain)
+                    each = found[statistic]
+                    own_views = (
+                        each if len(members) == count else [each[i - first] for i in members]
+                    )
+                    views.append(own_views)
                 for i, row in zip(members, zip(*views, strict=True), strict=False):
                     predicted[i] = dict(zip(asked, row, strict=True))
         return predicted
@@ -116,14 +126,12 @@ class Predictor:
             for own, target in zip(torch.split(block, sizes, dim=-2), targets, strict=True)
         ]
 
-    def _split(self, values: Tensor, bucket: Bucket, dims: int) -> Sequence[Tensor]:
+    def _split(self, values: Tensor, bucket: Bucket, dims: int, plain: bool) -> Sequence[Tensor]:
         """Return ``[D*, U]`` or ``[D*, U, k]`` as views of each target."""
         targets, sizes = self._targets[bucket.targets], self._sizes[bucket.targets]
         if values.dim() == dims:
             return torch.split(values, sizes, dim=-1)
-        if all(
-            size == 1 and not own.has_column_axis for own, size in zip(targets, sizes, strict=True)
-        ):
+        if plain:
             views: Sequence[Tensor] = torch.unbind(values, dim=-2)
         else:
             views = [

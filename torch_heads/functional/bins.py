@@ -140,21 +140,32 @@ class Histogram:
         thresholds = torch.tensor(padded, dtype=torch.float32, device="cpu").view(
             len(columns), most
         )
-        constants: dict[str, Any] = {"thresholds": thresholds.T}
         self._any_fine = any(fine for _, fine in columns)
         self._all_fine = all(fine for _, fine in columns)
-        self._alike = (float(sizes[0]), places[0]) if len({*places}) == 1 else None
-        if self._alike is None:  # numbers are faster than a row of equal ones
-            constants |= {
-                "starts": starts,
-                "sizes": [*map(float, sizes)],
-                "fine": [float(fine) for _, fine in columns],
-            }
-        self._constants = Constants(**constants)
+        #: The counts of each column, where all have as many.
+        self._alike = places[0] if len({*places}) == 1 else None
+        # a number is faster than a row of equal ones
+        told = slice(None) if self._alike is None else 0
+        size, fine, first = (
+            torch.tensor(values[told], dtype=dtype, device="cpu")
+            for values, dtype in (
+                (sizes, torch.float32),
+                ([fine for _, fine in columns], torch.float32),
+                (starts, torch.int64),
+            )
+        )
+        self._constants = Constants(
+            thresholds=thresholds.T,
+            starts=first,
+            fine=fine,
+            half=size / 2,
+            soft=1.5 * size - 1,
+            hard=STEPS * fine - 1.5 * size,
+        )
 
     def view(self, counts: Tensor) -> Tensor:
         """Return flat counts as what `places` are in: a row for each column, if all are alike."""
-        return counts if self._alike is None else counts.view(-1, self._alike[1])
+        return counts if self._alike is None else counts.view(-1, self._alike)
 
     def places(self, scores: Tensor, log_odds: Tensor, labels: Tensor) -> Tensor:
         """Return where each label counts, ``[N, C]``, int64, in the `view` of the counts.
@@ -169,14 +180,12 @@ class Histogram:
         place = coarse_bins(scores.float(), log_odds, constants["thresholds"])
         kinds = label_kinds(labels).to(place.dtype)
         hard = torch.ne(kinds, 1.0, out=torch.empty_like(place))
-        size = self._alike[0] if self._alike else constants["sizes"]
         # labels 0 start at 0, labels 1 at the size, and soft ones, which have no steps, at twice it
+        steps = constants["hard"]
         if self._all_fine:
-            steps = fine_steps(log_odds).add_(STEPS - 1.5 * size)
+            steps = fine_steps(log_odds).add_(steps)
         elif self._any_fine:
-            steps = fine_steps(log_odds).add_(STEPS).mul_(constants["fine"]).sub_(1.5 * size)
-        else:
-            steps = place.new_full((), -1.5) * size  # `new_tensor` would wait for the device
-        place.addcmul_(hard, steps).add_(kinds.mul_(size / 2)).add_(1.5 * size - 1)
+            steps = torch.addcmul(steps, fine_steps(log_odds), constants["fine"])
+        place.addcmul_(hard, steps).addcmul_(kinds, constants["half"]).add_(constants["soft"])
         places = place.to(torch.int32).to(torch.int64)  # two casts are twice as fast as one
-        return places if self._alike else places.add_(constants["starts"])
+        return places if self._alike is not None else places.add_(constants["starts"])

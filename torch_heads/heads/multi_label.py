@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch_heads.families.family import Counts, Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.label_sets import multi_hot
+from torch_heads.functional.label_sets import IDS, MULTI_HOT, LabelSets
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
@@ -39,8 +39,7 @@ class MultiLabelHead(ClassHead):
     values in [0, 1]; or sets of class ids: ``torch.sparse_coo_tensor`` of shape
     ``[D0, ..., DN, ?]`` with ids as values, a jagged nested tensor, Python sets, or nested lists;
     or sets of class names, with a ``label_vocabulary``; or a dict or table with a column per class.
-    Nested lists of numbers in which each row has length ``n_classes`` are read as multi-hot, others
-    as sets. Python sets always hold ids.
+    Nested lists of numbers are what ``label_lists`` says. Python sets always hold ids.
 
     Predictions: ``logits`` and ``probabilities`` ``[D*, n_classes]``, and the strings ``classes``,
     which are the names of all classes.
@@ -66,6 +65,9 @@ class MultiLabelHead(ClassHead):
         pos_weight: a factor of the positive labels' loss per class, likewise. Metrics stay
             unweighted by both.
         label_smoothing: how far labels move to a half in the loss; metrics keep the labels.
+        label_lists: what nested lists of numbers are, ``"ids"`` or ``"multi_hot"``. By default they
+            are multi-hot where all rows have length ``n_classes``, as in arrays, and sets of ids
+            where none can be multi-hot; else they are refused.
         metrics: which to keep beside the usual ones; see `TensorHead`.
         fine: whether scores are also cut finely by their logit; see `TensorHead`.
 
@@ -97,6 +99,7 @@ class MultiLabelHead(ClassHead):
         class_weight: Sequence[float] | Tensor | None = None,
         pos_weight: Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
+        label_lists: Literal["ids", "multi_hot"] | None = None,
         metrics: Asked = None,
         fine: bool = True,
     ) -> None:
@@ -117,6 +120,10 @@ class MultiLabelHead(ClassHead):
             metrics=metrics,
             fine=fine,
         )
+        if label_lists not in (None, IDS, MULTI_HOT):
+            expected = f"as {IDS!r}, {MULTI_HOT!r} or None"
+            raise ValueError(unexpected(who, "label_lists", expected, repr(label_lists)))
+        self.label_lists = label_lists
         self.n_classes = int(n_classes)
         self.classes_for_class_based_metrics = self._class_ids(classes_for_class_based_metrics)
 
@@ -130,7 +137,8 @@ class MultiLabelHead(ClassHead):
     ) -> Tensor:
         """Return labels ``[D*, n_classes]``, one entry per class."""
         names, missing = self.label_vocabulary, self.missing_label
-        return multi_hot(self.title, labels, names, leading, self.n_classes, device, missing, mask)
+        sets = LabelSets(self.title, self.n_classes, names, missing, self.label_lists)
+        return sets.multi_hot(labels, leading, device, mask)
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""

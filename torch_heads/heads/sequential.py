@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
@@ -12,8 +13,9 @@ from torch_heads.computation.inputs import ABSENT, Features, Inputs
 from torch_heads.computation.single import SequenceComputation
 from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.sequences import longest, padded
 from torch_heads.functional.tensors import shape_of, to_tensor
-from torch_heads.functional.values import check_logits
+from torch_heads.functional.values import check_logits, check_values, whole_numbers
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput
@@ -27,12 +29,13 @@ class SequentialHeadWrapper(Head):
 
     Shapes: logits and labels ``[B, T, ...]`` as the static head takes them for a batch of two
     dimensions (logits may lack a last dimension of 1). ``features`` holds a mask ``[B, T]``, true
-    or nonzero where a step counts. Predictions keep the shape ``[B, T, ...]``, padded steps
-    included. Metric keys are those of the static head.
+    or nonzero where a step counts, or the lengths ``[B]`` of the sequences. Labels, weights and
+    declared features may also be lists of sequences without their padding. Predictions keep the
+    shape ``[B, T, ...]``, padded steps included. Metric keys are those of the static head.
 
     Args:
         static_head: the head of one step, a `MultiHead` or another wrapper too.
-        sequence_length_mask: the key of the mask in ``features``.
+        sequence_length_mask: the key of the mask, or of the lengths, in ``features``.
         feature_columns: the keys of the features ``[B, T, ...]`` that the static head sees.
 
     Raises:
@@ -43,6 +46,9 @@ class SequentialHeadWrapper(Head):
     >>> head = SequentialHeadWrapper(RegressionHead())
     >>> mask = {"sequence_length_mask": [[1, 1], [1, 0]]}
     >>> head.loss([[1, 2], [3, 9]], [[1.0, 3.0], [5.0, 0.0]], mask).round(decimals=4)
+    tensor(1.6667)
+    >>> lengths = {"sequence_length_mask": [2, 1]}
+    >>> head.loss([[1, 2], [3]], [[1.0, 3.0], [5.0, 0.0]], lengths).round(decimals=4)
     tensor(1.6667)
     """
 
@@ -122,8 +128,12 @@ class SequentialHeadWrapper(Head):
         self._adopt([self.static_head])
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
-        mask = tuple(shape_of(self._feature(features, self.input_sequence_mask_key)))
+        given = self._feature(features, self.input_sequence_mask_key)
+        mask = tuple(shape_of(given))
         inner = self.static_head._batch_shape(labels, features)
+        if len(mask) == 1 and len(inner) == 1:  # lengths, and sequences of different ones
+            lengths = to_tensor(self.title, self._argument, given).tolist()
+            return (*mask, max(longest(labels), *map(int, lengths), 0))
         return mask if inner[: len(mask)] != mask else inner
 
     def _masked(self, inputs: Inputs) -> Inputs:
@@ -134,10 +144,16 @@ class SequentialHeadWrapper(Head):
         mask = self._mask(inputs.features, logits)
         if inputs.mask is not None:
             mask = mask & inputs.mask
+        counts = mask if mask.dim() == 2 else mask.flatten(2).any(-1)
+        labels, weights = (
+            padded(self.title, argument, values, counts)
+            for argument, values in (("labels", inputs.labels), ("weights", inputs.weights))
+        )
         own = {
-            column: self._steps_of(inputs.features, column, mask) for column in self.feature_columns
+            column: self._steps_of(inputs.features, column, counts)
+            for column in self.feature_columns
         }
-        return Inputs(inputs.labels, logits, own, inputs.weights, mask)
+        return Inputs(labels, logits, own, weights, mask)
 
     def _steps(self, given: Any) -> Any:
         """Return logits ``[B, T, ...]``, or a dict of them by head name."""
@@ -157,9 +173,14 @@ class SequentialHeadWrapper(Head):
             raise ValueError(unexpected(self.title, "features", f"with {key!r}", given))
         return features[key]
 
-    def _steps_of(self, features: Features | None, key: str, mask: Tensor) -> Any:
+    @property
+    def _argument(self) -> str:
+        return f"the mask features[{self.input_sequence_mask_key!r}]"
+
+    def _steps_of(self, features: Features | None, key: str, counts: Tensor) -> Any:
         """Return a declared feature, of which each step has its own."""
-        values, (sequences, steps, *_) = self._feature(features, key), mask.shape
+        sequences, steps = counts.shape
+        values = padded(self.title, f"features[{key!r}]", self._feature(features, key), counts)
         shape = getattr(values, "shape", None)
         if not isinstance(shape, tuple):
             shape = to_tensor(self.title, f"features[{key!r}]", values).shape
@@ -172,11 +193,16 @@ class SequentialHeadWrapper(Head):
         while isinstance(logits, Mapping):  # of one head, or of one inside of it
             logits = next(iter(logits.values()), None)
         logits = to_tensor(self.title, "logits", logits)
-        key = self.input_sequence_mask_key
-        argument = f"the mask features[{key!r}]"
-        mask = to_tensor(self.title, argument, self._feature(features, key), logits.device)
-        if mask.dim() != 2 or mask.shape != logits.shape[:2]:
-            expected = f"of shape {list(logits.shape[:2])}"
-            raise ValueError(unexpected(self.title, argument, expected, list(mask.shape)))
+        given = self._feature(features, self.input_sequence_mask_key)
+        mask = to_tensor(self.title, self._argument, given, logits.device)
+        sequences, steps = logits.shape[:2]
+        if mask.shape == (sequences,) and mask.dtype != torch.bool:
+            argument = f"the lengths features[{self.input_sequence_mask_key!r}]"
+            whole = whole_numbers(self.title, argument, mask, "as whole numbers")
+            check_values(self.title, argument, whole, 0, steps)
+            mask = torch.arange(steps, device=mask.device) < whole.unsqueeze(-1)
+        if mask.shape != (sequences, steps):
+            expected = f"of shape {[sequences, steps]}, or lengths of shape {[sequences]}"
+            raise ValueError(unexpected(self.title, self._argument, expected, list(mask.shape)))
         missing = logits.dim() - 1 - mask.dim()
         return (mask != 0).view(*mask.shape, *[1] * missing).expand(logits.shape[:-1])

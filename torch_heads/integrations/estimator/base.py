@@ -61,6 +61,7 @@ class BaseEstimator(ABC):
         optimizer: Optimizer | OptimizerFn | None,
         model_dir: str | Path | None,
         config: RunConfig | None,
+        prior_of: Head | None = None,
     ) -> None:
         self.title = type(self).__name__
         if not isinstance(model, nn.Module):
@@ -79,6 +80,7 @@ class BaseEstimator(ABC):
         self.model_dir = Path(model_dir)
         #: How the estimator runs.
         self.config = config or RunConfig()
+        self._prior_of = prior_of  # the head for which the first training takes a pass before
         self._module = StepModule(self.title, model, self._call, optimizer)
 
     @abstractmethod
@@ -268,8 +270,14 @@ class BaseEstimator(ABC):
         return self
 
     def _restart(self, input_fn: InputFn, steps: int | None) -> None:
-        """Go back to before the first training, of which these are the batches."""
+        """Go back to before the first training, and show its labels to the head that asks."""
+        head = self._prior_of
+        if head is not None:
+            head.forget_prior()
         self._module.restart()
+        if head is not None:
+            batches = Batches(self.title, input_fn, ModeKeys.EVAL, steps)
+            head.fit_prior((batch.labels, batch.features) for batch in batches)
 
     def _evaluate(
         self, input_fn: InputFn, steps: int | None, checkpoint: Checkpoint | None = None

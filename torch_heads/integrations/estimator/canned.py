@@ -20,7 +20,7 @@ from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.base import BaseEstimator
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
-from torch_heads.integrations.estimator.config import InputFn, RunConfig
+from torch_heads.integrations.estimator.config import RunConfig
 from torch_heads.integrations.estimator.dense_columns import (
     Combiner,
     DenseColumn,
@@ -30,7 +30,7 @@ from torch_heads.integrations.estimator.dense_columns import (
     check_combiner,
 )
 from torch_heads.integrations.estimator.feature_column import check_columns
-from torch_heads.integrations.estimator.inputs import Batches, InputBatch
+from torch_heads.integrations.estimator.inputs import InputBatch
 from torch_heads.integrations.estimator.networks import Activation, LinearModel, deep_network
 from torch_heads.integrations.estimator.serving import ColumnNetwork, Tables
 from torch_heads.integrations.estimator.step_module import OptimizerFn
@@ -51,18 +51,9 @@ class HeadEstimator(BaseEstimator):
     ) -> None:
         #: The head.
         self.head = head
-        self._fit_prior = fit_prior
         model = nn.ModuleDict({"network": network, "head": head})
-        super().__init__(model, optimizer, model_dir, config)
+        super().__init__(model, optimizer, model_dir, config, head if fit_prior else None)
         self._network = network
-
-    def _restart(self, input_fn: InputFn, steps: int | None) -> None:
-        if self._fit_prior:  # as it was before the first training
-            self.head.forget_prior()
-        super()._restart(input_fn, steps)
-        if self._fit_prior:
-            batches = Batches(self.title, input_fn, ModeKeys.EVAL, steps)
-            self.head.fit_prior((batch.labels, batch.features) for batch in batches)
 
     def _call(
         self, batch: InputBatch, mode: ModeKeys, optimizer: Optimizer | None

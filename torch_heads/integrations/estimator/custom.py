@@ -18,6 +18,7 @@ from torch_heads.integrations.estimator.inputs import InputBatch
 from torch_heads.integrations.estimator.model_function import ModelFn, ModelFunction
 from torch_heads.integrations.estimator.serving import FunctionNetwork, Tables
 from torch_heads.integrations.estimator.step_module import OptimizerFn
+from torch_heads.integrations.head_of import head_of
 
 
 class Estimator(BaseEstimator):
@@ -42,12 +43,15 @@ class Estimator(BaseEstimator):
         params: what ``model_fn`` gets as ``params``.
         config: how to run.
         head: the head whose `create_estimator_spec` ``model_fn`` calls, which only
-            `export_saved_model` needs to know, and only if it is not a part of ``model``.
+            `export_saved_model` needs to know, and only if it is not the only one in ``model``.
+        fit_prior: whether the first training takes a pass over its batches first, for
+            `Head.fit_prior`. The head is then a part of ``model``, whose checkpoints keep it.
 
     Raises:
         TypeError: if ``model_fn`` is not callable, or ``model`` or ``optimizer`` of another type.
         ValueError: if ``model_fn`` does not take ``features``, or needs something unknown, or
-            ``params`` are given but not taken.
+            ``params`` are given but not taken, or a prior is to be fitted of a head that is no
+            part of ``model``.
 
     >>> import tempfile, torch, torch_heads as th
     >>> head = th.BinaryClassHead()
@@ -73,6 +77,7 @@ class Estimator(BaseEstimator):
         params: Mapping[str, Any] | None = None,
         config: RunConfig | None = None,
         head: Head | None = None,
+        fit_prior: bool = False,
     ) -> None:
         who = type(self).__name__
         self._model_fn = ModelFunction(who, model_fn)
@@ -82,7 +87,11 @@ class Estimator(BaseEstimator):
         #: What ``model_fn`` gets as ``params``.
         self.params = dict(params or {})
         self._head = head
-        super().__init__(model, optimizer, model_dir, config)
+        own = head_of(who, model, head) if fit_prior else None
+        if own is not None and all(part is not own for part in model.modules()):
+            expected = "as a part of model, to fit and keep its prior"
+            raise ValueError(unexpected(who, "head", expected, own.title))
+        super().__init__(model, optimizer, model_dir, config, own)
 
     def _call(
         self, batch: InputBatch, mode: ModeKeys, optimizer: Optimizer | None
@@ -111,7 +120,5 @@ class Estimator(BaseEstimator):
         return spec
 
     def _served(self) -> tuple[nn.Module, Head, Tables]:
-        from torch_heads.integrations.serving.served_model import head_of
-
-        head = head_of(self.model, self._head)
+        head = head_of(self.title, self.model, self._head)
         return FunctionNetwork(self.title, self.model, head, self._call), head, {}

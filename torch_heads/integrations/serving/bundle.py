@@ -55,6 +55,8 @@ class Bundle:
         runtime: Literal["onnx", "program"] = "onnx",
         trusted: bool = False,
         vocabularies: Mapping[str, Sequence[str]] | None = None,
+        *,
+        spinning: bool = True,
     ) -> Bundle:
         """Return the bundle in a folder.
 
@@ -66,6 +68,8 @@ class Bundle:
             runtime: ``"onnx"``, or ``"program"`` for the ``model.pt2`` in it.
             trusted: whether a program may be loaded.
             vocabularies: the names of classes that the caller expects, by head.
+            spinning: whether onnxruntime's threads wait awake between runs: run after run is
+                faster, at the cost of what else needs the processor.
 
         Raises:
             FileNotFoundError: if there is no folder.
@@ -89,7 +93,7 @@ class Bundle:
                 raise ValueError(unexpected(title, f"the vocabulary {key!r}", expected, given))
         made: Runtime
         if runtime == "onnx":
-            made = OnnxRuntime(title, folder / GRAPH)
+            made = OnnxRuntime(title, folder / GRAPH, spinning)
         else:
             from torch_heads.integrations.serving.program import ProgramRuntime
 

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             serve(given.path, given.host, given.port, given.max_body)
         else:
             outputs = given.outputs.split(",") if given.outputs else None
-            bundle = Bundle.load(given.path)
+            bundle = Bundle.load(given.path, spinning=False)
             gc.freeze()  # or all that is imported is looked through, as rows come and go
             predict_file(
                 bundle, given.input, given.output, given.signature, outputs, given.batch_size

@@ -17,15 +17,11 @@ from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions, head_config
 from torch_heads.heads.saved import MEANING, METRICS
 from torch_heads.integrations.atomic import replacing_folder
+from torch_heads.integrations.head_of import head_of
 from torch_heads.integrations.serving.alike import stacked_manifest
 from torch_heads.integrations.serving.answers import Answers
 from torch_heads.integrations.serving.example import WHO, Example, Lookups
-from torch_heads.integrations.serving.served_model import (
-    ServedModel,
-    for_serving,
-    head_of,
-    side_by_side,
-)
+from torch_heads.integrations.serving.served_model import ServedModel, for_serving, side_by_side
 from torch_heads.integrations.serving.signature import Manifest
 from torch_heads.integrations.serving.signature_file import FILE, share_vocabularies, to_json
 
@@ -83,12 +79,12 @@ def export_bundle(
         and (not folder.is_dir() or any(folder.iterdir()))
     ):
         raise ValueError(unexpected(WHO, "path", "to be free, or a bundle", str(folder)))
-    own = head_of(model, head)
+    own = head_of(WHO, model, head)
     given = Example(model, example, inputs, lookups)
     config = head_config(own, functions)
     both = nn.ModuleDict({"model": model} if head is None else {"model": model, "head": head})
     with for_serving(both) as held:
-        behind = None if head is None else head_of(held["head"])
+        behind = None if head is None else head_of(WHO, held["head"])
         stacked = len(own.computation.targets) > MANY
         served = ServedModel(held["model"], behind, given, stacked).eval()
         with replacing_folder(folder) as new:

@@ -41,7 +41,9 @@ class Models:
         if not root.is_dir():
             raise FileNotFoundError(unexpected(WHO, "path", "to a folder", str(source)))
         for path in _bundles(root):
-            self._found.setdefault(_name(path), {})[_version(path)] = Bundle.load(path)
+            self._found.setdefault(_name(path), {})[_version(path)] = Bundle.load(
+                path, spinning=False
+            )
         if not self._found:
             given = preview(sorted(one.name for one in root.iterdir()))
             raise ValueError(unexpected(WHO, "path", "to a bundle, or a folder of some", given))

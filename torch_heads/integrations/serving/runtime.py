@@ -36,15 +36,16 @@ class OnnxRuntime:
     Args:
         who: the bundle, as errors say it.
         path: the file of the graph.
+        spinning: whether threads that have done their part of a run wait awake for the next one.
 
     Raises:
         ValueError: if it is no graph, or does not find its weights in its own folder.
     """
 
-    def __init__(self, who: str, path: Path) -> None:
-        self._who, self._path = who, path
+    def __init__(self, who: str, path: Path, spinning: bool = True) -> None:
+        self._who, self._path, self._spinning = who, path, spinning
         try:
-            self._session = _session(path, path.parent)
+            self._session = _session(path, path.parent, spinning)
         except Exception as error:  # those of onnxruntime have no other class in common
             reason = str(error).partition("\n")[0]
             given = reason.replace(str(path.parent.resolve()), ".").replace(str(path.parent), ".")
@@ -82,7 +83,8 @@ class OnnxRuntime:
         from torch_heads.integrations.serving.pruning import pruned
 
         # its weights are some of those that the whole graph has found in its folder
-        part = self._parts[key] = _session(pruned(self._path, key), self._path.parent)
+        graph = pruned(self._path, key)
+        part = self._parts[key] = _session(graph, self._path.parent, self._spinning)
         return part
 
 
@@ -93,12 +95,12 @@ def _stamps(path: Path) -> list[tuple[int, int, int]]:
     return [(one.st_size, one.st_mtime_ns, one.st_ino) for one in stats]
 
 
-def _session(graph: Path | bytes, folder: Path) -> Any:
+def _session(graph: Path | bytes, folder: Path, spinning: bool) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     if isinstance(graph, bytes):
         key = "session.model_external_initializers_file_folder_path"
         options.add_session_config_entry(key, str(folder.resolve()))

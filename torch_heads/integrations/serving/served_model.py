@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
 from torch_heads.heads.sequential import SequentialHeadWrapper
+from torch_heads.integrations.head_of import head_of
 from torch_heads.integrations.serving.example import WHO, Example
 
 HALF = (torch.float16, torch.bfloat16)
@@ -38,7 +39,7 @@ class ServedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.head = head_of(model, head)
+        self.head = head_of(WHO, model, head)
         self._inside = any(one is self.head for one in model.modules())
         self._example, self._stacked = example, stacked
 
@@ -84,29 +85,6 @@ def side_by_side(head: Head, logits: Any) -> Tensor:
     if isinstance(head, SequentialHeadWrapper):
         return side_by_side(head.static_head, logits)
     return torch.as_tensor(logits)
-
-
-def head_of(model: nn.Module, head: Any = None) -> Head:
-    """Return the head, or the one in a model.
-
-    Raises:
-        TypeError: if ``head`` is no head, or ``model`` no module.
-        ValueError: if there is no head, or more than one.
-    """
-    if not isinstance(model, nn.Module):
-        given = type(model).__name__
-        raise TypeError(unexpected(WHO, "model", "as a torch.nn.Module", given))
-    if head is not None:
-        if not isinstance(head, Head):
-            raise TypeError(unexpected(WHO, "head", "as a head", type(head).__name__))
-        return head
-    found = [one for one in model.modules() if isinstance(one, Head)]
-    inner = {id(part) for one in found for part in one.modules() if part is not one}
-    heads = [one for one in found if id(one) not in inner]
-    if len(heads) != 1:
-        given = preview(one.title for one in heads)
-        raise ValueError(unexpected(WHO, "model", "with one head, or head=...", given))
-    return heads[0]
 
 
 @contextmanager

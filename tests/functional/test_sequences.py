@@ -1,0 +1,119 @@
+"""Sequences of different lengths, without their padding, mean what they mean with it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+import torch_heads as th
+
+NAMES = ["no", "maybe", "yes"]
+COUNT, STEPS = 5, 6
+KEY = "sequence_length_mask"
+
+
+def heads() -> dict[str, th.Head]:
+    both = [th.RegressionHead(name="kilos"), th.MultiClassHead(3, name="answer")]
+    return {
+        "numbers": th.RegressionHead(),
+        "pairs": th.RegressionHead(2),
+        "ids": th.MultiClassHead(3, missing_label=-1),
+        "names": th.MultiClassHead(3, label_vocabulary=NAMES),
+        "sets of ids": th.MultiLabelHead(3, label_lists="ids"),
+        "sets of names": th.MultiLabelHead(3, label_vocabulary=NAMES),
+        "by head": th.MultiHead(both),
+        "stacked": th.MultiHead(both),
+    }
+
+
+def whole(kind: str, random: np.random.Generator) -> Any:
+    """Return labels of all steps, as nested lists."""
+    ids = random.integers(3, size=(COUNT, STEPS))
+    sets = [[[i for i in range(3) if random.random() < 0.5] for _ in row] for row in ids]
+    values = random.normal(size=(COUNT, STEPS, 2)).astype(np.float32)
+    match kind:
+        case "numbers":
+            return values[..., 0].tolist()
+        case "pairs":
+            return values.tolist()
+        case "ids":
+            return ids.tolist()
+        case "names":
+            return [[NAMES[i] for i in row] for row in ids]
+        case "sets of ids":
+            return sets
+        case "sets of names":
+            return [[[NAMES[i] for i in one] for one in row] for row in sets]
+        case "by head":
+            return {"kilos": values[..., 0].tolist(), "answer": ids.tolist()}
+        case _:
+            return np.stack([values[..., 0], ids], -1).tolist()
+
+
+def cut(values: Any, lengths: list[int]) -> Any:
+    """Return them without the padding."""
+    if isinstance(values, dict):
+        return {key: cut(one, lengths) for key, one in values.items()}
+    return [row[:length] for row, length in zip(values, lengths, strict=True)]
+
+
+@pytest.mark.parametrize("kind", heads())
+@pytest.mark.parametrize("seed", range(4))
+def test_the_padding_may_be_left_out(kind: str, seed: int, device: torch.device) -> None:
+    random = np.random.default_rng(seed)
+    lengths = random.integers(STEPS + 1, size=COUNT).tolist()
+    mask = torch.arange(STEPS) < torch.tensor(lengths)[:, None]
+    inner = heads()[kind]
+    by_head = isinstance(inner, th.MultiHead)
+    head = th.SequentialHeadWrapper(inner)
+    labels = whole(kind, random)
+    logits = torch.randn(COUNT, STEPS, head.logits_dimension, device=device)
+    weights = random.random((COUNT, STEPS)).astype(np.float32).tolist()
+    features = {KEY: mask.to(device)}
+    expected = head.loss(labels, logits, features, weights=None if by_head else weights)
+    metrics = head.update_metrics(head.metrics(), features, logits, labels).compute()
+    for given in [features, {KEY: lengths}, {KEY: torch.tensor(lengths, device=device).float()}]:
+        parts = None if by_head else cut(weights, lengths)
+        short = cut(labels, lengths)
+        assert_close(head.loss(short, logits, given, weights=parts), expected)
+        found = head.update_metrics(head.metrics(), given, logits, short).compute()
+        assert_close(found, metrics, equal_nan=True)
+
+
+def test_sequences_come_in_whatever_holds_them(device: torch.device) -> None:
+    head = th.SequentialHeadWrapper(th.RegressionHead(), feature_columns=["w"])
+    weighted = th.SequentialHeadWrapper(th.RegressionHead(weight_column="w"), feature_columns=["w"])
+    logits = torch.randn(3, 4, 1, device=device)
+    rows = [[1.0, 2.0, 3.0], [], [4.0]]
+    features: dict[str, Any] = {KEY: [3, 0, 1], "w": [[1.0, 1.0, 2.0], [], [3.0]]}
+    tensors = [torch.tensor(row, device=device) for row in rows]
+    objects = np.empty(3, object)
+    objects[:] = [np.array(row) for row in rows]
+    nested = torch.nested.nested_tensor(tensors, layout=torch.jagged)
+    expected = head.loss(rows, logits, features)
+    for form in (tensors, objects, nested, tuple(map(tuple, rows)), [np.array(row) for row in rows]):
+        assert_close(head.loss(form, logits, features), expected)
+    errors = torch.tensor([1.0, 2.0, 3.0, 4.0], device=device) - logits[[0, 0, 0, 2], [0, 1, 2, 0], 0]
+    assert_close(expected, errors.square().mean())
+    by = torch.tensor([1.0, 1.0, 2.0, 3.0], device=device)
+    assert_close(weighted.loss(rows, logits, features), (errors.square() * by).mean())
+
+
+def test_a_prior_is_fitted_to_sequences_of_different_lengths() -> None:
+    head = th.SequentialHeadWrapper(th.RegressionHead())
+    head.fit_prior([[1.0, 2.0, 3.0], [6.0]], {KEY: [3, 1]})
+    assert isinstance(head.static_head, th.RegressionHead)
+    assert isinstance(head.static_head.prior_offset, Tensor)
+    assert head.static_head.prior_offset.item() == 3.0
+
+
+def test_a_list_of_steps_instead_of_sequences_is_refused() -> None:
+    # as default_collate returns them: one tensor for each step
+    steps = [torch.zeros(2) for _ in range(3)]
+    with pytest.raises(ValueError, match=r"expected labels .*torch.stack\(labels, 1\)"):
+        th.SequentialHeadWrapper(th.RegressionHead()).loss(
+            steps, torch.zeros(2, 3, 1), {KEY: [3, 2]}
+        )
