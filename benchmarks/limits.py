@@ -24,11 +24,11 @@ DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 def limits() -> Iterator[str]:
     """Yield each figure on a CPU, and whether it is within its limit."""
+    yield from predictions()  # before others leave memory in pieces
     for classes in [DIGITS, ["no", "yes"]]:
         yield from class_names(classes)
     yield from thresholds()
     yield fine_cut()
-    yield from predictions()
     yield from two_of_a_kind()
     yield from dense()
 

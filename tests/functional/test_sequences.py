@@ -94,9 +94,17 @@ def test_sequences_come_in_whatever_holds_them(device: torch.device) -> None:
     objects[:] = [np.array(row) for row in rows]
     nested = torch.nested.nested_tensor(tensors, layout=torch.jagged)
     expected = head.loss(rows, logits, features)
-    for form in (tensors, objects, nested, tuple(map(tuple, rows)), [np.array(row) for row in rows]):
+    for form in (
+        tensors,
+        objects,
+        nested,
+        tuple(map(tuple, rows)),
+        [np.array(row) for row in rows],
+    ):
         assert_close(head.loss(form, logits, features), expected)
-    errors = torch.tensor([1.0, 2.0, 3.0, 4.0], device=device) - logits[[0, 0, 0, 2], [0, 1, 2, 0], 0]
+    errors = (
+        torch.tensor([1.0, 2.0, 3.0, 4.0], device=device) - logits[[0, 0, 0, 2], [0, 1, 2, 0], 0]
+    )
     assert_close(expected, errors.square().mean())
     by = torch.tensor([1.0, 1.0, 2.0, 3.0], device=device)
     assert_close(weighted.loss(rows, logits, features), (errors.square() * by).mean())

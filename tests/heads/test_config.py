@@ -425,3 +425,12 @@ def test_weights_by_the_prior_are_asked_for_until_there_is_one() -> None:
     assert th.head_config(head)["init_args"]["head_weights"] == pytest.approx(
         head.head_weights.tolist()
     )
+
+
+def test_a_class_of_a_module_that_is_gone_is_no_obstacle() -> None:
+    class Gone(th.RegressionHead):
+        pass
+
+    Gone.__module__ = "a_module_that_is_gone"
+    head = th.build_head({"class_path": "torch_heads.RegressionHead"})
+    assert type(head) is th.RegressionHead

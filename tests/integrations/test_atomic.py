@@ -1,6 +1,7 @@
 """A file is the earlier one or the new one, whenever a process is killed or a disk is full."""
 
 import os
+import signal
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.integrations.disks import no_file_longer_than, output, python, small_disk
-from torch_heads.integrations.atomic import SUFFIX, remove_unfinished, replacing
+from torch_heads.integrations.atomic import (
+    SUFFIX,
+    remove_unfinished,
+    replacing,
+    replacing_folder,
+)
 from torch_heads.integrations.lock import alone
 
 MEGABYTE = 2**20
@@ -67,6 +73,42 @@ def test_what_a_kill_left_is_removed_and_what_is_being_written_is_not(tmp_path: 
         assert not left.exists()
     assert {path.name for path in tmp_path.iterdir()} == {".hidden", "fast", "slow"}
     remove_unfinished(tmp_path / "no such folder")
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from torch_heads.integrations import atomic
+path, when = pathlib.Path(sys.argv[1]), sys.argv[2]
+rename = pathlib.Path.rename
+def killing(self, target):
+    if when == "before" or self.name.endswith("-new"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+pathlib.Path.rename = killing
+with atomic.replacing_folder(path) as new:
+    (new / "text").write_text("new")
+    if when == "within":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("when", ["within", "before", "between"])
+def test_a_killed_folder_is_the_old_or_the_new_one(tmp_path: Path, when: str) -> None:
+    path = tmp_path / "folder"
+    with replacing_folder(path) as new:
+        (new / "text").write_text("old")
+    process = python(KILLED, path, when)
+    assert not output(process)
+    assert process.returncode == -signal.SIGKILL
+    assert path.exists() == (when != "between")
+    assert len([*tmp_path.iterdir()]) > 1
+    with replacing_folder(tmp_path / "other") as other:
+        (other / "text").write_text("other")
+        with replacing_folder(tmp_path / "third"):  # which does not take the other for a leftover
+            pass
+    assert (tmp_path / "other" / "text").read_text() == "other"
+    assert (path / "text").read_text() == ("new" if when == "between" else "old")
+    assert {one.name for one in tmp_path.iterdir()} == {"folder", "other", "third"}
 
 
 def test_writers_and_cleaners_side_by_side_do_not_hurt_one_another(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def _known() -> Iterator[type]:
         kind = rest.pop()
         rest += kind.__subclasses__()
         # torch.export makes further classes of the same name and module
-        own = getattr(sys.modules[kind.__module__], kind.__name__, None) is kind
+        own = getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
         if kind.__module__.startswith("torch_heads.") and own and not inspect.isabstract(kind):
             yield kind
     for namespace in (torch_heads.families, torch_heads.metrics):

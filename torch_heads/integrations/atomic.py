@@ -56,8 +56,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Make a new folder, which takes the place of what is at the path when the block ends.
 
-    After an error the path leads to what it led to before. Of a folder that was there, a kill
-    between two renames may leave its place empty, and the folder beside it.
+    After an error the path leads to what it led to before, and after a kill, but for one between
+    two renames where there was a folder: then its place is empty until the next writer beside it.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as base:
@@ -68,28 +68,54 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     'new'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}{SUFFIX}") for _ in "ab")
-    new.mkdir()
-    try:
-        yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    except BaseException as error:
-        rmtree(new, ignore_errors=True)
-        if old.exists() and not path.exists():
-            old.rename(path)
-        error.add_note(f"{path} is as it was before.")
-        raise
-    rmtree(old, ignore_errors=True)
+    remove_unfinished(path.parent)
+    with _beside(path) as mark:  # whose lock says that the folders beside it are being written
+        mark.write(path.name.encode())
+        mark.flush()
+        new, old = _folders(Path(mark.name))
+        try:
+            new.mkdir()
+            yield new
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+        except BaseException as error:
+            rmtree(new, ignore_errors=True)
+            if old.exists() and not path.exists():
+                old.rename(path)
+            error.add_note(f"{path} is as it was before.")
+            raise
+        finally:
+            rmtree(old, ignore_errors=True)
+            Path(mark.name).unlink(missing_ok=True)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the files that killed processes did not finish, where the system has locks."""
+    """Remove what killed processes did not finish, where the system has locks."""
     for path in folder.glob(f".*{SUFFIX}"):
         with suppress(OSError), path.open("ab") as file:  # it may be locked, or just gone
             if lock(file):
-                path.unlink()
+                _finish(path)
+
+
+def _finish(mark: Path) -> None:
+    """Remove a file that nobody writes any more, and the folders beside it.
+
+    Where a kill came between two renames, the new folder gets its place first.
+    """
+    new, old = _folders(mark)
+    if new.exists() and old.exists():
+        place = mark.with_name(Path(mark.read_text("utf-8", "replace")).name)
+        if not place.exists():
+            new.rename(place)
+    for left in (new, old):
+        rmtree(left, ignore_errors=True)
+    mark.unlink()
+
+
+def _folders(mark: Path) -> tuple[Path, Path]:
+    """Return where a new folder, and the one whose place it takes, stand beside a file."""
+    return mark.with_name(f"{mark.name}-new"), mark.with_name(f"{mark.name}-old")
 
 
 def _beside(path: Path) -> IO[bytes]:

@@ -170,21 +170,6 @@ class ReadingCollection(Evidence):
         """What reads them, made when it is first needed."""
         return Reader(self._readings)
 
-    @property
-    def maximize(self) -> list[bool]:
-        """Whether more of each metric is better, False where neither is.
-
-        What `torchmetrics.MetricTracker` wants to know, since means have no direction.
-
-        >>> from torchmetrics import MetricTracker
-        >>> from torch_heads import RegressionHead
-        >>> metrics = RegressionHead(metrics=["r2"]).metrics()
-        >>> tracker = MetricTracker(metrics, maximize=metrics.maximize)
-        >>> metrics.maximize
-        [False, False, False, True]
-        """
-        return [bool(metric.higher_is_better) for metric in self.values()]
-
     def interval(
         self, key: str, level: float = 0.95, samples: int = 1000, *, seed: int = 0
     ) -> Interval:

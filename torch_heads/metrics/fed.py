@@ -72,9 +72,9 @@ class FedMetric(Metric):
         self.add_state("rows", torch.zeros((), dtype=torch.int64), "sum")
 
     @property
-    def higher_is_better(self) -> bool | None:  # type: ignore[override]
-        """Whether more is better, None where neither is."""
-        return self.metric.higher_is_better
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        """Whether more is better; no where the metric does not say."""
+        return bool(self.metric.higher_is_better)
 
     def update(self, *_: Any, **__: Any) -> None:
         """Refuse: only a head can update its metrics."""
