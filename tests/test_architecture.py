@@ -13,7 +13,7 @@ import torch
 
 import torch_heads as th
 from torch_heads.integrations.lightning import HeadModule
-from torch_heads.integrations.report.tasks import evaluation
+from torch_heads.integrations.report.evaluation import evaluation
 
 LAYERS = ["functional", "families", "metrics", "computation", "heads", "testing", "integrations"]
 ROOT = Path(th.__file__).parent

@@ -14,7 +14,7 @@ from tests.integrations.trainers import EXPECTED, quiet_trainer
 from torch_heads.integrations.estimator import Estimator
 from torch_heads.integrations.lightning import HeadModule
 from torch_heads.integrations.report import print_report
-from torch_heads.integrations.report.tasks import evaluation
+from torch_heads.integrations.report.evaluation import evaluation
 
 ROWS = 60
 

@@ -21,6 +21,7 @@ from torch_heads.computation.inputs import (
 )
 from torch_heads.computation.layout import Arrangement, in_buckets
 from torch_heads.computation.predictor import Predicted, Stacked
+from torch_heads.computation.target import Target
 from torch_heads.functional.constants import move_constants
 from torch_heads.functional.containers import (
     has_mask,
@@ -67,17 +68,8 @@ class MultiComputation(Computation):
         self._children = tuple(children)
         self.head_weights = head_weights
         self._means = means
-        merged: dict[Hashable, list[int]] = {}
-        self._own: list[tuple[Group, list[int]]] = []  # with the places of its heads
+        self._own = merged(children)
         self._others = [i for i, child in enumerate(children) if child.fusable_target is None]
-        for i, child in enumerate(children):
-            target = child.fusable_target
-            if target is not None:
-                merged.setdefault(target.family.kernel if target.fuses else i, []).append(i)
-        for members in merged.values():
-            targets = [target for i in members if (target := children[i].fusable_target)]
-            order = in_buckets(targets)
-            self._own.append((Group([targets[i] for i in order]), [members[i] for i in order]))
         groups = [group for group, _ in self._own]
         groups += [group for i in self._others for group in children[i].groups]
         super().__init__(
@@ -102,6 +94,13 @@ class MultiComputation(Computation):
         self._lacking = {
             name for name, child in zip(names, children, strict=True) if child.may_miss
         }
+        self._logit_parts, self._label_parts = self._arrangements()
+
+    def _arrangements(self) -> tuple[Arrangement, Arrangement]:
+        """Return how stacked logits, and stacked labels, are split: by bucket, and by group.
+
+        Those of heads that are not merged come last.
+        """
         logits: list[list[int]] = []
         labels: list[list[int]] = []
         for group, members in self._own:
@@ -110,7 +109,7 @@ class MultiComputation(Computation):
             labels.append(_flat([self.columns[i] for i in members]))
         logits += [_flat([self.logits[i]]) for i in self._others]
         labels += [_flat([self.columns[i]]) for i in self._others]
-        self._logit_parts, self._label_parts = Arrangement(logits), Arrangement(labels)
+        return Arrangement(logits), Arrangement(labels)
 
     def prepare(self, device: torch.device) -> None:
         """Make all constants on a device, those of heads of several, too."""
@@ -381,6 +380,22 @@ class MultiComputation(Computation):
         for i, own in zip(self._others, each[len(self._own) :], strict=True):
             for one in self._children[i].stack(own):
                 yield _moved(one, [self._starts[i] + part.target for part in one.parts])
+
+
+def merged(children: Sequence[Computation]) -> list[tuple[Group, list[int]]]:
+    """Return groups of the targets that can be computed as one, with the places of their heads."""
+    alike: dict[Hashable, list[tuple[int, Target]]] = {}
+    for i, child in enumerate(children):
+        target = child.fusable_target
+        if target is not None:
+            kernel = target.family.kernel if target.fuses else i
+            alike.setdefault(kernel, []).append((i, target))
+    found = []
+    for members in alike.values():
+        targets = [target for _, target in members]
+        order = in_buckets(targets)
+        found.append((Group([targets[i] for i in order]), [members[i][0] for i in order]))
+    return found
 
 
 def _moved(stacked: Stacked, places: Sequence[int]) -> Stacked:

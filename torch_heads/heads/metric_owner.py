@@ -12,26 +12,15 @@ import torch
 from torch import nn
 from torchmetrics import Metric, MetricCollection
 
+from torch_heads.computation.collected import make_collection
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import own_code
 from torch_heads.functional.tensors import sum_scalars
 from torch_heads.metrics.asked import is_asked
-from torch_heads.metrics.bound import BoundReading, Place
-from torch_heads.metrics.collection import (
-    BATCHES,
-    GIVE_HEAD,
-    REGULARIZATION,
-    Layout,
-    ReadingCollection,
-)
-from torch_heads.metrics.counters.counter import Slot
-from torch_heads.metrics.counters.usual import BatchMeans
-from torch_heads.metrics.fed import FedMetric
-from torch_heads.metrics.needs import Need, Totals
-from torch_heads.metrics.readings.means import BatchMean
-from torch_heads.metrics.tally import Agreement, Lock, Tally
+from torch_heads.metrics.collection import GIVE_HEAD, REGULARIZATION, Layout, ReadingCollection
+from torch_heads.metrics.tally import Lock
 
 METHODS = (
     "forward",
@@ -108,82 +97,22 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
             ValueError: if an entry is not a scalar.
         """
         try:
-            collection = self._make_metrics(regularization_losses)
+            sum_scalars(self.title, regularization_losses)
         except (TypeError, ValueError) as error:
             if not is_asked(regularization_losses):
                 raise
             raise type(error)(f"{error} {GIVE_HEAD}") from None
+        collection = self._make_metrics(regularization_losses is not None)
         for tally in collection.tallies.values():
             tally.allocate()  # so that an update that is compiled finds them as it leaves them
         return collection
 
-    def _make_metrics(
-        self, regularization_losses: Sequence[Any] | None = None
-    ) -> ReadingCollection:
+    def _make_metrics(self, regularized: bool = False) -> ReadingCollection:
         """Return a new collection, which takes no memory before its first update."""
-        computation = self.computation
-        tallies: dict[str, Any] = {}
-        places: dict[int, Place] = {}
-        for group in computation.groups:
-            family = type(group.family).__name__.lower()
-            count = len([name for name in tallies if name.split("_")[0] == family])
-            name = f"{family}_{len(tallies)}" if count else family
-            tallies[name] = tally = group.tally()
-            slots: list[dict[Need, tuple[str, Slot]]] = [{} for _ in group.targets]
-            for (need, i), kept in tally.slots.items():
-                slots[i][need] = kept
-            for target, own in zip(group.targets, slots, strict=True):
-                places[id(target)] = Place(
-                    name, own, target.family, target.counts, target.bins, target.may_miss
-                )
-        readings: dict[str, BoundReading | FedMetric] = {}
-        agreement = Agreement(self.title, computation.counted)
-        calls = computation.batch_mean_keys()
-        if calls:
-            tallies[BATCHES] = tally = Tally([BatchMeans(len(calls))])
-            readings |= {
-                key: _batch_mean(BATCHES, tally, i, may_miss)
-                for i, (key, may_miss) in enumerate(calls)
-            }
-        names: dict[str, list[str]] = {}
-        for target, path in zip(computation.targets, computation.paths, strict=True):
-            place = places[id(target)]
-            bound: dict[str, BoundReading | FedMetric] = {
-                suffixed(key, target.name): BoundReading(reading, place)
-                for key, reading in target.readings.items()
-            }
-            for key, one in target.torchmetrics.items():
-                fed = FedMetric(one, key, target.name, target.class_names, agreement)
-                bound[suffixed(key, target.name)] = fed
-            readings |= bound
-            for name in dict.fromkeys([*path, target.name or ""]):
-                names.setdefault(name, []).extend(bound)
-        means = computation.means_over_heads
+        made = make_collection(self.computation, self._warned, regularized)
         if self._layout is None:
-            shapes = tuple(
-                tuple(counter.shape for counter in tally.counters) for tally in tallies.values()
-            )
-            kinds = [
-                type(one.metric).__name__ for one in readings.values() if isinstance(one, FedMetric)
-            ]
-            self._layout = ((*readings, *means), (*shapes, *kinds))
-        if regularization_losses is not None:
-            sum_scalars(self.title, regularization_losses)
-            tallies[REGULARIZATION] = tally = Tally([BatchMeans(1)])
-            key = suffixed("regularization_loss", computation.metric_name)
-            after = computation.regularized_after
-            keys = [*readings]
-            own_name = computation.metric_name
-            at = 0 if after is None else keys.index(suffixed(after, own_name)) + 1
-            items = [*readings.items()]
-            items.insert(at, (key, _batch_mean(REGULARIZATION, tally, 0)))
-            readings = dict(items)
-        for tally in tallies.values():
-            tally.agreement = agreement
-        by_name = {target.name or "": places[id(target)] for target in computation.targets}
-        return ReadingCollection(
-            tallies, readings, means, by_name, names, self._layout, self._warned
-        )
+            self._layout = made.layout
+        return made
 
     @property
     def metric_collection(self) -> ReadingCollection:
@@ -316,17 +245,3 @@ def head_title(kind: type, name: Any) -> str:
     if name is not None and not isinstance(name, str):
         raise TypeError(unexpected(kind.__name__, "name", "as a string", type(name).__name__))
     return f"{kind.__name__} {name!r}" if name else kind.__name__
-
-
-def suffixed(key: str, name: str | None) -> str:
-    """Return a metric key with the name of its head.
-
-    >>> suffixed("auc", "even")
-    'auc/even'
-    """
-    return f"{key}/{name}" if name else key
-
-
-def _batch_mean(name: str, tally: Tally, row: int, may_miss: bool = False) -> BoundReading:
-    place = Place(name, {Totals(): tally.slots[Totals(), row]}, may_miss=may_miss)
-    return BoundReading(BatchMean(), place)

@@ -11,14 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch_heads.heads.base import Head
 from torch_heads.integrations.atomic import replacing
 from torch_heads.integrations.report.canvas import number
+from torch_heads.integrations.report.evaluation import evaluation
 from torch_heads.integrations.report.sections import make_sections
-from torch_heads.integrations.report.tasks import (
-    Task,
-    by_kind,
-    evaluation,
-    is_first_process,
-    metric_keys,
-)
+from torch_heads.integrations.report.tasks import Task, by_kind, is_first_process, metric_keys
 from torch_heads.metrics.collection import ReadingCollection
 from torch_heads.metrics.sums import Total
 

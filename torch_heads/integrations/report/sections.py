@@ -17,6 +17,7 @@ from torch_heads.functional.scores import SOFT
 from torch_heads.heads.base import Head
 from torch_heads.integrations.report.canvas import ends
 from torch_heads.integrations.report.classes import MOST_CELLS, confusion_figure, pairs_figure
+from torch_heads.integrations.report.evaluation import evaluation
 from torch_heads.integrations.report.mean_pictures import means_figure, number_columns
 from torch_heads.integrations.report.ranking import coverage_figure, ranking_figure, worst_first
 from torch_heads.integrations.report.residual_pictures import finite, residuals_figure
@@ -27,7 +28,7 @@ from torch_heads.integrations.report.score_pictures import (
     score_columns,
 )
 from torch_heads.integrations.report.survival_pictures import survival_figure
-from torch_heads.integrations.report.tasks import Task, by_kind, evaluation
+from torch_heads.integrations.report.tasks import Task, by_kind
 from torch_heads.metrics.collection import ReadingCollection
 
 MOST_SHOWN = 12  # of the worst and the best heads, where there are many

@@ -11,14 +11,9 @@ from rich.text import Text
 
 from torch_heads.heads.base import Head
 from torch_heads.integrations.report.canvas import ends, number
+from torch_heads.integrations.report.evaluation import evaluation
 from torch_heads.integrations.report.ranking import worst_first
-from torch_heads.integrations.report.tasks import (
-    Task,
-    by_kind,
-    evaluation,
-    is_first_process,
-    metric_keys,
-)
+from torch_heads.integrations.report.tasks import Task, by_kind, is_first_process, metric_keys
 from torch_heads.metrics.collection import ReadingCollection
 
 ACROSS = 4  # heads side by side
