@@ -55,7 +55,7 @@ def main(picture: Path) -> None:
         logits = network(grid.unsqueeze(-1))
         predicted, own = head(logits), head.as_logits(logits)
     figure, axes = plt.subplots(2, 3, figsize=(10, 5.5), layout="constrained")
-    for axis, name in zip(axes.flat, head.names, strict=True):
+    for axis, name in zip(axes.flat, head, strict=True):
         axis.set_title(type(head[name]).__name__, fontsize=9)
         if name == "grade":
             axis.stackplot(grid, predicted["grade/probabilities"].T, labels=["0", "1", "2", "3"])

@@ -204,7 +204,7 @@ def names_of(kind: type) -> list[str]:
 
 @pytest.mark.parametrize("kind", [*head_modules().values(), th.Head, th.TensorHead])
 def test_a_head_has_few_public_names(kind: type[th.Head]) -> None:
-    assert len(names_of(kind)) <= 28, names_of(kind)
+    assert len(names_of(kind)) <= 25, names_of(kind)
 
 
 def files_passed(call: Callable[[], object]) -> set[str]:

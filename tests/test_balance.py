@@ -308,9 +308,9 @@ def batch(random: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor
 
 def test_weights_are_no_part_of_a_checkpoint() -> None:
     model = nn.Sequential(nn.Linear(2, 15), balanced_multi_head())
-    assert set(model.state_dict()) == {"0.weight", "0.bias", "1.meaning"}
+    assert set(model.state_dict()) == {"0.weight", "0.bias", "1._meaning"}
     assert not list(model[1].parameters())
-    assert set(th.MultiClassHead(3, class_weight=[1.0, 2.0, 3.0]).state_dict()) == {"meaning"}
+    assert set(th.MultiClassHead(3, class_weight=[1.0, 2.0, 3.0]).state_dict()) == {"_meaning"}
 
 
 def test_no_checkpoint_changes_the_weights(

@@ -63,7 +63,7 @@ def test_a_head_keeps_its_promises(case: Case, promise: str, device: torch.devic
 def for_each(head: th.Head, value: Tensor) -> Any:
     """Return the value for each head that is not a `MultiHead`, in dicts by name."""
     if isinstance(head, th.MultiHead):
-        return {name: for_each(head[name], value) for name in head.names}
+        return {name: for_each(head[name], value) for name in head}
     if isinstance(head, th.SequentialHeadWrapper):
         return for_each(head.static_head, value)
     return value
@@ -235,7 +235,7 @@ def test_a_model_does_not_save_what_its_head_can_make_again(
     model = small_model(case, device)
     head = model[1]
     head.update_metrics(None, batch.features, batch.logits, batch.labels)
-    assert list(model.state_dict()) == ["0.weight", "0.bias", "1.meaning"]
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "1._meaning"]
     assert not list(head.parameters())
 
 

@@ -157,7 +157,7 @@ class Model(nn.Module):
         super().__init__()
         self.head = mixture()
         torch.manual_seed(0)
-        widths = {name: self.head[name].logits_dimension for name in self.head.names}
+        widths = {name: self.head[name].logits_dimension for name in self.head}
         self.layers = nn.ModuleDict({k: nn.Linear(FEATURES, width) for k, width in widths.items()})
 
     def forward(self, inputs: Tensor, labels: Any, weights: Any) -> Tensor:

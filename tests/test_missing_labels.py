@@ -568,7 +568,7 @@ def test_nan_is_a_missing_class_id_among_stacked_floats(alone: bool, device: tor
     metrics = head.update_metrics(head.metrics(), None, logits, labels).compute()
     expected = head.losses(labels[[0, 2]], logits[[0, 2]])
     assert_same(head.losses(labels, logits), expected)
-    assert_same({name: metrics[f"loss/{name}"] for name in head.names}, expected)
+    assert_same({name: metrics[f"loss/{name}"] for name in head}, expected)
     assert_same(metrics["label/coverage/first"], torch.tensor(2 / 3, device=device))
 
 

@@ -67,7 +67,7 @@ class Mixture:
 def stack(head: th.Head, labels: Any, logits: Tensor) -> Tensor:
     """Return the label columns of a head, or of the heads inside of it, side by side."""
     if isinstance(head, th.MultiHead):
-        return torch.cat([stack(head[name], labels[name], logits) for name in head.names], dim=-1)
+        return torch.cat([stack(head[name], labels[name], logits) for name in head], dim=-1)
     return labels.reshape(*logits.shape[:-1], head.labels_dimension).to(logits.dtype)
 
 
@@ -148,7 +148,7 @@ def heads(draw: Draw, name: str) -> tuple[th.Head, Labels]:
 def direct_weights(draw: Draw, head: th.Head, w: Tensor) -> Any:
     """Draw weights for some of the heads that have no ``weight_column``."""
     if isinstance(head, th.MultiHead):
-        each = {name: direct_weights(draw, head[name], w) for name in head.names}
+        each = {name: direct_weights(draw, head[name], w) for name in head}
         return {name: weights for name, weights in each.items() if weights is not None} or None
     return w if head.weight_column is None and draw(st.booleans()) else None
 

@@ -96,7 +96,7 @@ def test_operations_do_not_grow_with_the_number_of_heads(kind: str, device: torc
 @pytest.mark.parametrize("kind", ["binary", "binary, may miss", "multi-class, widths"])
 def test_labels_by_name_are_joined_at_once(kind: str, device: torch.device) -> None:
     def by_name(head: th.MultiHead) -> dict[str, Tensor]:
-        return {name: torch.zeros(ROWS, dtype=torch.int64, device=device) for name in head.names}
+        return {name: torch.zeros(ROWS, dtype=torch.int64, device=device) for name in head}
 
     assert_not_grown(KINDS[kind], by_name, device)
 
@@ -110,13 +110,13 @@ def test_columns_of_both_shapes_are_joined_at_once(device: torch.device) -> None
         head = joined(KINDS["binary"], heads)
         shape = [(ROWS, 1) if i % 3 else (ROWS,) for i in range(heads)]
         given = [
-            {name: values[:, i].view(shape[i]) for i, name in enumerate(head.names)}
+            {name: values[:, i].view(shape[i]) for i, name in enumerate(head)}
             for values in (labels, weights)
         ]
         counts.append(operations(head, given[0], device, given[1]).total())
     assert counts[0] == counts[1]
     logits = torch.randn(ROWS, 200, generator=random).to(device)
-    stacked = dict(zip(head.names, weights.unbind(-1), strict=True))
+    stacked = dict(zip(head, weights.unbind(-1), strict=True))
     expected = head.loss(labels, logits, weights=stacked)
     torch.testing.assert_close(head.loss(given[0], logits, weights=given[1]), expected)
 
@@ -126,7 +126,7 @@ def test_weights_by_name_are_joined_at_once(kind: str, device: torch.device) -> 
     def count(heads: int, every: int) -> int:
         head = joined(KINDS[kind], heads)
         labels = torch.zeros(ROWS, head.labels_dimension, device=device)
-        weights = {name: torch.ones(ROWS, device=device) for name in head.names[::every]}
+        weights = {name: torch.ones(ROWS, device=device) for name in head[::every]}
         return operations(head, labels, device, weights).total()
 
     assert count(10, 1) == count(200, 1)
@@ -136,7 +136,7 @@ def test_weights_by_name_are_joined_at_once(kind: str, device: torch.device) -> 
 @pytest.mark.parametrize("kind", ["binary, may miss", "multi-class, widths"])
 def test_a_head_without_labels_does_not_slow_the_others(kind: str, device: torch.device) -> None:
     def all_but_one(head: th.MultiHead) -> dict[str, Tensor]:
-        names = set(head.names) - {"h3"}
+        names = set(head) - {"h3"}
         return {name: torch.zeros(ROWS, dtype=torch.int64, device=device) for name in names}
 
     assert_not_grown(KINDS[kind], all_but_one, device)

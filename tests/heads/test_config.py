@@ -288,7 +288,7 @@ def test_metrics_of_every_form_come_back() -> None:
     assert config["init_args"] == {"metrics": ["r2", {"function": path}]}
     with pytest.raises(ValueError, match=f"expected functions for '{path}'"):
         th.build_head(config)
-    assert th.build_head(config, {path: theirs}).asked_metrics == ["r2", theirs]
+    assert th.build_head(config, {path: theirs}).arguments["metrics"] == ["r2", theirs]
 
 
 def test_what_can_be_called_stands_by_its_class_and_is_given_again() -> None:
@@ -313,9 +313,13 @@ class Forgetful(th.TensorHead):
         super().__init__(Laplace(), **options)
 
 
-def test_an_argument_that_is_not_kept_is_refused() -> None:
-    with pytest.raises(ValueError, match="Forgetful: expected a head with an attribute 'beta'"):
-        th.head_config(Forgetful(0.5))
+def test_an_argument_need_not_be_kept_by_the_head() -> None:
+    config = th.head_config(Forgetful(0.5, name="a"))
+    assert config["init_args"] == {"beta": 0.5, "name": "a"}
+    assert th.build_head(config, classes=[Forgetful]).arguments == {"beta": 0.5, "name": "a"}
+
+
+def test_what_is_no_head_has_no_configuration() -> None:
     with pytest.raises(TypeError, match="head as a head, got Linear"):
         th.head_config(nn.Linear(1, 1))
 

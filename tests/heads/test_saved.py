@@ -74,14 +74,14 @@ def test_a_checkpoint_loads_into_an_equal_model_and_no_counts_are_shared(
     first[1].update_metrics(None, sample.features, sample.logits, sample.labels)
     first[1].metric_collection.persistent()
     saved = first.state_dict()
-    assert saved["1.meaning"].dtype == torch.uint8
+    assert saved["1._meaning"].dtype == torch.uint8
     kept = copy.deepcopy(saved)
     for other in others:
         other.load_state_dict(saved)
         other[1].update_metrics(None, sample.features, sample.logits, sample.labels)
         assert_close(states(other[1]), {k: 2 * v for k, v in states(first[1]).items()})
     assert_close(dict(saved), dict(kept))
-    del saved["1.meaning"]
+    del saved["1._meaning"]
     others[0].load_state_dict(saved)  # as earlier versions saved it
     assert_close(states(others[0][1]), states(first[1]))
 
@@ -183,7 +183,7 @@ def test_what_a_checkpoint_does_not_say_or_only_the_loss_asks_for_is_no_differen
 def test_a_broken_meaning_is_refused() -> None:
     head = made("even")
     for broken in (torch.zeros(1024, dtype=torch.uint8), torch.zeros(3), "text", None):
-        state = {"meaning": broken} if broken is not None else {"meaning": torch.zeros(0)}
+        state = {"_meaning": broken} if broken is not None else {"_meaning": torch.zeros(0)}
         with pytest.raises(ValueError, match="'even': expected the checkpoint's 'meaning' as byte"):
             head.load_state_dict(state)
 
@@ -293,7 +293,7 @@ def test_counts_that_no_name_tells_apart_are_refused(
 
 def test_counts_of_another_shape_are_refused() -> None:
     saved = counted(several("odd", "pet")).state_dict()
-    del saved["meaning"]
+    del saved["_meaning"]
     head = several("even", "pet")
     with pytest.raises(ValueError, match=r"with metric_collection.bernoulli.scores of shape \["):
         head.load_state_dict(saved)
@@ -355,7 +355,7 @@ def test_a_model_that_is_built_on_the_meta_device_computes_right(
     assert_close(states(built[1]), states(usual[1]))
     assert_close(built[1].metric_collection.compute(), usual[1].metric_collection.compute())
     assert_close(dict(built.state_dict()), dict(saved))
-    del saved["1.meaning"]
+    del saved["1._meaning"]
     load(built, saved)
     assert built[1].loss(labels, built[0](x)) == usual[1].loss(labels, usual[0](x))
 
@@ -373,7 +373,7 @@ def test_a_model_on_the_meta_device_is_all_there_until_it_is_moved_or_loaded() -
     assert not any(value.is_meta for value in built().to_empty(device="cpu").buffers())
     model = built()
     saved = nn.Sequential(nn.Linear(2, 10), heads_with_settings()).state_dict()
-    del saved["1.meaning"]
+    del saved["1._meaning"]
     model.load_state_dict(saved, assign=True)
     assert not any(value.is_meta for value in model.state_dict().values())
     assert not any(value.is_meta for value in model.buffers())
@@ -437,7 +437,7 @@ def test_a_copy_holds_counts_until_they_are_reset(copied: Callable[[th.Head], th
 
 def test_a_head_that_is_taken_out_by_a_copy_knows_what_it_means() -> None:
     both = several("even", "kilos")
-    assert "meaning" not in both["even"].state_dict()
+    assert "_meaning" not in both["even"].state_dict()
     alone = copy.deepcopy(both["even"])
     with pytest.raises(ValueError, match=r"heads \['odd'\], got one of \['even'\]"):
         made("odd").load_state_dict(alone.state_dict())

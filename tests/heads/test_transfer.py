@@ -110,9 +110,14 @@ def test_heads_with_layers_of_their_own() -> None:
     [
         ({}, "lost", KeyError, r"layer among \['backbone', 'last', 'head'.*got 'lost'"),
         ({}, "backbone", ValueError, r"layer with 1 rows of 'backbone.weight', .*, got 4"),
-        ({"head.meaning": None}, "last", ValueError, r"state_dict with 'head.meaning', which says"),
         (
-            {"head.meaning": torch.zeros(9)},
+            {"head._meaning": None},
+            "last",
+            ValueError,
+            r"state_dict with 'head._meaning', which says",
+        ),
+        (
+            {"head._meaning": torch.zeros(9)},
             "last",
             ValueError,
             r"'even': expected the checkpoint's",

@@ -218,7 +218,7 @@ def test_callbacks_see_the_loss_of_every_head_at_every_step() -> None:
     quiet_trainer(callbacks=[kept], log_every_n_steps=2).fit(module, loader())
     assert len(kept.seen) == 5
     for values in kept.seen:
-        losses = torch.stack([values[f"train/loss/{name}"] for name in module.head.names])
+        losses = torch.stack([values[f"train/loss/{name}"] for name in module.head])
         loss = (losses * module.head.head_weights).sum()
         assert_close(loss, values["train/loss"], check_dtype=False)
     assert len({float(values["train/loss/ink"]) for values in kept.seen}) == 5

@@ -4,7 +4,7 @@ import matplotlib as mpl
 import pytest
 import torch
 from torch import nn
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection, MetricTracker
 
 import torch_heads as th
 from torch_heads.metrics.collection import ReadingCollection
@@ -153,7 +153,7 @@ def test_a_logger_finds_each_metric_among_the_modules_of_a_model(
             assert found[id(metric)].endswith(key.removeprefix("val_"))
     assert len(set(found.values())) == len(found)
     assert not list(model.parameters())
-    assert list(model.state_dict()) == ["head.meaning"]
+    assert list(model.state_dict()) == ["head._meaning"]
 
 
 def test_states_are_saved_on_request_and_restored(
@@ -200,7 +200,9 @@ def test_more_is_better_where_it_is(metrics: ReadingCollection) -> None:
     better = {key: metric.higher_is_better for key, metric in metrics.items()}
     assert better["auc"] is better[DOTTED] is True
     assert better["average_loss"] is False
-    assert better["label/mean"] is None
+    assert better["label/mean"] is False  # which has no direction
+    tracker = MetricTracker(metrics)
+    assert tracker.maximize == [*better.values()]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ class BinaryClassHead(ClassHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels ``[D*, 1]``, class names as ids."""
-        labels = self.numbers(labels, device, mask)
+        labels = self._numbers(labels, device, mask)
         if labels.shape == (*leading, 2):
             hint = "One-hot labels are ids by labels.argmax(-1), probabilities by labels[..., 1]."
             expected, given = "as one column", f"two, of shape {[*labels.shape]}"

@@ -64,7 +64,10 @@ class ClassHead(TensorHead):
             weight = setting.value
         self.__dict__[argument] = weight  # on the CPU, and no buffer: no checkpoint changes it
 
-    def class_balance(self, device: torch.device) -> ClassBalance:
+    def _smoothing(self) -> float:
+        return self.label_smoothing
+
+    def _class_balance(self, device: torch.device) -> ClassBalance:
         """Return the corrections of class imbalance, one per logit, on a device."""
         return ClassBalance(
             **{
@@ -73,7 +76,7 @@ class ClassHead(TensorHead):
             }
         )
 
-    def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
+    def _numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels as a tensor; class names, of which there is a vocabulary, as ids."""
         if not isinstance(labels, (Tensor, list, tuple)):
             if is_table(labels):
@@ -84,7 +87,7 @@ class ClassHead(TensorHead):
         if is_text(labels) or (names is not None and is_empty(labels)):
             ids = class_ids(self.title, labels, names, missing, mask)
             return torch.from_numpy(ids).to(device)
-        return super().numbers(labels, device, mask)
+        return super()._numbers(labels, device, mask)
 
     def _checked_ids(self, ids: Tensor, leading: Sequence[int], hint: str = SWAPPED) -> Tensor:
         """Return class ids as ``[D*, 1]``.

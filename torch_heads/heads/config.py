@@ -32,20 +32,19 @@ def head_config(head: Head, functions: Functions | None = None) -> dict[str, Any
 
     It is strict JSON, with NaN as ``".nan"``, and stands in a configuration file of the command
     line as it is. It holds what a constructor was given, and not what was learned: that is in the
-    ``state_dict``. Of ``head_weights`` it holds the present values.
+    ``state_dict``. Of arguments that are attributes, it holds the present values.
 
     A function is recorded by its import path, and so is whatever else can be called, such as a
     module or a metric of torchmetrics: as a string where the argument's name ends in ``_fn``, else
     as ``{"function": path}``, since a string may be the name of a feature or of a metric.
 
     Args:
-        head: any head, of one's own too, if its arguments can be read from attributes of the same
-            names, or with ``asked_`` before them.
+        head: any head, of one's own too.
         functions: names for functions, as `build_head` will get them, instead of their paths.
 
     Raises:
         TypeError: if ``head`` is no head, or an argument is no plain data.
-        ValueError: if an argument is not kept, or two functions have one path.
+        ValueError: if two functions have one path.
 
     >>> from torch_heads import BinaryClassHead
     >>> head_config(BinaryClassHead(missing_label=float("nan")))
@@ -113,16 +112,9 @@ class _Writer:
         self._named: dict[str, Any] = dict(functions)
 
     def head(self, head: Head) -> dict[str, Any]:
-        own = inspect.signature(type(head)).parameters
-        arguments: dict[str, Any] = {}
-        named = [name for name, p in own.items() if p.kind is not p.VAR_KEYWORD]
-        for name in dict.fromkeys([*named, *head.keywords]):
-            # an argument with the name of a method is kept under another one
-            kept = next((own for own in (f"asked_{name}", name) if hasattr(head, own)), None)
-            if kept is None:
-                expected = f"with an attribute {name!r} that holds the argument of that name"
-                raise ValueError(unexpected(head.title, "a head", expected, "none"))
-            written = self.argument(head.title, name, getattr(head, kept))
+        own, arguments = inspect.signature(type(head)).parameters, dict[str, Any]()
+        for name, value in head.arguments.items():
+            written = self.argument(head.title, name, value)
             if name not in own or not self._is_default(own[name].default, written):
                 arguments[name] = written
         return {CLASS: class_path(type(head)), ARGUMENTS: arguments}

@@ -37,7 +37,7 @@ class HeadType(ABCMeta):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return a new head, with its computation."""
         head = super().__call__(*args, **kwargs)
-        head.keywords = tuple(kwargs)
+        head._given = _given(head, inspect.signature(cls).bind(*args, **kwargs))
         head.computation = head._make_computation()
         head._complete()
         return head
@@ -54,8 +54,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     """A module with a computation, and the tallies of what it measured."""
 
     computation: Computation
-    #: The names of the arguments that the constructor was given by keyword.
-    keywords: tuple[str, ...]
+    _given: dict[str, Any]
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__()
@@ -78,6 +77,15 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     def name(self) -> str | None:
         """The head's name: the suffix of its metric keys, its key in a `MultiHead`."""
         return self._name
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments as they are now, by name: what makes an equal head."""
+        return {name: self._argument_now(name, given) for name, given in self._given.items()}
+
+    def _argument_now(self, name: str, given: Any) -> Any:
+        """Return an argument of the constructor as it is now."""
+        return getattr(self, name) if _keeps(self, name) else given
 
     @property
     def _is_part(self) -> bool:
@@ -218,7 +226,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Make the collections of these heads parts of this one's."""
         for child in children:
             child._modules.pop("metric_collection", None)
-            child._buffers.pop("meaning", None)
+            child._buffers.pop("_meaning", None)
             child._parent = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -234,6 +242,22 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Leave out the head of which this one is a part, which finds it again."""
         state = {**self.__dict__, "_parent": None}
         return {name: value for name, value in state.items() if name not in METHODS}
+
+
+def _given(head: MetricOwner, bound: inspect.BoundArguments) -> dict[str, Any]:
+    """Return the arguments of a head's constructor, without those that it keeps as attributes."""
+    bound.apply_defaults()
+    arguments = dict(bound.arguments)
+    for name, parameter in bound.signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            arguments |= arguments.pop(name)
+    return {name: None if _keeps(head, name) else one for name, one in arguments.items()}
+
+
+def _keeps(head: MetricOwner, name: str) -> bool:
+    """Return whether a head has an attribute of this name that is no method."""
+    kind = getattr(type(head), name, None)
+    return not callable(kind) and (isinstance(kind, property) or hasattr(head, name))
 
 
 def head_title(kind: type, name: Any) -> str:

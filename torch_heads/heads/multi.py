@@ -71,12 +71,12 @@ class MultiHead(Head):
         metrics: AskedOverHeads = None,
     ) -> None:
         super().__init__()
-        self.asked_metrics = metrics
+        self._asked_metrics = metrics
         children = check_heads(self.title, heads)
-        self.names = [head.name or "" for head in children]
-        self.title = f"{self.title} {preview(self.names, 4)}"
+        self._names = [head.name or "" for head in children]
+        self.title = f"{self.title} {preview(self._names, 4)}"
         self.heads = FixedHeads(self.title, children)
-        self._positions = {name: i for i, name in enumerate(self.names)}
+        self._positions = {name: i for i, name in enumerate(self._names)}
         self._factors: Setting | None = None
         self._by_prior = False
         self.head_weights = head_weights  # type: ignore[misc,assignment]
@@ -87,20 +87,20 @@ class MultiHead(Head):
             return shape_of(labels)
         if not isinstance(labels, Mapping):
             return shape_of(labels)[:-1]
-        for name in self.names:
+        for name in self._names:
             if name in labels:
                 return self[name]._batch_shape(labels[name], features)
         given = preview(labels)
         raise ValueError(unexpected(self.title, "labels", "of one of its heads", given))
 
     def _make_computation(self) -> Computation:
-        children = [self[name].computation for name in self.names]
+        children = [self[name].computation for name in self._names]
         named = [
             (target.name or "", target.readings) for child in children for target in child.targets
         ]
-        means = means_over_heads(self.title, self.asked_metrics, named)
+        means = means_over_heads(self.title, self._asked_metrics, named)
         factors = self._factors_on if self._has_factors else None
-        computation = MultiComputation(self.title, self.names, children, means, factors)
+        computation = MultiComputation(self.title, self._names, children, means, factors)
         keys: list[str] = []
         for target in computation.targets:
             keys += [f"{key}/{target.name}" for key in target.metric_keys]
@@ -127,13 +127,13 @@ class MultiHead(Head):
         """
         if name not in self._positions:
             raise KeyError(
-                unexpected(self.title, "a head", f"among {preview(self.names)}", repr(name))
+                unexpected(self.title, "a head", f"among {preview(self._names)}", repr(name))
             )
         return self.heads[self._positions[name]]  # type: ignore[return-value]
 
     def __repr__(self) -> str:
         """Return the heads by name."""
-        lines = [f"({name}): {self[name]!r}".replace("\n", "\n  ") for name in self.names]
+        lines = [f"({name}): {self[name]!r}".replace("\n", "\n  ") for name in self._names]
         return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
 
     def __contains__(self, name: object) -> bool:
@@ -142,16 +142,16 @@ class MultiHead(Head):
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the heads' names."""
-        return iter(self.names)
+        return iter(self._names)
 
     def __len__(self) -> int:
         """Return the number of heads."""
-        return len(self.names)
+        return len(self._names)
 
     @property
     def name(self) -> str:
         """The heads' names, joined by underscores."""
-        return "_".join(self.names)
+        return "_".join(self._names)
 
     @property
     def slices(self) -> dict[str, slice]:
@@ -161,7 +161,7 @@ class MultiHead(Head):
         >>> MultiHead([MultiClassHead(3, name="digit"), BinaryClassHead(name="even")]).slices
         {'digit': slice(0, 3, None), 'even': slice(3, 4, None)}
         """
-        return dict(zip(self.names, self.computation.logits, strict=True))
+        return dict(zip(self._names, self.computation.logits, strict=True))
 
     @property
     def head_weights(self) -> Tensor | None:
@@ -175,9 +175,10 @@ class MultiHead(Head):
             return self._factors_on(torch.device("cpu"))
         return self._factors.value if learned is None and self._factors is not None else learned
 
-    @property
-    def asked_head_weights(self) -> Tensor | str | None:
-        """What makes a head of the same weights: these, or ``"prior"`` while no prior is known."""
+    def _argument_now(self, name: str, given: Any) -> Any:
+        if name != "head_weights":
+            return super()._argument_now(name, given)
+        # those of the prior make a head that has none yet wait for its own
         unknown = any(target.prior() is None for target in self.computation.targets)
         return "prior" if self._by_prior and unknown else self.head_weights
 
@@ -206,7 +207,7 @@ class MultiHead(Head):
             )
         losses = torch.stack([prior.loss - prior.origin for _, prior in each if prior is not None])
         at_prior = self.computation.head_losses(losses.cpu())
-        for name, loss in zip(self.names, at_prior.tolist(), strict=True):
+        for name, loss in zip(self._names, at_prior.tolist(), strict=True):
             if loss <= 0:
                 expected = f"with a loss of {name!r} at the prior that is above 0"
                 raise ValueError(unexpected(self.title, "head_weights 'prior'", expected, loss))
@@ -232,7 +233,7 @@ class MultiHead(Head):
             super().__setattr__(name, value)
             return
         self._by_prior = isinstance(value, str) and value == "prior"
-        weights = check_head_weights(self.title, None if self._by_prior else value, self.names)
+        weights = check_head_weights(self.title, None if self._by_prior else value, self._names)
         self._parameters.pop(name, None)
         if isinstance(value, nn.Parameter):
             self._parameters[name] = value
@@ -274,7 +275,7 @@ class MultiHead(Head):
         """Return each head's loss by name, without ``head_weights``; arguments as for `loss`."""
         measured = self.computation.measure(Inputs(labels, logits, features, weights))
         values = self.computation.head_losses(measured.losses)
-        return dict(zip(self.names, values.unbind(), strict=True))
+        return dict(zip(self._names, values.unbind(), strict=True))
 
     def as_logits(self, logits: Any) -> dict[str, Any]:
         """Return each head's logits by name: a dict's own, or the split of one tensor."""
@@ -293,7 +294,7 @@ class MultiHead(Head):
         if not isinstance(predictions, Mapping):
             given = type(predictions).__name__
             raise TypeError(unexpected(self.title, "predictions", "as a dict", given))
-        own: dict[str, dict[Any, Any]] = {name: {} for name in self.names}
+        own: dict[str, dict[Any, Any]] = {name: {} for name in self._names}
         for key, value in predictions.items():
             if isinstance(value, Mapping):
                 name, rest = key, value
@@ -308,7 +309,7 @@ class MultiHead(Head):
         """Return the heads' served features by ``(head, key)``."""
         return {
             (name, key): value
-            for name in self.names
+            for name in self._names
             for key, value in self[name].served_features(features).items()
         }
 
@@ -316,7 +317,7 @@ class MultiHead(Head):
         """Return every head's outputs under its name, the first head's as the default."""
         outputs: dict[str, ExportOutput] = {}
         merged: dict[str, Any] = {}
-        by_head: dict[str, dict[Any, Any]] = {name: {} for name in self.names}
+        by_head: dict[str, dict[Any, Any]] = {name: {} for name in self._names}
         for (owner, key), value in predictions.items():
             by_head[owner][key] = value
         for name, given in by_head.items():

@@ -108,7 +108,7 @@ class MultiClassHead(ClassHead):
     ) -> Tensor:
         """Return class ids ``[D*, 1]``, or probabilities ``[D*, n_classes]``."""
         wide = (*leading, self.n_classes)
-        ids = self.numbers(labels, device, mask)
+        ids = self._numbers(labels, device, mask)
         if ids.shape == wide and ids.is_floating_point():
             return ids
         if ids.shape == wide:

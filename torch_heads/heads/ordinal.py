@@ -104,4 +104,4 @@ class OrdinalClassHead(ClassHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return class ids ``[D*, 1]``."""
-        return self._checked_ids(self.numbers(labels, device, mask), leading)
+        return self._checked_ids(self._numbers(labels, device, mask), leading)

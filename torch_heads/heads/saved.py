@@ -14,7 +14,7 @@ from torch_heads.functional.errors import unexpected
 from torch_heads.heads.metric_owner import MetricOwner
 from torch_heads.metrics.carry import carry, check_states
 
-MEANING, METRICS = "meaning", "metric_collection."
+MEANING, METRICS = "_meaning", "metric_collection."
 
 
 class SavedHead(MetricOwner):

@@ -103,7 +103,7 @@ class SurvivalHead(TensorHead):
         each = in_order(self.title, "labels", labels.items(), names, "part")
         columns = [
             check_columns(
-                self.title, f"labels {name!r}", self.numbers(given, device, mask), leading, 1
+                self.title, f"labels {name!r}", self._numbers(given, device, mask), leading, 1
             )
             for name, given in zip(names, each, strict=True)
         ]

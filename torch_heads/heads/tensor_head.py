@@ -96,7 +96,6 @@ class TensorHead(PriorOwner):
     """
 
     string_keys: tuple[str, ...] = ()
-    label_smoothing = 0.0
     # how a class of heads departs from the usual
     _counts: Counts | None = None  # what metrics count, where that is not what the family says
     _averages = False  # whether an example's loss is the mean over its columns
@@ -148,8 +147,8 @@ class TensorHead(PriorOwner):
         )
         self.thresholds = check_thresholds(self.title, thresholds)
         self.fine = bool(fine)
-        # not ``metrics``, which makes a collection; in a list, a metric is no module of the head
-        self.asked_metrics = [metrics] if isinstance(metrics, nn.Module) else metrics
+        # in a list, a metric is no module of the head
+        self._asked_metrics = [metrics] if isinstance(metrics, nn.Module) else metrics
 
     # What a subclass may say.
 
@@ -187,11 +186,11 @@ class TensorHead(PriorOwner):
         Raises:
             ValueError: if they are not what the head takes.
         """
-        labels = self.numbers(labels, device, mask)
+        labels = self._numbers(labels, device, mask)
         width = self.label_dimension * self.family.numbers_per_label
         return check_columns(self.title, "labels", labels, leading, width)
 
-    def numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
+    def _numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels as a tensor, with NaN where there are none, if any may be missing."""
         may_miss = self.missing_label is not None
         return to_tensor(self.title, "labels", labels, device, may_miss, mask)
@@ -209,9 +208,13 @@ class TensorHead(PriorOwner):
             "predict": PredictOutput(predictions),
         }
 
-    def class_balance(self, device: torch.device) -> ClassBalance:
+    def _class_balance(self, device: torch.device) -> ClassBalance:
         """Return the corrections of class imbalance, one per logit, on a device."""
         return NO_BALANCE
+
+    def _smoothing(self) -> float:
+        """Return how far labels move to the mean of all in the loss."""
+        return 0.0
 
     # What follows from it.
 
@@ -265,7 +268,7 @@ class TensorHead(PriorOwner):
             usual,
         )
         readings: dict[str, Reading | Torchmetric] = {**usual}
-        for key, reading in asked_readings(self.asked_metrics, head).items():
+        for key, reading in asked_readings(self._asked_metrics, head).items():
             if key in readings and readings[key] != reading:
                 expected, given = "with keys of their own", f"another {key!r}"
                 raise ValueError(unexpected(self.title, "metrics", expected, given))
@@ -300,7 +303,7 @@ class TensorHead(PriorOwner):
                 reduction=self._reduction,
                 missing=self._missing(),
                 weight_column=self.weight_column,
-                label_smoothing=self.label_smoothing,
+                label_smoothing=self._smoothing(),
                 bins=self._bins(readings),
                 counts=self._counts or self.family.counts,
                 readings=readings,
@@ -311,7 +314,7 @@ class TensorHead(PriorOwner):
                 string_keys=self.string_keys,
                 encode_labels=self.encode_labels,
                 predict_strings=self.string_predictions,
-                class_balance=self.class_balance,
+                class_balance=self._class_balance,
                 prior=self._prior,
                 keep_prior=self._keep_prior,
                 loss_fn=self._loss,
