@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch_heads.computation.computation import Computation
+from torch_heads.metrics.agreement import Agreement
 from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.counters.counter import Slot
@@ -12,7 +13,7 @@ from torch_heads.metrics.counters.usual import BatchMeans
 from torch_heads.metrics.fed import FedMetric
 from torch_heads.metrics.needs import Need, Totals
 from torch_heads.metrics.readings.means import BatchMean
-from torch_heads.metrics.tally import Agreement, Tally
+from torch_heads.metrics.tally import Tally
 
 Member = BoundReading | FedMetric
 

@@ -156,7 +156,6 @@ class Encoder:
 
     def _in_pieces(self, given: Sequence[Any], logits: Tensor, mask: Tensor | None) -> Labels:
         """Encode targets whose labels are alike together, and join them in the targets' order."""
-        leading, device = logits.shape[:-1], logits.device
         alike: dict[Any, list[int]] = {}
         for i, labels in enumerate(given):
             key: Any = i
@@ -165,39 +164,58 @@ class Encoder:
             elif self._takes(labels):
                 key = (labels.dtype, labels.layout, self.sizes[i])
             alike.setdefault(key, []).append(i)
-        pieces: list[Labels] = []
-        for key, members in alike.items():
-            if key == "absent":
-                count = sum(self.targets[i].columns for i in members)
-                dtype = torch.int64 if self.family.takes_ids else logits.dtype
-                zeros = torch.zeros((*leading, count), dtype=dtype, device=device)
-                nowhere = torch.zeros_like(zeros, dtype=torch.bool)
-                pieces.append(Labels(zeros, nowhere, nowhere))
-                continue
-            sizes = [self.sizes[i] for i in members]
-            columns = None
-            if isinstance(key, tuple):
-                columns = stack_alike([given[i] for i in members], sizes, leading, device)
-            if columns is None:
-                for i in members:
-                    refuse_transposed(self.targets[i].title, given[i], leading)
-                each = [
-                    self.targets[i].encode_labels(given[i], leading, device, mask) for i in members
-                ]
-                columns = torch.cat(each, dim=-1) if len(each) > 1 else each[0]
-                ids = self.family.takes_ids
-                if ids and columns.is_floating_point() and columns.shape[-1] > sum(sizes):
-                    pieces.append(self._likeliest(self.targets[key], columns, logits, mask))
-                    continue
-            places = self._given_places.of(members, device) if self._missing.any else None
-            pieces.append(self._numbers(columns, logits, mask, places))
-        order = [i for members in alike.values() for i in members]
+        pieces = [
+            self._absent(members, logits)
+            if key == "absent"
+            else self._piece(given, members, isinstance(key, tuple), logits, mask)
+            for key, members in alike.items()
+        ]
+        return self._join_pieces(pieces, [*alike.values()], logits)
+
+    def _absent(self, members: Sequence[int], logits: Tensor) -> Labels:
+        """Return the labels of targets of which none is given."""
+        count = sum(self.targets[i].columns for i in members)
+        dtype = torch.int64 if self.family.takes_ids else logits.dtype
+        zeros = torch.zeros((*logits.shape[:-1], count), dtype=dtype, device=logits.device)
+        nowhere = torch.zeros_like(zeros, dtype=torch.bool)
+        return Labels(zeros, nowhere, nowhere)
+
+    def _piece(
+        self,
+        given: Sequence[Any],
+        members: Sequence[int],
+        are_tensors: bool,
+        logits: Tensor,
+        mask: Tensor | None,
+    ) -> Labels:
+        """Return the labels of targets that are tensors alike, or of one target in any form."""
+        leading, device = logits.shape[:-1], logits.device
+        sizes = [self.sizes[i] for i in members]
+        columns = None
+        if are_tensors:
+            columns = stack_alike([given[i] for i in members], sizes, leading, device)
+        if columns is None:
+            for i in members:
+                refuse_transposed(self.targets[i].title, given[i], leading)
+            each = [self.targets[i].encode_labels(given[i], leading, device, mask) for i in members]
+            columns = torch.cat(each, dim=-1) if len(each) > 1 else each[0]
+            ids = self.family.takes_ids
+            if ids and columns.is_floating_point() and columns.shape[-1] > sum(sizes):
+                return self._likeliest(self.targets[members[0]], columns, logits, mask)
+        places = self._given_places.of(members, device) if self._missing.any else None
+        return self._numbers(columns, logits, mask, places)
+
+    def _join_pieces(
+        self, pieces: Sequence[Labels], members: Sequence[Sequence[int]], logits: Tensor
+    ) -> Labels:
+        """Return the labels of all targets, in their order; ``members`` are those of each piece."""
+        order, device = [i for own in members for i in own], logits.device
         shapes = [piece.values.shape for piece in pieces]
         present = [piece.present for piece in pieces]
         valid = [piece.valid for piece in pieces]
         probabilities = None
         if any_mask([piece.probabilities for piece in pieces]):
-            each = self._all_probabilities(pieces, alike.values(), logits)
+            each = self._all_probabilities(pieces, members, logits)
             probabilities = torch.cat(each, dim=-1)
         return Labels(
             self._join([piece.values for piece in pieces], order),

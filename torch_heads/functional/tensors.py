@@ -125,20 +125,7 @@ def to_tensor(
         ValueError: if the values are missing, ragged, sparse, not real, or on another device.
     """
     if isinstance(values, Tensor):
-        if values.layout != torch.strided or values.is_nested:
-            kind = "a nested tensor" if values.is_nested else values.layout
-            raise ValueError(unexpected(who, argument, "to be dense", kind))
-        if values.is_complex():
-            raise ValueError(unexpected(who, argument, "to be real", values.dtype))
-        if values.is_quantized:
-            hint = f"{argument}.dequantize() has numbers."
-            raise ValueError(unexpected(who, argument, "to be numeric", values.dtype, hint))
-        if device is not None and values.device != device:
-            raise ValueError(
-                unexpected(who, argument, f"on the logits' device {device}", values.device)
-            )
-        if values.is_floating_point() and values.dtype.itemsize == 1:
-            values = values.float()  # float8, in which PyTorch does not compute
+        values = _checked(who, argument, values, device)
         return _unmasked(who, argument, values, may_miss, valid) if has_mask(values) else values
     if values is None:
         raise ValueError(unexpected(who, argument, "to be given", None))
@@ -177,6 +164,28 @@ def to_tensor(
     # a copy: the caller's array may be read-only, reversed, or of the other byte order
     dtype = array.dtype.newbyteorder("=") if array.dtype != np.longdouble else np.float64
     return torch.tensor(array.astype(dtype), device=device)
+
+
+def _checked(who: str, argument: str, values: Tensor, device: torch.device | None) -> Tensor:
+    """Return a tensor of real numbers, dense and on the device.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if values.layout != torch.strided or values.is_nested:
+        kind = "a nested tensor" if values.is_nested else values.layout
+        raise ValueError(unexpected(who, argument, "to be dense", kind))
+    if values.is_complex():
+        raise ValueError(unexpected(who, argument, "to be real", values.dtype))
+    if values.is_quantized:
+        hint = f"{argument}.dequantize() has numbers."
+        raise ValueError(unexpected(who, argument, "to be numeric", values.dtype, hint))
+    if device is not None and values.device != device:
+        expected = f"on the logits' device {device}"
+        raise ValueError(unexpected(who, argument, expected, values.device))
+    if values.is_floating_point() and values.dtype.itemsize == 1:
+        return values.float()  # float8, in which PyTorch does not compute
+    return values
 
 
 def _unnested(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

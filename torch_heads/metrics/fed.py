@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from torch_heads.metrics.agreement import Agreement
 from torch_heads.metrics.gathered import metrics_in, over_processes
 from torch_heads.metrics.metric import UPDATE_BY_HEAD
-from torch_heads.metrics.tally import Agreement, keeping_dtype
+from torch_heads.metrics.tally import keeping_dtype
 from torch_heads.metrics.torchmetric import Torchmetric
 from torch_heads.metrics.update_signature import UpdateCall
 

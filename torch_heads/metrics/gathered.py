@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
-from torch_heads.metrics.tally import Agreement
+from torch_heads.metrics.agreement import Agreement
 
 States = list[list[Tensor]]  # of each state of each metric, one tensor or those of a list
 

@@ -8,9 +8,10 @@ from torch import Tensor
 from torch_heads.computation.computation import Measurement
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.heads.base import Head
+from torch_heads.metrics.agreement import Agreement
 from torch_heads.metrics.collection import ReadingCollection
 from torch_heads.metrics.counters.usual import BatchMeans
-from torch_heads.metrics.tally import Agreement, Tally
+from torch_heads.metrics.tally import Tally
 
 
 class Epoch:

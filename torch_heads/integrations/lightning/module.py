@@ -32,7 +32,7 @@ from torch_heads.integrations.lightning.window import (
     count_labels,
     target_losses,
 )
-from torch_heads.metrics.tally import Agreement
+from torch_heads.metrics.agreement import Agreement
 
 MOST_LOGGED = 256  # metrics of an epoch in the table of Lightning
 
