@@ -422,3 +422,15 @@ def test_rare_events_start_at_their_frequency() -> None:
         ratios.append(head.loss(y, layer(x)).item() / at_prior.item())
     assert 0.0005 < y.mean() < 0.002
     assert ratios[1] <= 1.05 < 10 < ratios[0]
+
+
+def test_the_mean_skill_is_there_once_a_prior_is_known() -> None:
+    heads = [th.RegressionHead(name="a"), th.BinaryClassHead(name="b")]
+    head = th.MultiHead(heads, metrics=[th.metrics.MeanOverHeads("skill")])
+    assert "mean_skill" not in head.metrics()
+    labels = {"a": [1.0, 3.0, 5.0], "b": [0, 1, 1]}
+    head.fit_prior(labels)
+    values = head.update_metrics(None, None, torch.randn(3, 2), labels).compute()
+    torch.testing.assert_close(values["mean_skill"], (values["skill/a"] + values["skill/b"]) / 2)
+    head.forget_prior()
+    assert "mean_skill" not in head.metrics()

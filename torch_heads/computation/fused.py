@@ -52,7 +52,7 @@ class MultiComputation(Computation):
         title: the title of the head of these heads.
         names: their names.
         children: their computations.
-        means: what is a mean over heads: its key, and the keys that it is over.
+        means: what is a mean over heads: its key, and the one that it is over.
         head_weights: returns the present factors of their losses on a device, ``[H]``; None for 1.
     """
 
@@ -61,7 +61,7 @@ class MultiComputation(Computation):
         title: str,
         names: Sequence[str],
         children: Sequence[Computation],
-        means: Mapping[str, Sequence[str]],
+        means: Mapping[str, str],
         head_weights: HeadWeights | None,
     ) -> None:
         self.names = list(names)
@@ -287,11 +287,15 @@ class MultiComputation(Computation):
 
     @property
     def means_over_heads(self) -> Mapping[str, Sequence[str]]:
-        """Those of this head, and before them those of the heads."""
+        """Those of this head, and before them those of the heads; of what any head has by now."""
         found: dict[str, Sequence[str]] = {}
         for child in self._children:
             found |= child.means_over_heads
-        return {**found, **self._means}
+        for name, key in self._means.items():
+            named = [f"{key}/{one.name}" for one in self.targets if key in one.readings]
+            if named:
+                found[name] = named
+        return found
 
     # Losses.
 

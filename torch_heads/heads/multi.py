@@ -95,10 +95,8 @@ class MultiHead(Head):
 
     def _make_computation(self) -> Computation:
         children = [self[name].computation for name in self._names]
-        named = [
-            (target.name or "", target.readings) for child in children for target in child.targets
-        ]
-        means = means_over_heads(self.title, self._asked_metrics, named)
+        known = [key for child in children for target in child.targets for key in target.readings]
+        means = means_over_heads(self.title, self._asked_metrics, known)
         factors = self._factors_on if self._has_factors else None
         computation = MultiComputation(self.title, self._names, children, means, factors)
         keys: list[str] = []

@@ -20,7 +20,7 @@ class MeanOverHeads:
     """The mean of a metric over the heads of a `MultiHead` that have it.
 
     Where it is undefined, as an area under the ROC curve of labels of one class, a head is left
-    out; NaN if it is undefined in all.
+    out; NaN if it is undefined in all. That of ``skill`` is there once `fit_prior` has been called.
 
     Args:
         key: of the metric, without the heads' names.
@@ -39,16 +39,16 @@ class MeanOverHeads:
 #: What a `MultiHead` may be asked for.
 AskedOverHeads = MeanOverHeads | Sequence[MeanOverHeads] | Mapping[str, MeanOverHeads] | None
 
+LATER = ("skill",)  # keys that heads have once they know more
 
-def means_over_heads(
-    who: str, given: AskedOverHeads, keys: Sequence[tuple[str, Iterable[str]]]
-) -> dict[str, list[str]]:
-    """Return the keys of the metrics that each mean is over, by its own key.
+
+def means_over_heads(who: str, given: AskedOverHeads, keys: Iterable[str]) -> dict[str, str]:
+    """Return the key that each mean is over, by its own key.
 
     Args:
         who: the title of the head.
         given: what was asked for; a list has keys such as ``mean_roc_auc``.
-        keys: of each single head its name, and the keys of its metrics without that.
+        keys: those of the metrics that heads have, without the heads' names.
 
     Raises:
         TypeError: if something is no `MeanOverHeads`.
@@ -62,19 +62,17 @@ def means_over_heads(
     else:
         each = [given] if isinstance(given, (MeanOverHeads, str)) else given
         pairs = [(f"mean_{one.key}" if isinstance(one, MeanOverHeads) else "", one) for one in each]
-    found = {}
+    found, known = {}, [*dict.fromkeys([*keys, *LATER])]
     for name, mean in pairs:
         if not isinstance(mean, MeanOverHeads) or not isinstance(name, str):
             expected = "as th.metrics.MeanOverHeads, in a list or by key"
             hint = "Those of a single head are an argument of that head."
             raise TypeError(unexpected(who, "metrics", expected, repr(mean), hint))
-        members = [f"{mean.key}/{head}" for head, own in keys if mean.key in set(own)]
-        if not members:
-            known = dict.fromkeys(key for _, own in keys for key in own)
+        if mean.key not in known:
             expected = f"over a key among {preview(known, 40)}"
-            hint = nearest(mean.key, list(known))
+            hint = nearest(mean.key, known)
             raise ValueError(unexpected(who, "metrics", expected, repr(mean.key), hint))
-        found[name] = members
+        found[name] = mean.key
     return found
 
 
