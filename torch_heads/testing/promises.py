@@ -1,61 +1,24 @@
-"""What every head promises, as a check for heads of one's own."""
+"""What every head promises: each promise a function that raises where a head breaks it."""
 
 from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torch_heads.families.family import LabelPart
-from torch_heads.functional.tensors import is_text
 from torch_heads.heads.base import Head
 from torch_heads.heads.multi import MultiHead
+from torch_heads.testing.sample import FEATURES, ROWS, Sample, random_sample
 
-ROWS, STEPS, FEATURES = 7, 3, 5
 REDUCTIONS = ("sum", "weighted_mean", "sum_over_batch_size")
-MISSING, MISSING_NAME = -1000, "missing"  # a number that no label of a sample has
 
 MakeHead = Callable[..., Head]
-
-
-class Sample(NamedTuple):
-    """Labels, logits and features of some rows; ``features`` hold weights ``w``."""
-
-    labels: Any
-    logits: Tensor
-    features: Mapping[str, Any]
-
-    def take(self, rows: Sequence[int]) -> Sample:
-        """Return some of the rows, in this order."""
-        return Sample(*(take_rows(part, rows) for part in self))
-
-    def to(self, device: torch.device | str) -> Sample:
-        """Return the sample with its tensors on a device."""
-        return Sample(*(move_to(part, device) for part in self))
-
-    def weighted(self, weights: Sequence[float]) -> Sample:
-        """Return the sample with these weights, one for all that belongs to a row."""
-        old = self.features["w"]
-        column = torch.tensor(weights, dtype=old.dtype, device=old.device)
-        shaped = column.view(-1, *[1] * (old.dim() - 1)).expand(old.shape)
-        return self._replace(features={**self.features, "w": shaped})
-
-    @property
-    def missing_label(self) -> Any:
-        """What can stand for a missing label among these."""
-        return MISSING_NAME if is_text(self.labels) else MISSING
-
-    def missing(self, rows: Sequence[int]) -> Sample | None:
-        """Return the sample without the labels of some rows; None where no form says so."""
-        labels = _without(self.labels, rows, self.missing_label)
-        return None if labels is None else self._replace(labels=labels)
 
 
 class Subject:
@@ -73,56 +36,6 @@ class Subject:
     def head(self, **options: Any) -> Head:
         """Return a new head on the sample's device."""
         return self.make(**options).to(self.sample.logits.device)
-
-
-def check_head(make: MakeHead, sample: Sample | None = None) -> None:
-    """Hold a head to what every head promises, as scikit-learn's ``check_estimator`` does.
-
-    Args:
-        make: makes the head; takes ``weight_column``, ``loss_reduction``, ``missing_label`` and
-            ``name`` as keyword arguments.
-        sample: `Sample` of ``ROWS`` rows; by default random numbers that the family takes.
-
-    Raises:
-        AssertionError: that names the promise which the head breaks.
-
-    >>> from torch_heads import RegressionHead
-    >>> check_head(RegressionHead)
-    """
-    subject = Subject(make, sample)
-    for name, promise in PROMISES.items():
-        try:
-            promise(subject)
-        except Exception as error:
-            raise AssertionError(f"{make().title}: {name}. {error}") from error
-
-
-def random_sample(head: Head, rows: int = ROWS) -> Sample:
-    """Return random logits, weights, and numbers that the head takes as labels."""
-    random = torch.Generator().manual_seed(0)
-    columns = []
-    for target in head.computation.targets:
-        shape, family = (rows, target.columns), target.family
-        whole = LabelPart("label", family.lowest, family.highest, family.takes_ids)
-        parts = [_random_numbers(part, shape, random) for part in family.label_parts or (whole,)]
-        columns.append(torch.stack(parts, -1).flatten(1) if len(parts) > 1 else parts[0])
-    # one column of ids stays whole: a head alone does not take ids among floats
-    labels = columns[0] if len(columns) == 1 else torch.cat([own.double() for own in columns], -1)
-    logits = 2 * torch.randn(rows, head.logits_dimension, generator=random)
-    return Sample(labels, logits, {"w": 0.25 + torch.rand(rows, generator=random)})
-
-
-def _random_numbers(part: LabelPart, shape: tuple[int, int], random: torch.Generator) -> Tensor:
-    """Return random numbers that a label, or a part of each, may be."""
-    lowest, highest = part.lowest, part.highest
-    if part.whole:
-        return torch.randint(int(lowest), int(highest) + 1, shape, generator=random)
-    if highest < torch.inf:
-        values = torch.rand(shape, generator=random)
-        return lowest + values.round(decimals=1) * (highest - lowest)
-    if lowest > -torch.inf:
-        return lowest + torch.randint(6, shape, generator=random).float()
-    return torch.randn(shape, generator=random)
 
 
 def loss_and_gradient(head: Head, sample: Sample) -> tuple[Tensor, Tensor]:
@@ -356,6 +269,13 @@ def built_on_the_meta_device_it_is_the_same(subject: Subject) -> None:
     assert_same(built.metric_collection.compute(), expected.compute())
 
 
+def _is_dense(labels: Any) -> bool:
+    """Return whether labels are dense tensors, as compiled code needs them."""
+    if isinstance(labels, Mapping):
+        return all(map(_is_dense, labels.values()))
+    return isinstance(labels, Tensor) and labels.layout == torch.strided
+
+
 #: What every head promises, by a sentence.
 PROMISES: dict[str, Callable[[Subject], None]] = {
     "a weight of 0 is a row removed, and a label missing": (
@@ -375,47 +295,3 @@ PROMISES: dict[str, Callable[[Subject], None]] = {
     "a copy is a head of its own": a_copy_is_a_head_of_its_own,
     "built on the meta device it is the same": built_on_the_meta_device_it_is_the_same,
 }
-
-
-def take_rows(values: Any, rows: Sequence[int]) -> Any:
-    """Return some rows of a tensor, an array, a list, or a dict of them."""
-    if isinstance(values, Mapping):
-        return {key: take_rows(value, rows) for key, value in values.items()}
-    if isinstance(values, list):
-        return [values[row] for row in rows]
-    if isinstance(values, np.ndarray):
-        return values[np.array(rows, dtype=np.int64)]
-    index = torch.tensor([*rows], dtype=torch.int64, device=values.device)
-    return values.index_select(0, index)
-
-
-def move_to(values: Any, device: torch.device | str) -> Any:
-    """Return a tensor, or a dict with tensors, on a device."""
-    if isinstance(values, Mapping):
-        return {key: move_to(value, device) for key, value in values.items()}
-    return values.to(device) if isinstance(values, Tensor) else values
-
-
-def _without(labels: Any, rows: Sequence[int], missing: Any) -> Any:
-    """Return labels of which those of some rows are missing; None where that cannot be said."""
-    if isinstance(labels, Mapping):
-        each = {key: _without(own, rows, missing) for key, own in labels.items()}
-        return None if any(own is None for own in each.values()) else each
-    if isinstance(labels, list):
-        whole = [missing] if isinstance(labels[0], list) else missing
-        return [whole if row in rows else own for row, own in enumerate(labels)]
-    if isinstance(labels, np.ndarray):
-        wide = labels.astype(f"U{max(len(missing), labels.itemsize // 4)}")
-        wide[list(rows)] = missing
-        return wide
-    if labels.layout != torch.strided:
-        return None
-    written = labels if labels.is_floating_point() else labels.to(torch.int64)
-    return written.index_fill(0, torch.tensor([*rows], device=labels.device), missing)
-
-
-def _is_dense(labels: Any) -> bool:
-    """Return whether labels are dense tensors, as compiled code needs them."""
-    if isinstance(labels, Mapping):
-        return all(map(_is_dense, labels.values()))
-    return isinstance(labels, Tensor) and labels.layout == torch.strided
