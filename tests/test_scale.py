@@ -126,7 +126,7 @@ def test_weights_by_name_are_joined_at_once(kind: str, device: torch.device) -> 
     def count(heads: int, every: int) -> int:
         head = joined(KINDS[kind], heads)
         labels = torch.zeros(ROWS, head.labels_dimension, device=device)
-        weights = {name: torch.ones(ROWS, device=device) for name in head[::every]}
+        weights = {name: torch.ones(ROWS, device=device) for name in list(head)[::every]}
         return operations(head, labels, device, weights).total()
 
     assert count(10, 1) == count(200, 1)
