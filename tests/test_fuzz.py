@@ -414,7 +414,7 @@ CALLS: list[Callable[[th.Head, Any], Any]] = [
     lambda head, value: head.to_logits({"logistic": value}),
     lambda head, value: head.update_metrics(value, None, torch.zeros(2, 1), [1, 0]),
     lambda head, value: head.metrics(value),
-    lambda head, value: head.load_state_dict({"meaning": value}),
+    lambda head, value: head.load_state_dict({"_meaning": value}),
     lambda head, value: head.create_estimator_spec(None, value, torch.zeros(2, 1)),
 ]
 

@@ -111,7 +111,7 @@ class Meaning:
             ]
         except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError):
             argument, expected = (
-                "the checkpoint's 'meaning'",
+                "the checkpoint's '_meaning'",
                 "as bytes that say what its heads are",
             )
             raise ValueError(unexpected(who, argument, expected, "something else")) from None
