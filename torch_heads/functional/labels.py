@@ -13,7 +13,9 @@ from torch import Tensor
 
 from torch_heads.functional.containers import is_gap, opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.gap_rows import filled_rows
 from torch_heads.functional.missing import each_missing
+from torch_heads.functional.tables import columns_in_order, is_table
 from torch_heads.functional.tensors import gap
 
 MISSING_NAME = -(2**53)  # the id of a name that means "not labelled", exact in a float
@@ -50,10 +52,18 @@ def class_ids(
     if ids is not None:
         return ids
     names = opened(names)
+    if is_table(names):
+        columns = columns_in_order(who, "labels", names)
+        if len(columns) > 1:
+            given = f"a table of {len(columns)}"
+            raise ValueError(unexpected(who, "labels", "as one column of names", given))
+        names = opened(columns[0])
+    array: np.ndarray[Any, Any] | None
     try:  # of objects, since beside strings NumPy spells out None and numbers
         array = np.asarray(names, dtype=None if isinstance(names, np.ndarray) else object)
     except ValueError:
-        array = None
+        rows = filled_rows(names)
+        array = None if rows is None else np.asarray(rows, dtype=object)
     if array is None or (array.dtype.kind == "O" and any(map(_holds_names, array.flat))):
         given = "rows of different lengths, or sets"
         raise ValueError(unexpected(who, "labels", "to be rectangular", given))

@@ -15,6 +15,7 @@ from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.sequences import longest, padded
 from torch_heads.functional.tensors import shape_of, to_tensor
+from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import check_logits, check_values, whole_numbers
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
@@ -133,7 +134,7 @@ class SequentialHeadWrapper(Head):
         inner = self.static_head._batch_shape(labels, features)
         if len(mask) == 1 and len(inner) == 1:  # lengths, and sequences of different ones
             lengths = to_tensor(self.title, self._argument, given).tolist()
-            return (*mask, max(longest(labels), *map(int, lengths), 0))
+            return (*mask, max(longest(self.title, labels), *map(int, lengths), 0))
         return mask if inner[: len(mask)] != mask else inner
 
     def _masked(self, inputs: Inputs) -> Inputs:
@@ -194,6 +195,7 @@ class SequentialHeadWrapper(Head):
             logits = next(iter(logits.values()), None)
         logits = to_tensor(self.title, "logits", logits)
         given = self._feature(features, self.input_sequence_mask_key)
+        refuse_transposed(self.title, given, logits.shape[:2], self._argument)
         mask = to_tensor(self.title, self._argument, given, logits.device)
         sequences, steps = logits.shape[:2]
         if mask.shape == (sequences,) and mask.dtype != torch.bool:
