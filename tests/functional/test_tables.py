@@ -76,7 +76,9 @@ def test_rows_that_lack_a_name_have_a_gap_there() -> None:
     assert may_miss.loss([{**rows[0], "kilos": 9.0}, *rows[1:]], logits) == expected == 1
     with pytest.raises(ValueError, match=r"'kilos': expected labels without gaps, got None in row"):
         by_name().loss(rows, logits)
-    with pytest.raises(ValueError, match="expected labels .*got (dict values|rows of different lengths)"):
+    with pytest.raises(
+        ValueError, match="expected labels .*got (dict values|rows of different lengths)"
+    ):
         by_name().loss([Sizes(1.0, 10.0), (20.0, 2.0)], LOGITS)
 
 

@@ -57,10 +57,10 @@ def _refuse(who: str, argument: str, count: int, depth: int, are_tensors: bool, 
     kind = "tensors" if are_tensors else "tuples"
     name = argument if argument.isidentifier() else "values"
     what = f"a list of {count} {kind}" if depth == 1 else f"nested lists of {kind}"
-    out = _stacked(name, depth) if are_tensors else f"[list(row) for row in {_zipped(name, depth)}]"
+    out = _stacked(name, depth) if are_tensors else _lists(_zipped(name, depth), depth)
     hint = f"default_collate lists positions: {out} lists examples."
     if count == rows:
-        own = _examples(name, depth) if are_tensors else f"[list(row) for row in {name}]"
+        own = _examples(name, depth) if are_tensors else _lists(name, depth)
         hint += f" If these are the examples, give {own}."
     given = f"{what}, each as long as the batch"
     raise ValueError(unexpected(who, argument, "by example", given, hint))
@@ -78,6 +78,11 @@ def _examples(name: str, depth: int) -> str:
     if depth == 1:
         return f"torch.stack({name})"
     return f"torch.stack([{_examples('part', depth - 1)} for part in {name}])"
+
+
+def _lists(rows: str, depth: int) -> str:
+    """Return the code that makes lists of rows that are nested so deep, without tuples."""
+    return f"[{'list(row)' if depth == 1 else _lists('row', depth - 1)} for row in {rows}]"
 
 
 def _zipped(name: str, depth: int) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
-from torch_heads.computation.inputs import ABSENT, Features, Inputs
+from torch_heads.computation.inputs import ABSENT, Features, Inputs, StackedLabels
 from torch_heads.computation.single import SequenceComputation
 from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
@@ -147,8 +147,10 @@ class SequentialHeadWrapper(Head):
             mask = mask & inputs.mask
         counts = mask if mask.dim() == 2 else mask.flatten(2).any(-1)
         labels, weights = (
-            padded(self.title, argument, values, counts)
-            for argument, values in (("labels", inputs.labels), ("weights", inputs.weights))
+            values
+            if isinstance(values, StackedLabels)
+            else padded(self.title, name, values, counts)
+            for name, values in (("labels", inputs.labels), ("weights", inputs.weights))
         )
         own = {
             column: self._steps_of(inputs.features, column, counts)
