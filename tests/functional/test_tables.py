@@ -76,9 +76,7 @@ def test_rows_that_lack_a_name_have_a_gap_there() -> None:
     assert may_miss.loss([{**rows[0], "kilos": 9.0}, *rows[1:]], logits) == expected == 1
     with pytest.raises(ValueError, match=r"'kilos': expected labels without gaps, got None in row"):
         by_name().loss(rows, logits)
-    with pytest.raises(
-        ValueError, match="expected labels .*got (dict values|rows of different lengths)"
-    ):
+    with pytest.raises(ValueError, match=r"labels .*got (dict values|rows of different lengths)"):
         by_name().loss([Sizes(1.0, 10.0), (20.0, 2.0)], LOGITS)
 
 
@@ -172,7 +170,8 @@ class Unnamed(WithColumns):
     ids=lambda given: type(given).__name__,
 )
 def test_what_only_looks_like_a_table_is_refused(given: Any) -> None:
-    says = f"as a (table that gives its columns by name|tensor, an array or a list), got {type(given).__name__}"
+    says = r"as a (table that gives its columns by name|tensor, an array or a list), got "
+    says += type(given).__name__
     logits = torch.zeros(2, 2)
     for head in (th.RegressionHead(2, missing_label=nan), by_name(), th.MultiLabelHead(2)):
         labels = torch.zeros(2, 2)

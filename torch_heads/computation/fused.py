@@ -25,6 +25,7 @@ from torch_heads.computation.target import Target
 from torch_heads.functional.constants import move_constants
 from torch_heads.functional.containers import has_mask, nearest, opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.gap_rows import widened
 from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.tensors import gap, is_text, to_tensor
 from torch_heads.functional.transposed import refuse_transposed
@@ -204,6 +205,8 @@ class MultiComputation(Computation):
         # looked at where they are, since to read what has gone to a device would wait for it
         where = first.device if isinstance(labels, Tensor) else torch.device("cpu")
         stacked = to_tensor(self.title, "labels", labels, where, may_miss=True)
+        if not isinstance(labels, Tensor):
+            stacked = widened(stacked, leading, width)
         stacked = check_columns(self.title, "labels", stacked, leading, width)
         if mask is None:
             self._refuse_gaps(stacked)

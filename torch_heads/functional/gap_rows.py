@@ -26,6 +26,17 @@ def filled_rows(values: Sequence[Any]) -> Sequence[Any] | None:
     return None if shape is None or shape[-1:] == UNKNOWN else _filled(values, shape)
 
 
+def widened(labels: Tensor, leading: Sequence[int], width: int) -> Tensor:
+    """Return a batch of nothing but gaps as rows of gaps ``[D*, width]``, and any other as it is.
+
+    >>> import torch
+    >>> widened(torch.tensor([torch.nan]), [1], 2)
+    tensor([[nan, nan]])
+    """
+    gaps = width > 1 and labels.shape == tuple(leading) and labels.isnan().all()
+    return labels.unsqueeze(-1).expand(*leading, width) if gaps else labels
+
+
 def _shape(values: Any) -> Shape | None:
     """Return the shape of nested lists, None if they are ragged."""
     if is_gap(values):

@@ -4,6 +4,7 @@ Class names become ids by a vocabulary, and every value is checked before it is 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any
 
@@ -58,13 +59,8 @@ def class_ids(
             given = f"a table of {len(columns)}"
             raise ValueError(unexpected(who, "labels", "as one column of names", given))
         names = opened(columns[0])
-    array: np.ndarray[Any, Any] | None
-    try:  # of objects, since beside strings NumPy spells out None and numbers
-        array = np.asarray(names, dtype=None if isinstance(names, np.ndarray) else object)
-    except ValueError:
-        rows = filled_rows(names)
-        array = None if rows is None else np.asarray(rows, dtype=object)
-    if array is None or (array.dtype.kind == "O" and any(map(_holds_names, array.flat))):
+    array = _array_of_names(names)
+    if array is None:
         given = "rows of different lengths, or sets"
         raise ValueError(unexpected(who, "labels", "to be rectangular", given))
     if array.dtype.kind in "SU" and array.size:
@@ -96,6 +92,20 @@ def class_ids(
 
 def _id(name: Any, index: Mapping[str, int]) -> int:
     return index.get(name, UNKNOWN) if isinstance(name, str) else UNKNOWN
+
+
+def _array_of_names(names: Any) -> np.ndarray[Any, Any] | None:
+    """Return names in an array, with rows of gaps in place of rows that are None; None if ragged.
+
+    Of lists it is one of objects, since beside strings NumPy spells out None and numbers.
+    """
+    with suppress(ValueError):
+        array = np.asarray(names, dtype=None if isinstance(names, np.ndarray) else object)
+        if array.dtype.kind != "O" or not any(map(_holds_names, array.flat)):
+            return array
+    rows = filled_rows(names) if isinstance(names, (list, tuple)) else None
+    array = np.asarray([] if rows is None else rows, dtype=object)
+    return None if rows is None or any(map(_holds_names, array.flat)) else array
 
 
 def _holds_names(entry: Any) -> bool:

@@ -147,10 +147,8 @@ class SequentialHeadWrapper(Head):
             mask = mask & inputs.mask
         counts = mask if mask.dim() == 2 else mask.flatten(2).any(-1)
         labels, weights = (
-            values
-            if isinstance(values, StackedLabels)
-            else padded(self.title, name, values, counts)
-            for name, values in (("labels", inputs.labels), ("weights", inputs.weights))
+            own if isinstance(own, StackedLabels) else padded(self.title, argument, own, counts)
+            for argument, own in (("labels", inputs.labels), ("weights", inputs.weights))
         )
         own = {
             column: self._steps_of(inputs.features, column, counts)
