@@ -25,7 +25,7 @@ NESTED = frozenset({list, tuple})
 
 def has_mask(values: Any) -> bool:
     """Return whether a tensor carries a mask, as a ``torch.masked.MaskedTensor`` does."""
-    return type(values) is not Tensor and hasattr(values, "get_mask")
+    return type(values) is not Tensor and hasattr(type(values), "get_mask")
 
 
 def is_gap(value: Any) -> bool:
@@ -149,7 +149,7 @@ def listed(who: str, argument: str, expected: str, values: Any) -> list[Any]:
         TypeError: if they are a text, or not several.
     """
     if not isinstance(values, (str, bytes)):
-        with suppress(TypeError):  # of what is no iterable, or of no dimension
+        with suppress(TypeError, NotImplementedError):  # of no iterable, or of 0 or 2 dimensions
             return [value.as_py() if hasattr(type(value), "as_py") else value for value in values]
     raise TypeError(unexpected(who, argument, expected, repr(values)))
 

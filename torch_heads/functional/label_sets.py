@@ -96,10 +96,10 @@ class LabelSets:
             held = opened(labels)
         if isinstance(labels, np.ndarray) and labels.ndim > depth and not is_text(labels):
             return labels
-        rows = len(getattr(labels, "shape", ())) == 1  # in a series, though it may be an array
-        if isinstance(held, np.ndarray) and (held.dtype.kind == "O" or (rows and held.ndim > 1)):
-            return held.tolist()
-        return held
+        if not isinstance(held, np.ndarray):
+            return held
+        rows = held.ndim > len(getattr(labels, "shape", held.shape)) == 1  # in a series
+        return held.tolist() if rows or held.dtype.kind == "O" else held
 
     def _is_sparse(self, labels: Any) -> bool:
         """Return whether labels are sets of ids in a sparse or nested tensor."""
