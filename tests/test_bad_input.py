@@ -714,8 +714,9 @@ REFUSED = [
         labels=quantized([1.0, 0.0])),
     both.refuses("quantized stacked labels", "labels to be numeric, got torch.qint8. …",
         labels=quantized([[1.0, 0.0], [2.0, 1.0]])),
-    even.refuses("a struct of polars for one number", "labels to be numeric, got dict values",
-        labels=pl.Series([{"a": 1}, {"a": 0}])),
+    even.refuses("a struct of polars for one number", "labels as one column, or columns that are "
+        "named by their places 0, 1, ..., got a table of ['a', 'b']. …",
+        labels=pl.Series([{"a": 1, "b": 0}, {"a": 0, "b": 0}])),
     even.refuses("a number too large for a float",
         "labels to fit into int64, got 1000000000000000000…", labels=[10**30, 0]),
     # gaps

@@ -1,8 +1,13 @@
 """Sets of classes in every form that users have them."""
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -70,9 +75,99 @@ def test_sparse_multi_hot_rows_are_not_taken_for_ids(device: torch.device) -> No
     for labels in (rows.to_sparse(), jagged):
         with pytest.raises(ValueError, match="sparse labels as sets of ids, got 0 and 1 alone"):
             hot(labels, 2, device)
-    # a set of one id, in the first place
+    # class 0 alone, or a set of the id 1 in the first place
     one = torch.sparse_coo_tensor([[0, 1], [0, 0]], [1, 1], (2, 4), check_invariants=True)
-    assert hot(one, 2, device).tolist() == [[0, 1, 0, 0]] * 2
+    with pytest.raises(ValueError, match=r"sparse labels as sets of ids, got 0 and 1 alone"):
+        hot(one, 2, device)
+    assert hot(one, 2, device, lists="ids").tolist() == [[0, 1, 0, 0]] * 2
+    assert hot(one, 2, device, lists="multi_hot").tolist() == [[1, 0, 0, 0]] * 2
+    for labels in (rows.to_sparse(), rows.double().to_sparse(), jagged):
+        assert hot(labels, 2, device, lists="multi_hot").tolist() == rows.tolist()
+    assert hot(jagged, 2, device, lists="ids").tolist() == [[1, 1, 0, 0], [1, 1, 0, 0]]
+    ragged = torch.nested.nested_tensor([rows[0], rows[0, :2]], layout=torch.jagged)
+    with pytest.raises(ValueError, match=r"multi-hot rows of 4, got rows of other.*'ids' tells"):
+        hot(ragged, 2, device, lists="multi_hot")
+
+
+def test_two_classes_are_told_by_label_lists_too(device: torch.device) -> None:
+    logits = torch.tensor([[2.0, -1.0], [0.5, 1.0]], device=device)
+    rows = torch.tensor([[1, 0], [1, 1]], device=device)
+    multi_hot = th.MultiLabelHead(2).loss(rows, logits)
+    forms = [rows.to_sparse(), torch.nested.nested_tensor([*rows], layout=torch.jagged)]
+    for labels, ids in zip(forms, ([{1}, {1}], [{0, 1}, {1}]), strict=True):
+        if device.type == "cpu":
+            with pytest.raises(ValueError, match=r"label_lists='ids' or 'multi_hot' tells which"):
+                th.MultiLabelHead(2).loss(labels, logits)
+        assert th.MultiLabelHead(2, label_lists="multi_hot").loss(labels, logits) == multi_hot
+        expected = th.MultiLabelHead(2).loss(ids, logits)
+        assert th.MultiLabelHead(2, label_lists="ids").loss(labels, logits) == expected
+
+
+ROWS = [[1, 0, 1], [0, 1, 1], [0, 0, 1], [1, 1, 0]]
+OF_ROWS: dict[str, Callable[[], Any]] = {
+    "arrays": lambda: list(map(np.array, ROWS)),
+    "floats": lambda: [np.array(row, float) for row in ROWS],
+    "tensors": lambda: list(map(torch.tensor, ROWS)),
+    "float tensors": lambda: tuple(torch.tensor(row, dtype=torch.float32) for row in ROWS),
+    "truths": lambda: deque(torch.tensor(row, dtype=torch.bool) for row in ROWS),
+    "series": lambda: list(map(pd.Series, ROWS)),
+    "a series of lists": lambda: pd.Series(ROWS),
+    "a series of arrays": lambda: pd.Series(list(map(np.array, ROWS))),
+    "objects": lambda: pd.Series(list(map(np.array, ROWS))).to_numpy(),
+    "polars": lambda: pl.Series(ROWS),
+    "arrays of polars": lambda: pl.Series(ROWS, dtype=pl.Array(pl.Int64, 3)),
+    "pyarrow": lambda: pa.array(ROWS),
+    "arrays of pyarrow": lambda: pa.array(ROWS, pa.list_(pa.int64(), 3)),
+    "chunks": lambda: pa.chunked_array([ROWS[:1], ROWS[1:]]),
+    "scalars": lambda: list(pa.array(ROWS)),
+    "a frame": lambda: pd.DataFrame({"x": ROWS}),
+    "a frame of scalars": lambda: pd.DataFrame({"x": list(pa.array(ROWS))}),
+    "a frame of polars": lambda: pl.DataFrame({"x": ROWS}),
+    "a table, no frame": lambda: pa.table({"x": ROWS}),
+}
+
+
+@pytest.mark.parametrize("form", OF_ROWS)
+def test_rows_mean_the_same_in_whatever_holds_them(form: str) -> None:
+    logits = torch.arange(12.0).view(4, 3) / 4 - 1
+    head = th.MultiLabelHead(3, name="x")
+    expected = head.loss(torch.tensor(ROWS), logits)
+    assert expected.item() == pytest.approx(0.7756, abs=1e-4)
+    labels = OF_ROWS[form]()
+    assert head.loss(labels, logits) == expected
+    by_head = labels if "frame" in form else {"x": labels}
+    assert th.MultiHead([head]).loss(by_head, logits) == expected
+    assert th.MultiLabelHead(3, label_lists="multi_hot").loss(labels, logits) == expected
+    if form not in ("truths", "floats", "float tensors"):  # which are no ids
+        ids = head.loss([{*row} for row in ROWS], logits)
+        assert th.MultiLabelHead(3, label_lists="ids").loss(labels, logits) == ids
+
+
+def test_rows_of_arrays_may_be_padded_and_missing() -> None:
+    logits = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0))
+    head = th.SequentialHeadWrapper(th.MultiLabelHead(3))
+    features = {"sequence_length_mask": [3, 1]}
+    whole = torch.tensor([[[1, 0, 1], [0, 0, 0], [0, 1, 0]], [[1, 1, 1], [0, 0, 0], [0, 0, 0]]])
+    for make in (np.array, torch.tensor):
+        labels = [make(whole[0].tolist()), make(whole[1, :1].tolist())]
+        assert head.loss(labels, logits, features) == head.loss(whole, logits, features)
+    may_miss = th.MultiLabelHead(3, missing_label=-1)
+    expected = may_miss.loss([[1, 0, 1], [-1, -1, -1]], logits[0, :2])
+    for missing in (np.array([-1, -1, -1]), None):
+        assert may_miss.loss([np.array([1, 0, 1]), missing], logits[0, :2]) == expected
+    with pytest.raises(ValueError, match=r"got the row \[1, 0, 1\] of 3 numbers beside rows"):
+        may_miss.loss([np.array([1, 0, 1]), np.array([-1])], logits[0, :2])
+
+
+def test_lists_that_can_be_nothing_but_ids_point_to_label_lists(device: torch.device) -> None:
+    lists = [[0, 1, 2], [2, 1, 0]]
+    logits = torch.zeros(2, 3, device=device)
+    for labels in (lists, list(map(np.array, lists)), pl.Series(lists)):
+        with pytest.raises(ValueError, match=r"in \[0, 1\], got 2\. label_lists='ids' tells"):
+            th.MultiLabelHead(3).loss(labels, logits)
+        assert th.MultiLabelHead(3, label_lists="ids").loss(labels, logits).isfinite()
+    with pytest.raises(ValueError, match=r"in \[0, 1\], got -1\. label_lists='ids'"):
+        th.MultiLabelHead(3, missing_label=-2).loss([[0, -2, -1]] * 2, logits)
 
 
 def test_lists_as_long_as_there_are_classes_are_multi_hot(device: torch.device) -> None:

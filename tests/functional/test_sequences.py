@@ -1,8 +1,12 @@
 """Sequences of different lengths, without their padding, mean what they mean with it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
@@ -125,3 +129,38 @@ def test_a_list_of_steps_instead_of_sequences_is_refused() -> None:
         th.SequentialHeadWrapper(th.RegressionHead()).loss(
             steps, torch.zeros(2, 3, 1), {KEY: [3, 2]}
         )
+
+
+RAGGED = {"kilos": [[1.0, 2.0, 3.0], [4.0]], "answer": [["yes", "no", "no"], ["maybe"]]}
+
+
+@pytest.mark.parametrize("kind", [dict, pd.DataFrame, pl.DataFrame, pa.table])
+def test_sequences_come_in_the_columns_of_a_table(kind: Callable[[Any], Any]) -> None:
+    answer = th.MultiClassHead(3, label_vocabulary=NAMES, name="answer")
+    head = th.SequentialHeadWrapper(th.MultiHead([answer, th.RegressionHead(name="kilos")]))
+    logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    whole = {"kilos": [[1.0, 2, 3], [4, 0, 0]], "answer": [[2, 0, 0], [1, 0, 0]]}
+    expected = head.loss(whole, logits, {KEY: [3, 1]})
+    assert head.loss(kind(RAGGED), logits, {KEY: [3, 1]}) == expected
+    head.fit_prior(kind(RAGGED), {KEY: [3, 1]})
+    one = th.SequentialHeadWrapper(th.RegressionHead())
+    column = {"kilos": RAGGED["kilos"]}
+    expected = one.loss(whole["kilos"], logits[..., :1], {KEY: [3, 1]})
+    if kind is not dict:
+        assert one.loss(kind(column), logits[..., :1], {KEY: [3, 1]}) == expected
+        square = {"kilos": whole["kilos"]}
+        assert one.loss(kind(square), logits[..., :1], {KEY: [3, 1]}) == expected
+
+
+def test_sequences_may_be_series() -> None:
+    logits = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0))
+    numbers = th.SequentialHeadWrapper(th.RegressionHead())
+    expected = numbers.loss(RAGGED["kilos"], logits[..., :1], {KEY: [3, 1]})
+    series = pd.Series([1.0, 2.0, 3.0, 4.0], index=[5, 2, 7, 1])
+    for rows in ([series[:3], series[3:]], list(map(pl.Series, RAGGED["kilos"]))):
+        assert numbers.loss(rows, logits[..., :1], {KEY: [3, 1]}) == expected
+    names = th.SequentialHeadWrapper(th.MultiClassHead(3, label_vocabulary=NAMES))
+    expected = names.loss(RAGGED["answer"], logits, {KEY: [3, 1]})
+    for kind in (pd.Series, pd.Categorical, pl.Series, pa.array, np.array):
+        rows = [kind(own) for own in RAGGED["answer"]]
+        assert names.loss(rows, logits, {KEY: [3, 1]}) == expected

@@ -23,14 +23,10 @@ from torch_heads.computation.layout import Arrangement, in_buckets
 from torch_heads.computation.predictor import Predicted, Stacked
 from torch_heads.computation.target import Target
 from torch_heads.functional.constants import move_constants
-from torch_heads.functional.containers import (
-    has_mask,
-    is_table,
-    nearest,
-    opened,
-    table_columns,
-)
+from torch_heads.functional.containers import has_mask, nearest, opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.gap_rows import widened
+from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.tensors import gap, is_text, to_tensor
 from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import SWAPPED, check_columns, check_logits, needs_cast
@@ -182,12 +178,16 @@ class MultiComputation(Computation):
 
     def _check_labels(self, labels: Any, logits: Given, mask: Tensor | None) -> Given:
         """Return a dict with the labels of every head that may not miss any, or one tensor."""
-        if not isinstance(labels, (dict, Tensor)) and is_table(labels):
-            labels = self._by_head(table_columns(self.title, "labels", labels))
+        if not isinstance(labels, (dict, Tensor)):
+            if isinstance(labels, (list, tuple)):
+                refuse_transposed(self.title, labels, self._any_logits(logits).shape[:-1])
+            labels = opened(labels)
+            if is_table(labels):
+                labels = self._by_head(table_columns(self.title, "labels", labels))
         if isinstance(labels, Mapping):
             self._check_names("labels", labels, self._lacking)
             return labels
-        if labels is None or (not isinstance(labels, Tensor) and is_text(opened(labels))):
+        if labels is None or (not isinstance(labels, Tensor) and is_text(labels)):
             expected = "as a dict by head name, or one numeric tensor"
             given = None if labels is None else "strings"
             raise ValueError(unexpected(self.title, "labels", expected, given))
@@ -202,10 +202,11 @@ class MultiComputation(Computation):
         width, leading = self.columns[-1].stop, first.shape[:-1]
         if plain and (type(labels) is Tensor or not has_mask(labels)):
             return check_columns(self.title, "labels", labels, leading, width)
-        refuse_transposed(self.title, labels, leading)
         # looked at where they are, since to read what has gone to a device would wait for it
         where = first.device if isinstance(labels, Tensor) else torch.device("cpu")
         stacked = to_tensor(self.title, "labels", labels, where, may_miss=True)
+        if not isinstance(labels, Tensor):
+            stacked = widened(stacked, leading, width)
         stacked = check_columns(self.title, "labels", stacked, leading, width)
         if mask is None:
             self._refuse_gaps(stacked)
@@ -243,12 +244,15 @@ class MultiComputation(Computation):
         """Return a dict of weights for some heads, empty for None."""
         if weights is None:
             return {}
-        if not isinstance(weights, Tensor) and is_table(weights):
-            weights = table_columns(self.title, "weights", weights)
+        if not isinstance(weights, (dict, Tensor)):
+            first = self._any_logits(logits)
+            refuse_transposed(self.title, weights, first.shape[:-1], "weights")
+            weights = opened(weights)
+            if is_table(weights):
+                weights = table_columns(self.title, "weights", weights)
+            elif not isinstance(weights, Mapping):
+                weights = to_tensor(self.title, "weights", weights, first.device, may_miss=False)
         if not isinstance(weights, Mapping):
-            if not isinstance(weights, Tensor):
-                device = self._any_logits(logits).device
-                weights = to_tensor(self.title, "weights", weights, device, may_miss=False)
             return dict.fromkeys(self.names, weights)
         unknown = [name for name in weights if name not in self._known]
         if unknown:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import has_mask, in_order, is_table, listed, named_values
+from torch_heads.functional.containers import has_mask, in_order, listed, named_values
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.tables import is_table
 from torch_heads.functional.tensors import is_text, kind_of, to_tensor
 from torch_heads.functional.weights import WeightColumn
 

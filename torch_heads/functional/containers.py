@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from itertools import chain
+from numbers import Number
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.tables import Table, by_name, fields_of, is_series, is_table
 
-PLAIN = frozenset({bool, int, float, str, bytes})
-BY_NAME = "A table is read by the names of its columns; values in the right order have none."
+ENTRIES = (str, bytes, Number, np.bool_, type(None))
+NESTED = frozenset({list, tuple})
 
 
 def has_mask(values: Any) -> bool:
     """Return whether a tensor carries a mask, as a ``torch.masked.MaskedTensor`` does."""
-    return type(values) is not Tensor and hasattr(values, "get_mask")
+    return type(values) is not Tensor and hasattr(type(values), "get_mask")
 
 
 def is_gap(value: Any) -> bool:
@@ -35,10 +38,14 @@ def is_gap(value: Any) -> bool:
         return True
     if isinstance(value, (int, str, bytes)) or hasattr(value, "__iter__"):
         return False
+    same = None
     try:
-        return not bool(value == value)
-    except (TypeError, ArithmeticError):  # "boolean value of NA is ambiguous", a signalling NaN
+        same = value == value
+        return not same
+    except ArithmeticError:  # a signalling NaN
         return True
+    except TypeError:  # "boolean value of NA is ambiguous", and NA is NA; no condition is a gap
+        return same is value
 
 
 def opened(values: Any) -> Any:
@@ -48,90 +55,91 @@ def opened(values: Any) -> Any:
     [1, None]
     """
     if isinstance(values, (list, tuple)):
-        if set(map(type, values)) <= PLAIN:
-            return values
-        return [opened(value) for value in values]
+        return _of_list(values)
     if has_mask(values):
         mask = values.get_mask().cpu().numpy()
         return opened(np.ma.MaskedArray(values.get_data().detach().cpu().numpy(), ~mask))
-    if isinstance(values, Tensor):
+    if isinstance(values, (Tensor, str, bytes, Mapping, set, frozenset, np.generic)):
         return values
-    if isinstance(values, np.ma.MaskedArray) and values.dtype.names is None:
-        mask = np.ma.getmaskarray(values)
-        if not mask.any():
-            return values.data
-        entries = values.data.astype(object)
-        entries[mask] = None
-        return entries[()]  # of one entry, None
+    if is_table(values):
+        return values
     if isinstance(values, np.ndarray):
-        return values.astype(object) if values.dtype.kind == "T" else values
-    if isinstance(values, (str, bytes, Mapping, set, frozenset)) or is_table(values):
+        return _of_array(values)
+    kind = type(values)
+    if hasattr(kind, "as_py"):  # one value of pyarrow
+        return opened(values.as_py())
+    if hasattr(kind, "struct") and str(getattr(values, "dtype", "")).startswith("Struct"):
+        return opened(values.to_list())  # with the names of its fields
+    if hasattr(kind, "__array__") or isinstance(values, memoryview):
+        for made in (np.asarray, list):
+            with suppress(Exception):  # of its own kind: there is no array of such entries
+                return opened(made(values))
         return values
-    if hasattr(type(values), "struct") and str(values.dtype).startswith("Struct"):
-        return values.to_list()  # with the names of its fields
-    if hasattr(type(values), "__array__"):
-        try:
-            return opened(np.asarray(values))
-        except Exception:  # of its own kind: there is no array of such entries
-            return opened(list(values))
     if isinstance(values, Sequence) and not hasattr(values, "typecode"):
         return opened(list(values))
     return values
 
 
-def is_table(values: Any) -> bool:
-    """Return whether the values are a frame, a table or a structured array."""
-    if isinstance(values, np.ndarray):
-        return values.dtype.names is not None
-    return not isinstance(values, Tensor) and hasattr(type(values), "columns")
+def entry_types(values: Sequence[Any]) -> set[type]:
+    """Return the types of what lists hold that are nested equally deep.
 
-
-def table_columns(who: str, argument: str, table: Any) -> dict[Any, Any]:
-    """Return the columns of a table by name.
-
-    Raises:
-        ValueError: if two have the same name.
+    >>> entry_types([[1, 2.5], [None]]) == {int, float, type(None)}
+    True
     """
-    if isinstance(table, np.ndarray):
-        names: list[Any] = list(table.dtype.names or ())
-    else:
-        found = getattr(table, "column_names", None)
-        names = list(table.columns if found is None else found)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        expected = "with columns of different names"
-        raise ValueError(unexpected(who, argument, expected, f"{twice!r} twice"))
-    return {name: table[name] for name in names}
+    kinds = {*map(type, values)}
+    while kinds and kinds <= NESTED:
+        values = [*chain.from_iterable(values)]
+        kinds = {*map(type, values)}
+    return kinds
 
 
-def columns_in_order(who: str, argument: str, table: Any) -> list[Any]:
-    """Return the columns of a table whose names say their places, or of which there is one.
+def are_entries(kinds: Collection[type]) -> bool:
+    """Return whether values of these types hold no others: numbers, strings, bytes and None."""
+    return all(issubclass(kind, ENTRIES) for kind in kinds)
 
-    Raises:
-        ValueError: if the names say something else.
-    """
-    columns = table_columns(who, argument, table)
-    if not columns:
-        raise ValueError(unexpected(who, argument, "with columns", "a table without any"))
-    if len(columns) == 1:
-        return [*columns.values()]
-    places = {str(name): column for name, column in columns.items()}
-    order = [str(i) for i in range(len(columns))]
-    if places.keys() != set(order):
-        expected = "as one column, or columns that are named by their places 0, 1, ..."
-        given = f"a table of {preview(columns)}"
-        raise ValueError(unexpected(who, argument, expected, given, BY_NAME))
-    return [places[place] for place in order]
+
+def _of_list(values: Sequence[Any]) -> Any:
+    """Return a list of what each entry holds, or a table of entries that have names."""
+    fields = fields_of(values)
+    if fields is not None:
+        return Table(fields, dict(zip(fields, values, strict=True)))
+    if are_entries(entry_types(values)):
+        return values
+    rows = by_name([value if is_series(value) else opened(value) for value in values])
+    return rows if isinstance(rows, Table) else [opened(row) for row in rows]
+
+
+def _of_array(values: np.ndarray[Any, Any]) -> Any:
+    """Return an array without its mask, and of objects what these hold."""
+    if isinstance(values, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(values)
+        values = values.data
+        if mask.any():
+            values = values.astype(object)
+            values[mask] = None
+    if values.dtype.kind == "T":
+        values = values.astype(object)
+    if values.ndim == 0:
+        return values[()]
+    if values.dtype.kind != "O":
+        return values
+    if are_entries({*map(type, values.ravel().tolist())}):
+        return values
+    return opened(values.tolist())
 
 
 def named_values(values: Any) -> list[tuple[Any, Any]] | None:
     """Return the names and values of a dict or a series with an index, None for anything else."""
-    kind = type(values)
-    if is_table(values):
+    if hasattr(type(values), "as_py"):  # one value of pyarrow, of which a map is a list of pairs
+        held = values.as_py()
+        pairs = isinstance(values, Mapping) and isinstance(held, list)
+        return held if pairs else named_values(held)
+    fields = fields_of(values)
+    if fields is not None:
+        return list(zip(fields, values, strict=True))
+    if is_table(values) or not (isinstance(values, Mapping) or is_series(values)):
         return None
-    if isinstance(values, Mapping) or (hasattr(kind, "items") and hasattr(kind, "index")):
-        return list(values.items()) if callable(values.items) else None
-    return None
+    return list(values.items())
 
 
 def listed(who: str, argument: str, expected: str, values: Any) -> list[Any]:
@@ -141,8 +149,8 @@ def listed(who: str, argument: str, expected: str, values: Any) -> list[Any]:
         TypeError: if they are a text, or not several.
     """
     if not isinstance(values, (str, bytes)):
-        with suppress(TypeError):  # of what is no iterable, or of no dimension
-            return list(values)
+        with suppress(TypeError, NotImplementedError):  # of no iterable, or of 0 or 2 dimensions
+            return [value.as_py() if hasattr(type(value), "as_py") else value for value in values]
     raise TypeError(unexpected(who, argument, expected, repr(values)))
 
 

@@ -9,7 +9,8 @@ def unexpected(who: str, argument: str, expected: str, got: object, hint: str = 
     >>> unexpected("RegressionHead 'ink'", "labels", "of shape [8, 1]", [4])
     "RegressionHead 'ink': expected labels of shape [8, 1], got [4]."
     """
-    sentence = f"{who}: expected {argument} {expected}, got {got}."
+    given = " ".join(str(got).split("\n"))  # of a frame or an array, which has several lines
+    sentence = f"{who}: expected {argument} {expected}, got {given}."
     return f"{sentence} {hint}" if hint else sentence
 
 

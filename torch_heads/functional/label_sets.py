@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import in_order, is_gap, is_table, opened, table_columns
+from torch_heads.functional.containers import in_order, is_gap, opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.hints import SAME_BATCH
 from torch_heads.functional.id_sets import IdSets, batch_shape, rows_of_lists
 from torch_heads.functional.labels import MISSING_NAME, class_ids
 from torch_heads.functional.missing import each_missing
+from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.tensors import gap, is_text, to_tensor
 from torch_heads.functional.values import check_columns, check_values
 
@@ -59,16 +60,13 @@ class LabelSets:
             ValueError: if an id is out of range, a name unknown, or the batch of another shape, or
                 if lists could be both.
         """
-        if is_table(labels):
-            labels = table_columns(self.who, "labels", labels)
-            if len(labels) == 1:  # of sets
-                (labels,) = labels.values()
+        labels = self._held(labels, len(leading))
         if isinstance(labels, Mapping):
             return self._by_class(labels, leading, device, mask)
-        if not isinstance(labels, Tensor):
-            labels = _listed(opened(labels))
         argument = "labels"
-        if isinstance(labels, Tensor) and (labels.layout == torch.sparse_coo or labels.is_nested):
+        if self._is_sparse(labels) and self.lists == MULTI_HOT:
+            labels = self._densified(labels)
+        if self._is_sparse(labels):
             argument = "sparse labels"
             sets = self._of_sparse(labels, device)
         elif is_text(labels) or self._are_sets(labels, len(leading)):
@@ -77,9 +75,7 @@ class LabelSets:
             if isinstance(labels, Tensor) and labels.layout != torch.strided:
                 expected = "to be dense, torch.sparse_coo or jagged"
                 raise ValueError(unexpected(self.who, argument, expected, labels.layout))
-            if isinstance(labels, (list, tuple)):
-                labels = [[row] * self.n_classes if is_gap(row) else row for row in labels]
-            dense = to_tensor(self.who, argument, labels, device, self.missing is not None, mask)
+            dense = self._dense(labels, device, mask)
             return check_columns(self.who, argument, dense, leading, self.n_classes)
         if sets.leading != tuple(leading):
             expected = f"of batch shape {list(leading)}"
@@ -87,6 +83,74 @@ class LabelSets:
                 unexpected(self.who, argument, expected, list(sets.leading), SAME_BATCH)
             )
         return self._hot(argument, sets, mask)
+
+    def _held(self, labels: Any, depth: int) -> Any:
+        """Return columns by class, lists of rows, or an array or tensor of multi-hot rows."""
+        if isinstance(labels, Tensor):
+            return labels
+        held = opened(labels)
+        if is_table(held):
+            columns = table_columns(self.who, "labels", held)
+            if len(columns) != 1:
+                return columns
+            (labels,) = columns.values()  # of sets, or of rows
+            held = opened(labels)
+        if isinstance(labels, np.ndarray) and labels.ndim > depth and not is_text(labels):
+            return labels
+        if not isinstance(held, np.ndarray):
+            return held
+        rows = held.ndim > len(getattr(labels, "shape", held.shape)) == 1  # in a series
+        return held.tolist() if rows or held.dtype.kind == "O" else held
+
+    def _is_sparse(self, labels: Any) -> bool:
+        """Return whether labels are sets of ids in a sparse or nested tensor."""
+        if not isinstance(labels, Tensor):
+            return False
+        return labels.layout == torch.sparse_coo or labels.is_nested
+
+    def _densified(self, labels: Tensor) -> Tensor:
+        """Return a sparse or nested tensor of multi-hot rows as a dense one.
+
+        Raises:
+            ValueError: if its rows are of other lengths.
+        """
+        if not labels.is_nested:
+            return labels.to_dense()
+        rows = labels.unbind()
+        if any(row.shape != (self.n_classes,) for row in rows):
+            expected, given = f"as multi-hot rows of {self.n_classes}", "rows of other lengths"
+            hint = f"label_lists={IDS!r} tells that they hold class ids."
+            raise ValueError(unexpected(self.who, "nested labels", expected, given, hint))
+        return torch.stack(rows) if rows else torch.zeros(0, self.n_classes, device=labels.device)
+
+    def _dense(self, labels: Any, device: torch.device, mask: Tensor | None) -> Tensor:
+        """Return multi-hot rows as a tensor.
+
+        Raises:
+            ValueError: if lists hold what is no part of a multi-hot row.
+        """
+        may_miss = self.missing is not None
+        if not isinstance(labels, (list, tuple)):
+            return to_tensor(self.who, "labels", labels, device, may_miss, mask)
+        labels = [[row] * self.n_classes if is_gap(row) else row for row in labels]
+        # looked at where they are, since to read what has gone to a device would wait for it
+        dense = to_tensor(self.who, "labels", labels, torch.device("cpu"), may_miss, mask)
+        if self.lists is None:
+            self._refuse_ids(dense, mask)
+        return dense.to(device)
+
+    def _refuse_ids(self, dense: Tensor, mask: Tensor | None) -> None:
+        """Refuse rows out of lists that could be nothing but ids, though all have ``n_classes``."""
+        numbers = [one for one in each_missing(self.missing) if not isinstance(one, str)]
+        ids = (dense > 1) | (dense < 0)
+        for number in numbers:
+            ids = ids & (dense != number)
+        if mask is not None and mask.shape == dense.shape[:-1]:
+            ids = ids & mask.cpu().unsqueeze(-1)
+        if ids.any():
+            hint = f"label_lists={IDS!r} tells that lists hold class ids."
+            given = f"{dense[ids][0].item():g}"
+            raise ValueError(unexpected(self.who, "labels", "in [0, 1]", given, hint))
 
     def _by_class(
         self,
@@ -121,29 +185,29 @@ class LabelSets:
         return sets
 
     def _refuse_multi_hot(self, labels: Tensor, sets: IdSets) -> None:
-        """Refuse rows as wide as there are classes that are no sets of ids, but could be multi-hot.
+        """Refuse rows as wide as there are classes that could be sparse multi-hot ones.
 
-        They have nothing but 0 and 1, and some of these twice. On a device an assertion reports
+        These have nothing but 1, jagged ones nothing but 0 and 1. On a device an assertion reports
         them, so that nothing waits.
         """
         ids, n_classes = sets.ids, self.n_classes
-        if ids.dtype == torch.bool or ids.is_floating_point() or not len(ids):
+        if self.lists == IDS or ids.dtype == torch.bool or ids.is_floating_point() or not len(ids):
             return
         if labels.is_nested:
-            if n_classes == 2 or any(len(row) != n_classes for row in labels.unbind()):
+            if any(len(row) != n_classes for row in labels.unbind()):
                 return
             binary = ((ids == 0) | (ids == 1)).all()
         else:
             if labels.shape[-1] != n_classes:
                 return
-            # a set of one id stands in the first place
-            binary = torch.eq(ids, 1).all() & labels._indices()[-1].any()
+            binary = torch.eq(ids, 1).all()
         if ids.is_cuda or torch.compiler.is_compiling():
-            words = "sparse labels of 0 and 1 could be multi-hot: make them dense"
+            words = "sparse labels of 0 and 1 could be multi-hot: label_lists tells which they are"
             torch._assert_async(~binary, words)
         elif not ids.is_meta and bool(binary):
             expected, given = "as sets of ids", f"0 and 1 alone in rows of {n_classes}"
-            hint = "Multi-hot rows are dense: labels.to_dense(); sets of ids have another width."
+            hint = "Multi-hot rows are dense: labels.to_dense(); "
+            hint += f"label_lists={IDS!r} or {MULTI_HOT!r} tells which these are."
             raise ValueError(unexpected(self.who, "sparse labels", expected, given, hint))
 
     def _are_sets(self, labels: Any, depth: int) -> bool:
@@ -159,7 +223,9 @@ class LabelSets:
             return rows is not None
         rows = [row for row in rows if not is_gap(row)]
         full = [
-            row for row in rows if isinstance(row, (list, tuple)) and len(row) == self.n_classes
+            row
+            for row in rows
+            if not isinstance(row, (set, frozenset)) and len(row) == self.n_classes
         ]
         if not full or len(full) < len(rows):
             for row in full:
@@ -179,9 +245,10 @@ class LabelSets:
             return False
         return 0 <= number <= 1 or number in each_missing(self.missing)
 
-    def _refuse_both(self, row: Sequence[Any]) -> None:
+    def _refuse_both(self, row: Any) -> None:
         expected = "as sets of ids or as multi-hot rows"
-        given = f"the row {preview(row)} of {self.n_classes} numbers beside rows of other lengths"
+        shown = preview(_entries(row))
+        given = f"the row {shown} of {self.n_classes} numbers beside rows of other lengths"
         hint = f"label_lists={IDS!r} or {MULTI_HOT!r} tells which; Python sets hold ids."
         raise ValueError(unexpected(self.who, "labels", expected, given, hint))
 
@@ -194,7 +261,7 @@ class LabelSets:
             expected = "as a list of class names per row"
             hint = "" if self.vocabulary else "Class names need a label_vocabulary."
             raise ValueError(unexpected(self.who, "labels", expected, preview(labels), hint))
-        sets = [[row] if is_gap(row) else list(row) for row in rows]
+        sets = [[row] if is_gap(row) else _entries(row) for row in rows]
         if mask is not None and mask.numel() == len(sets):
             steps = mask.flatten().tolist()
             sets = [entries if step else [] for entries, step in zip(sets, steps, strict=True)]
@@ -258,10 +325,6 @@ def _names_class(name: object, names: Sequence[str]) -> bool:
     return name in names or (isinstance(name, (int, np.integer)) and int(name) in range(len(names)))
 
 
-def _listed(labels: Any) -> Any:
-    """Return lists for an array of objects such as lists, and all else as it is."""
-    if isinstance(labels, np.ndarray) and labels.dtype.kind == "O":
-        return [_listed(opened(label)) for label in labels.tolist()]
-    if isinstance(labels, list):
-        return [_listed(label) for label in labels]
-    return labels
+def _entries(row: Any) -> list[Any]:
+    """Return what stands in a row."""
+    return row.tolist() if isinstance(row, (np.ndarray, Tensor)) else list(row)

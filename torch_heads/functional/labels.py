@@ -4,6 +4,7 @@ Class names become ids by a vocabulary, and every value is checked before it is 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any
 
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from torch_heads.functional.containers import is_gap, opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.gap_rows import filled_rows
 from torch_heads.functional.missing import each_missing
+from torch_heads.functional.tables import columns_in_order, is_table
 from torch_heads.functional.tensors import gap
 
 MISSING_NAME = -(2**53)  # the id of a name that means "not labelled", exact in a float
@@ -50,11 +53,14 @@ def class_ids(
     if ids is not None:
         return ids
     names = opened(names)
-    try:  # of objects, since beside strings NumPy spells out None and numbers
-        array = np.asarray(names, dtype=None if isinstance(names, np.ndarray) else object)
-    except ValueError:
-        array = None
-    if array is None or (array.dtype.kind == "O" and any(map(_holds_names, array.flat))):
+    if is_table(names):
+        columns = columns_in_order(who, "labels", names)
+        if len(columns) > 1:
+            given = f"a table of {len(columns)}"
+            raise ValueError(unexpected(who, "labels", "as one column of names", given))
+        names = opened(columns[0])
+    array = _array_of_names(names)
+    if array is None:
         given = "rows of different lengths, or sets"
         raise ValueError(unexpected(who, "labels", "to be rectangular", given))
     if array.dtype.kind in "SU" and array.size:
@@ -93,6 +99,20 @@ def _id(name: Any, index: Mapping[str, int]) -> int:
 
 def _is_missing(entry: Any, values: Sequence[Any]) -> bool:
     return is_gap(entry) or (not isinstance(entry, (str, bytes)) and entry in values)
+
+
+def _array_of_names(names: Any) -> np.ndarray[Any, Any] | None:
+    """Return names in an array, with rows of gaps in place of rows that are None; None if ragged.
+
+    Of lists it is one of objects, since beside strings NumPy spells out None and numbers.
+    """
+    with suppress(ValueError):
+        array = np.asarray(names, dtype=None if isinstance(names, np.ndarray) else object)
+        if array.dtype.kind != "O" or not any(map(_holds_names, array.flat)):
+            return array
+    rows = filled_rows(names) if isinstance(names, (list, tuple)) else None
+    array = np.asarray([] if rows is None else rows, dtype=object)
+    return None if rows is None or any(map(_holds_names, array.flat)) else array
 
 
 def _holds_names(entry: Any) -> bool:

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import is_table, opened
+from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import unexpected
+from torch_heads.functional.tables import Table, is_table, table_columns
+from torch_heads.functional.transposed import refuse_transposed
 
 DIFFERENT = "A sequence may be shorter than the logits by its padding alone."
 
@@ -24,11 +26,12 @@ def padded(who: str, argument: str, values: Any, counts: Tensor) -> Any:
     Args:
         who: the head, as errors say it.
         argument: what the values are, likewise.
-        values: in a list or another container, or a nested tensor; or a dict of these.
+        values: in a list or another container, or a nested tensor; or a dict or table of these.
         counts: ``[B, T]``, where a step counts.
 
     Raises:
-        ValueError: if a sequence is longer than ``T``, or ends before its last step that counts.
+        ValueError: if a sequence is longer than ``T``, or ends before its last step that counts, or
+            lists are of steps.
 
     >>> padded("head", "labels", [[1, 2, 3], [4]], torch.tensor([[1, 1, 1], [1, 0, 0]]) > 0)
     [[1, 2, 3], [4, 4, 4]]
@@ -37,7 +40,12 @@ def padded(who: str, argument: str, values: Any, counts: Tensor) -> Any:
         return {
             key: padded(who, f"{argument}[{key!r}]", one, counts) for key, one in values.items()
         }
-    rows = sequences_of(values)
+    refuse_transposed(who, values, counts.shape, argument)
+    held = opened(values)
+    if is_table(held):
+        columns = padded(who, argument, table_columns(who, argument, held), counts)
+        return Table([*columns], columns)
+    rows = sequences_of(held)
     count, steps = counts.shape
     if rows is None or len(rows) != count or {*map(len, rows)} <= {steps}:
         return values
@@ -59,25 +67,24 @@ def sequences_of(values: Any) -> Sequence[Any] | None:
     """Return the sequences in a container of them; None where it holds anything else."""
     if isinstance(values, Tensor):
         return list(values.unbind()) if values.is_nested else None
-    if isinstance(values, (str, bytes, Mapping)) or is_table(values):
-        return None
-    held = values if isinstance(values, (list, tuple)) else opened(values)
-    if isinstance(held, np.ndarray) and held.dtype.kind == "O" and held.ndim == 1:
-        held = held.tolist()
+    held = opened(values)
     if not isinstance(held, (list, tuple)):
         return None
     return held if all(map(_is_sequence, held)) else None
 
 
-def longest(values: Any) -> int:
-    """Return how many steps the longest sequence has, 0 without any.
+def longest(who: str, values: Any) -> int:
+    """Return how many steps the longest sequence among labels has, 0 without any.
 
-    >>> longest({"a": [[1, 2], [3]]})
+    >>> longest("head", {"a": [[1, 2], [3]]})
     2
     """
-    if isinstance(values, Mapping):
-        return max(map(longest, values.values()), default=0)
-    return max(map(len, sequences_of(values) or ()), default=0)
+    held = opened(values)
+    if is_table(held):
+        held = table_columns(who, "labels", held)
+    if isinstance(held, Mapping):
+        return max((longest(who, one) for one in held.values()), default=0)
+    return max(map(len, sequences_of(held) or ()), default=0)
 
 
 def _is_sequence(row: Any) -> bool:

@@ -1,6 +1,7 @@
 """What users may pass where a tensor is due, and how it becomes one."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from math import nan
@@ -12,16 +13,20 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.containers import (
-    columns_in_order,
+    NESTED,
+    are_entries,
+    entry_types,
     has_mask,
     is_gap,
-    is_table,
     opened,
 )
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.gap_rows import filled_rows
+from torch_heads.functional.tables import columns_in_order, is_table
 
 OTHER_NUMBERS = (Decimal, Fraction)  # of which there are no tensors
-NUMBERS = {int, float, bool, type(None)}  # the types of most lists that hold no strings
+NUMBERS = {int, float, bool, type(None)}  # of Python, and None
+DIFFERENT_LENGTHS = "rows of different lengths"
 NEEDS_MISSING = "Labels that are missing need a missing_label."
 
 
@@ -39,6 +44,8 @@ def is_text(values: Any) -> bool:
         )
     if isinstance(values, (list, tuple, set, frozenset)):
         return not NUMBERS.issuperset(map(type, values)) and any(map(is_text, values))
+    if hasattr(type(values), "as_py"):  # one value of pyarrow
+        values = values.as_py()
     return isinstance(values, (str, bytes))
 
 
@@ -68,6 +75,8 @@ def shape_of(values: Any) -> tuple[int, ...]:
     if isinstance(values, Mapping):
         return shape_of(next(iter(values.values())))
     held = opened(values)
+    if is_table(held):
+        return (len(held),)
     try:
         return np.shape(held)
     except ValueError:
@@ -129,25 +138,20 @@ def to_tensor(
         return _unmasked(who, argument, values, may_miss, valid) if has_mask(values) else values
     if values is None:
         raise ValueError(unexpected(who, argument, "to be given", None))
-    if isinstance(values, Mapping):
-        raise ValueError(unexpected(who, argument, "as one tensor", kind_of(values)))
-    if is_table(values):
-        columns = columns_in_order(who, argument, values)
-        each = [to_tensor(who, argument, one, device, may_miss, valid) for one in columns]
-        return torch.stack(each, -1)
-    try:
-        array = np.asarray(opened(values))
-    except ValueError:
-        raise ValueError(
-            unexpected(who, argument, "to be rectangular", "rows of different lengths")
-        ) from None
-    except (RuntimeError, TypeError):  # NumPy has no tensors with a gradient, or of other devices
-        hint = "Stack them: torch.stack(...)."
-        raise ValueError(
-            unexpected(who, argument, "as one tensor", "a list of tensors", hint)
-        ) from None
+    kinds = entry_types(values) if type(values) in NESTED else set()
+    held = values if kinds and are_entries(kinds) else opened(values)
+    if isinstance(held, Mapping):
+        raise ValueError(unexpected(who, argument, "as one tensor", kind_of(held)))
+    if is_table(held):
+        columns = columns_in_order(who, argument, held)
+        return _side_by_side(
+            who,
+            argument,
+            [to_tensor(who, argument, one, device, may_miss, valid) for one in columns],
+        )
+    array = _array(who, argument, held)
     if array.dtype.kind == "O":
-        array = _numbers(who, argument, _unnested(array), may_miss, valid)
+        array = _numbers(who, argument, array, may_miss, valid)
     elif may_miss is False and array.dtype.kind == "f" and np.isnan(array).any():
         _refuse_gaps(who, argument, np.isnan(array), array, valid)
     if array.dtype.kind == "c":
@@ -158,8 +162,8 @@ def to_tensor(
         if array.size and array.max() > np.iinfo(np.int64).max:
             raise ValueError(unexpected(who, argument, "to fit into int64", array.max()))
         array = array.astype(np.int64)
-    first = _first(values)
-    if array.dtype.kind == "f" and type(first) in (bool, int, float):
+    floats = array.dtype.kind == "f" and isinstance(held, (list, tuple))
+    if floats and _have_default_dtype(array, kinds or entry_types(held)):
         return torch.tensor(array, dtype=torch.get_default_dtype(), device=device)
     # a copy: the caller's array may be read-only, reversed, or of the other byte order
     dtype = array.dtype.newbyteorder("=") if array.dtype != np.longdouble else np.float64
@@ -188,23 +192,49 @@ def _checked(who: str, argument: str, values: Tensor, device: torch.device | Non
     return values
 
 
-def _unnested(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return an array of lists of one length as an array of their entries."""
-    rows = array.ravel().tolist()
-    nested = array.ndim and rows and all(isinstance(row, (list, tuple, np.ndarray)) for row in rows)
-    if not nested or len({*map(len, rows)}) > 1:
-        return array
-    own = [np.asarray(opened(row), dtype=object) for row in rows]
-    if len({part.shape for part in own}) > 1:
-        return array
-    return np.stack(own).reshape(*array.shape, *own[0].shape)
+def _side_by_side(who: str, argument: str, columns: Sequence[Tensor]) -> Tensor:
+    """Return columns as the last dimension; a single one of rows as it is.
+
+    Raises:
+        ValueError: if they differ in shape.
+    """
+    if len(columns) == 1 and columns[0].dim() > 1:
+        return columns[0]
+    shapes = {column.shape for column in columns}
+    if len(shapes) > 1:
+        raise ValueError(unexpected(who, argument, "to be rectangular", DIFFERENT_LENGTHS))
+    return torch.stack(list(columns), -1)
 
 
-def _first(values: Any) -> Any:
-    """Return the first entry of nested lists."""
-    while isinstance(values, (list, tuple)) and values:
-        values = values[0]
-    return values
+def _array(who: str, argument: str, held: Any) -> np.ndarray[Any, Any]:
+    """Return what a container holds as an array, of objects where these are not all numbers.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    with suppress(Exception):  # of any kind, as objects that are no arrays raise them
+        return np.asarray(held)
+    expected, given, hint = "as a tensor, an array or a list", type(held).__name__, ""
+    if isinstance(held, (list, tuple)):
+        expected, given = "to be rectangular", DIFFERENT_LENGTHS
+        rows = filled_rows(held)
+        if rows is not None:
+            with suppress(Exception):
+                return np.asarray(rows)
+            # NumPy has no tensors with a gradient, or of other devices
+            expected, given = "as one tensor", "a list of tensors"
+            hint = "Stack them: torch.stack(...)."
+    raise ValueError(unexpected(who, argument, expected, given, hint))
+
+
+def _have_default_dtype(array: np.ndarray[Any, Any], kinds: set[type]) -> bool:
+    """Return whether numbers of these types are all Python's, and not too large for the dtype."""
+    if not kinds <= NUMBERS:
+        return False
+    if int not in kinds:
+        return True
+    largest = 2 / torch.finfo(torch.get_default_dtype()).eps  # of the whole numbers without gaps
+    return not (np.abs(array) > largest).any()
 
 
 def _numbers(
@@ -232,7 +262,7 @@ def _numbers(
             if isinstance(entry, Number):
                 expected = "to be real"
             if isinstance(entry, (list, tuple, np.ndarray)):
-                expected, given = "to be rectangular", "rows of different lengths"
+                expected, given = "to be rectangular", DIFFERENT_LENGTHS
             elif is_text(entry):
                 given = "strings"
             raise ValueError(unexpected(who, argument, expected, given))

@@ -11,6 +11,7 @@ from torch_heads.functional.containers import is_table, table_columns
 from torch_heads.functional.errors import preview, shape, unexpected
 from torch_heads.functional.hints import shape_hint
 from torch_heads.functional.tensors import to_tensor
+from torch_heads.functional.transposed import refuse_transposed
 
 WeightColumn = str | Callable[[Mapping[str, Any]], Any] | None
 
@@ -34,6 +35,7 @@ def find_weights(
         expected = f"with the weight_column {column!r}"
         raise ValueError(unexpected(who, "features", expected, given))
     argument = f"features[{column!r}]"
+    refuse_transposed(who, features[column], logits.shape[:-1], argument)
     found = to_tensor(who, argument, features[column], logits.device, may_miss=False)
     if found.ndim == 1 and logits.dim() > 2:  # there, tf.estimator makes a column of it
         leading = logits.shape[:-1]
@@ -60,8 +62,9 @@ def check_weights(who: str, argument: str, values: Any, logits: Tensor, columns:
     Raises:
         ValueError: if they are not real numbers or of another shape.
     """
-    weights = to_tensor(who, argument, values, logits.device, may_miss=False)
     leading = logits.shape[:-1]
+    refuse_transposed(who, values, leading, argument)
+    weights = to_tensor(who, argument, values, logits.device, may_miss=False)
     per_column = (*leading, columns)
     if weights.shape == leading:
         weights = weights.unsqueeze(-1)

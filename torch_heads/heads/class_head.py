@@ -17,9 +17,10 @@ from torch_heads.functional.arguments import (
     check_unbalanced,
 )
 from torch_heads.functional.constants import Setting, value_of
-from torch_heads.functional.containers import columns_in_order, is_table, opened
+from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.labels import class_ids
+from torch_heads.functional.tables import columns_in_order, is_table
 from torch_heads.functional.tensors import is_empty, is_text
 from torch_heads.functional.values import SWAPPED, check_columns
 from torch_heads.heads.metric_owner import Labels
@@ -79,10 +80,10 @@ class ClassHead(TensorHead):
     def _numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels as a tensor; class names, of which there is a vocabulary, as ids."""
         if not isinstance(labels, (Tensor, list, tuple)):
+            labels = opened(labels)
             if is_table(labels):
                 columns = columns_in_order(self.title, "labels", labels)
-                labels = columns[0] if len(columns) == 1 else labels
-            labels = opened(labels)
+                labels = opened(columns[0]) if len(columns) == 1 else labels
         names, missing = self.label_vocabulary, self.missing_label
         if is_text(labels) or (names is not None and is_empty(labels)):
             ids = class_ids(self.title, labels, names, missing, mask)

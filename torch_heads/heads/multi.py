@@ -14,8 +14,9 @@ from torch_heads.computation.computation import Computation
 from torch_heads.computation.fused import MultiComputation
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.constants import Setting, value_of
-from torch_heads.functional.containers import is_table
+from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.tables import is_table
 from torch_heads.functional.tensors import shape_of
 from torch_heads.heads.base import Head
 from torch_heads.heads.children import FIXED, FixedHeads, check_head_weights, check_heads
@@ -83,7 +84,7 @@ class MultiHead(Head):
         self._adopt(children)
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
-        if is_table(labels):
+        if is_table(opened(labels)):
             return shape_of(labels)
         if not isinstance(labels, Mapping):
             return shape_of(labels)[:-1]

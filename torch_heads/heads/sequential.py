@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
-from torch_heads.computation.inputs import ABSENT, Features, Inputs
+from torch_heads.computation.inputs import ABSENT, Features, Inputs, StackedLabels
 from torch_heads.computation.single import SequenceComputation
 from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.hints import shape_hint
 from torch_heads.functional.sequences import longest, padded
 from torch_heads.functional.tensors import shape_of, to_tensor
+from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import check_logits, check_values, whole_numbers
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
@@ -136,7 +137,7 @@ class SequentialHeadWrapper(Head):
         inner = self.static_head._batch_shape(labels, features)
         if len(mask) == 1 and len(inner) == 1:  # lengths, and sequences of different ones
             lengths = to_tensor(self.title, self._argument, given).tolist()
-            return (*mask, max(longest(labels), *map(int, lengths), 0))
+            return (*mask, max(longest(self.title, labels), *map(int, lengths), 0))
         return mask if inner[: len(mask)] != mask else inner
 
     def _masked(self, inputs: Inputs) -> Inputs:
@@ -149,8 +150,8 @@ class SequentialHeadWrapper(Head):
             mask = mask & inputs.mask
         counts = mask if mask.dim() == 2 else mask.flatten(2).any(-1)
         labels, weights = (
-            padded(self.title, argument, values, counts)
-            for argument, values in (("labels", inputs.labels), ("weights", inputs.weights))
+            own if isinstance(own, StackedLabels) else padded(self.title, argument, own, counts)
+            for argument, own in (("labels", inputs.labels), ("weights", inputs.weights))
         )
         own = {
             column: self._steps_of(inputs.features, column, counts)
@@ -197,6 +198,7 @@ class SequentialHeadWrapper(Head):
             logits = next(iter(logits.values()), None)
         logits = to_tensor(self.title, "logits", logits)
         given = self._feature(features, self.input_sequence_mask_key)
+        refuse_transposed(self.title, given, logits.shape[:2], self._argument)
         mask = to_tensor(self.title, self._argument, given, logits.device, may_miss=False)
         if mask.is_floating_point():
             check_values(self.title, self._argument, mask, *LIMITS)  # which NaN lies outside of

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch_heads.families.event_times import EventTimes
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel, check_ascending
-from torch_heads.functional.containers import in_order, is_table, table_columns
+from torch_heads.functional.containers import in_order, opened
+from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.metric_owner import Labels, head_title
@@ -95,6 +96,7 @@ class SurvivalHead(TensorHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return times and events side by side, ``[D*, 2]``."""
+        labels = opened(labels)
         if is_table(labels):
             labels = table_columns(self.title, "labels", labels)
         if not isinstance(labels, Mapping):

@@ -32,6 +32,7 @@ from torch_heads.functional.arguments import (
     check_weight_column,
 )
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.gap_rows import widened
 from torch_heads.functional.labels import MISSING_NAME
 from torch_heads.functional.missing import Missing, each_missing
 from torch_heads.functional.reductions import Reduction
@@ -186,9 +187,11 @@ class TensorHead(PriorOwner):
         Raises:
             ValueError: if they are not what the head takes.
         """
-        labels = self._numbers(labels, device, mask)
+        numbers = self._numbers(labels, device, mask)
         width = self.label_dimension * self.family.numbers_per_label
-        return check_columns(self.title, "labels", labels, leading, width)
+        if not isinstance(labels, Tensor):
+            numbers = widened(numbers, leading, width)
+        return check_columns(self.title, "labels", numbers, leading, width)
 
     def _numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels as a tensor, with NaN where there are none, if any may be missing."""
