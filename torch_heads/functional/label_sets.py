@@ -93,13 +93,14 @@ class LabelSets:
             columns = table_columns(self.who, "labels", held)
             if len(columns) != 1:
                 return columns
-            (labels,) = columns.values()  # of sets, or of rows
+            labels = next(iter(columns.values()))  # of sets, or of rows
             held = opened(labels)
         if isinstance(labels, np.ndarray) and labels.ndim > depth and not is_text(labels):
             return labels
         if not isinstance(held, np.ndarray):
             return held
-        rows = held.ndim > len(getattr(labels, "shape", held.shape)) == 1  # in a series
+        shape: Any = getattr(labels, "shape", held.shape)
+        rows = held.ndim > len(shape) == 1  # in a series
         return held.tolist() if rows or held.dtype.kind == "O" else held
 
     def _is_sparse(self, labels: Any) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from torch_heads.functional.containers import is_table, table_columns
 from torch_heads.functional.errors import preview, shape, unexpected
 from torch_heads.functional.hints import shape_hint
+from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.transposed import refuse_transposed
 
