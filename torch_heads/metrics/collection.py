@@ -19,6 +19,7 @@ from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
 from torch_heads.metrics.over_heads import MeanOverHeadsMetric, mean_of
 from torch_heads.metrics.reader import Reader
+from torch_heads.metrics.saved import CountsMeaning
 from torch_heads.metrics.tally import Lock, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
@@ -45,6 +46,7 @@ class ReadingCollection(Evidence):
         names: the metric keys of each head, by name.
         layout: what a head compares to tell its own collections from others'.
         warned: of what was warned, shared by the collections of a head.
+        meaning: what the counts mean, which stands beside them in a ``state_dict``.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class ReadingCollection(Evidence):
         names: Mapping[str, Sequence[str]],
         layout: Layout,
         warned: set[str],
+        meaning: CountsMeaning,
     ) -> None:
-        super().__init__({}, compute_groups=False)
+        super().__init__()
         self.layout = layout
+        self.meaning = meaning
         #: Held while a batch is added.
         self.lock = Lock()
         self.tallies = dict(tallies)
@@ -104,6 +108,7 @@ class ReadingCollection(Evidence):
             {name: own for name, own in self._names.items() if kept.keys() >= set(own)},
             ((*kept, *means), ()),
             self.coarse.warned,
+            self.meaning,
         )
 
     def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:
