@@ -27,13 +27,13 @@ from torch_heads.functional.arguments import (
     MissingLabel,
     check_count,
     check_missing_label,
-    check_thresholds,
     check_vocabulary,
     check_weight_column,
 )
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.labels import MISSING_NAME
 from torch_heads.functional.missing import Missing, each_missing
+from torch_heads.functional.number_lists import check_thresholds
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import is_text, shape_of, to_tensor
