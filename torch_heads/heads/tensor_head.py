@@ -312,7 +312,7 @@ class TensorHead(PriorOwner):
                 regularized_after=after if after in readings else None,
                 predicted=dict(self.predicted),
                 string_keys=self.string_keys,
-                encode_labels=self.encode_labels,
+                encode_labels=self._encoded,
                 predict_strings=self.string_predictions,
                 class_balance=self._class_balance,
                 prior=self._prior,
@@ -334,6 +334,10 @@ class TensorHead(PriorOwner):
             if numbers.is_floating_point():  # class probabilities
                 return shape[:-1]
         return shape[:1] if columns > 1 else shape
+
+    def _encoded(self, labels: Labels, *given: Any) -> Tensor:
+        """Return what `encode_labels` makes of labels in any form, float8 among them."""
+        return self.encode_labels(self._missing().widened(labels), *given)
 
     def _number_of_names(self) -> int:
         """Return how many names a vocabulary has."""
