@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 from torch.testing import assert_close
+from torchmetrics import SpearmanCorrCoef
+from torchmetrics.classification import MulticlassRecall
 
 import torch_heads as th
 from tests.cases import CASES, Case
@@ -247,6 +249,30 @@ def test_counts_follow_heads_and_classes_into_another_order() -> None:
     expected.update_metrics(None, None, parts, labels)
     assert_close(states(head), states(expected))
     assert_close(head.metric_collection.compute(), expected.metric_collection.compute())
+
+
+@pytest.mark.filterwarnings("ignore:.*will save all targets and predictions")
+def test_states_of_torchmetrics_own_follow_their_heads_but_not_classes() -> None:
+    def measured(*names: str, vocabulary: Any = PETS) -> th.MultiHead:
+        own = [
+            th.RegressionHead(name="kilos", metrics=[SpearmanCorrCoef()]),
+            th.MultiClassHead(
+                3,
+                name="pet",
+                label_vocabulary=vocabulary,
+                metrics={"recall": MulticlassRecall(3, average=None)},
+            ),
+        ]
+        return th.MultiHead([own[own[0].name != name] for name in names])
+
+    first, other = counted(measured("kilos", "pet")), measured("pet", "kilos")
+    other.metric_collection.persistent()
+    other.load_state_dict(first.state_dict())
+    expected = first.metric_collection.compute()
+    assert_close({key: other.metric_collection.compute()[key] for key in expected}, expected)
+    assert expected["SpearmanCorrCoef/kilos"].isfinite()
+    with pytest.raises(ValueError, match="'pet': expected a checkpoint of the label_vocabulary"):
+        measured("kilos", "pet", vocabulary=PETS[::-1]).load_state_dict(first.state_dict())
 
 
 def test_counts_without_confusions_follow_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,6 +516,17 @@ def test_no_constructor_waits_for_a_value_of_a_meta_tensor() -> None:
         classes = th.MultiClassHead(3, name="c", class_weight=weights)
         heads = th.MultiHead([classes, th.BinaryClassHead(name="b")], head_weights=weights[:2])
         learned = th.MultiHead([made("even")], head_weights=nn.Parameter(weights[:1]))
+        for given in ([weights[0], weights[1]], {"c": weights[0], "even": 2.0}):
+            assert th.MultiHead([classes, made("even")], head_weights=given).head_weights.is_meta
+        for argument, kind in (
+            ("cut_points", th.SurvivalHead),
+            ("levels", th.QuantileRegressionHead),
+        ):
+            for given in (weights, [*weights]):
+                with pytest.raises(ValueError, match=f"expected {argument} as a list of .* meta d"):
+                    kind(**{argument: given})
+        with pytest.raises(ValueError, match=r"expected missing_label as .* meta device"):
+            th.RegressionHead(missing_label=weights)
         with pytest.raises(ValueError, match=r"expected thresholds .* meta device"):
             th.BinaryClassHead(thresholds=weights)
         with pytest.raises(ValueError, match=r"expected head_weights .* got a tensor of shape .3."):

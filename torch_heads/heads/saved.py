@@ -13,6 +13,7 @@ from torch_heads.computation.meaning import Meaning, class_orders
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.metric_owner import MetricOwner
 from torch_heads.metrics.carry import carry, check_states
+from torch_heads.metrics.collection import FED
 from torch_heads.metrics.saved import MEANING
 
 METRICS = "metric_collection."
@@ -132,12 +133,16 @@ class SavedHead(MetricOwner):
         before = None if orders is None else self._in_order(saved.paths)
         if orders is None or before is None:
             raise ValueError(words)
+        fed = {key: own for key, own in states.items() if key.startswith(METRICS + FED)}
+        moved = [one for one in self.computation.targets if (one.name or "") in orders]
+        if fed and any(one.torchmetrics for one in moved):  # which do not say whose a class is
+            raise ValueError(words)
         if not states:
             return states
         before.load_state_dict(states, strict=False)
         own = self.metrics()
         carry(own, before.metric_collection, orders)
-        return {
+        return fed | {
             f"{METRICS}{name}.{state}": values
             for name, tally in own.tallies.items()
             for state, values in tally.metric_state.items()

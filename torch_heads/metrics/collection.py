@@ -28,6 +28,8 @@ GIVE_HEAD = "Metrics are given to a head when it is made: BinaryClassHead(metric
 
 BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
 
+FED = "metric/"  # before the names of torchmetrics' own, which no attribute has
+
 Layout = tuple[tuple[str, ...], tuple[Any, ...]]  # keys, and what holds state behind them
 
 
@@ -77,7 +79,7 @@ class ReadingCollection(Evidence):
         self.fed = {key: one for key, one in metrics.items() if isinstance(one, FedMetric)}
         for key, metric in self.fed.items():
             # a name that no attribute has; a dot would be none of a module
-            self.add_module(f"metric/{key}".replace("%", "%25").replace(".", "%2E"), metric)
+            self.add_module(f"{FED}{key}".replace("%", "%25").replace(".", "%2E"), metric)
         self.places = dict(places)
         self._names = dict(names)
         #: Warns of areas that tf.estimator's grid misreads.
