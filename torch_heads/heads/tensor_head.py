@@ -337,7 +337,8 @@ class TensorHead(PriorOwner):
 
     def _encoded(self, labels: Labels, *given: Any) -> Tensor:
         """Return what `encode_labels` makes of labels in any form, float8 among them."""
-        return self.encode_labels(self._missing().widened(labels), *given)
+        (target,) = self.computation.targets
+        return self.encode_labels(target.missing.widened(labels), *given)
 
     def _number_of_names(self) -> int:
         """Return how many names a vocabulary has."""
