@@ -16,7 +16,7 @@ from torch_heads.functional.tensors import to_tensor
 def is_learned(values: Any) -> bool:
     """Return whether a gradient goes to a tensor, or to any in a list, a dict or a module.
 
-    >>> is_learned([1.0, torch.nn.Parameter(torch.tensor(2.0))]), is_learned(torch.ones(2))
+    >>> is_learned({"a": nn.Linear(2, 1).weight, "b": 1.0}), is_learned([1.0, 2.0])
     (True, False)
     """
     if isinstance(values, Tensor):
