@@ -735,7 +735,7 @@ REFUSED = [
         labels=T([[0], [2]])),
     even.refuses("a negative binary label", "labels in [0, 1], got -1.0", only_on_cpu=True,
         labels=T([[0], [-1]])),
-    even.refuses("a binary label that is not a number", "labels in [0, 1], got nan",
+    even.refuses("a binary label that is not a number", "labels without gaps, got nan in row 1. …",
         only_on_cpu=True, labels=T([[0.0], [float("nan")]])),
     digit.refuses("a class id too many", "labels in [0, 2], got 3", only_on_cpu=True,
         labels=T([[0], [3]])),
@@ -1142,6 +1142,13 @@ REFUSED = [
         "the mask features['sequence_length_mask'] of shape [2, 2], or lengths of shape [2], "
         "got [2]",
         features={**column, "sequence_length_mask": T([True, False])}),
+    steps.refuses("a gap in a mask",
+        "the mask features['sequence_length_mask'] without gaps, got nan in row 1",
+        only_on_cpu=True,
+        features={**column, "sequence_length_mask": T([[1.0, 1.0], [1.0, float("nan")]])}),
+    steps.refuses("a gap in a mask of lists",
+        "the mask features['sequence_length_mask'] without gaps, got nan in row 0",
+        features={**column, "sequence_length_mask": [[1.0, float("nan")], [1.0, 1.0]]}),
     steps.refuses("more lengths than sequences",
         "the mask features['sequence_length_mask'] of shape [2, 2], or lengths of shape [2], "
         "got [3]",

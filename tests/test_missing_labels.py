@@ -1039,3 +1039,26 @@ def test_pixels_that_are_not_labelled_are_those_that_cross_entropy_ignores(
     gradient = own.grad.movedim(1, -1) if channels_first else own.grad
     torch.testing.assert_close(gradient, leaf.grad.movedim(1, -1))
     assert (gradient[labels == 255] == 0).all()
+
+
+@pytest.mark.parametrize("form", [list, tuple, np.array, torch.tensor])
+def test_a_loss_fn_sees_the_same_rows_of_labels_and_of_features(form: Any) -> None:
+    def loss_fn(labels: Tensor, logits: Tensor, features: Any) -> Tensor:
+        scale = torch.as_tensor(features["scale"], dtype=logits.dtype)
+        return (logits - labels).square() * scale.view(-1, 1)
+
+    head = th.RegressionHead(missing_label=-1, loss_fn=loss_fn)
+    loss = head.loss([-1.0, 2.0, 3.0], torch.zeros(3, 1), {"scale": form([100.0, 1.0, 1.0])})
+    assert loss == 6.5
+
+
+def test_a_declared_number_is_missing_among_names() -> None:
+    head = th.MultiClassHead(2, label_vocabulary=["a", "b"], missing_label=[-100, "?"])
+    logits = torch.randn(4, 2)
+    expected = head.loss(["a", "?", "b", "?"], logits)
+    assert head.loss(["a", -100, "b", "?"], logits) == expected
+
+
+def test_an_empty_list_is_labels_of_no_rows() -> None:
+    for head in (th.RegressionHead(2), th.MultiHead([th.RegressionHead(name=n) for n in "ab"])):
+        assert head.loss([], torch.zeros(0, 2)) == 0

@@ -3,6 +3,7 @@
 import copy
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -372,18 +373,26 @@ def test_a_loaded_head_has_its_skill_and_its_counts() -> None:
 # ---- what it is for ----
 
 
-def trained(unit: float, prior: bool) -> Tensor:
+NUMBER_HEADS = {
+    "squared error": th.RegressionHead,
+    "gaussian": th.GaussianRegressionHead,
+    "location as by squared errors": partial(th.GaussianRegressionHead, beta=1.0),
+}
+
+
+def trained(unit: float, prior: bool, make: Any = th.RegressionHead) -> Tensor:
     """Return predicted pulses, in the first unit, of a network trained on them and on a class."""
     data = load_linnerud()
     x = torch.tensor((data.data - data.data.mean(0)) / data.data.std(0), dtype=torch.float32)
     weight, _, pulse = torch.tensor(data.target, dtype=torch.float32).T
     labels = {"pulse": unit * pulse, "heavy": (weight > 180).float()}
-    heads = [th.RegressionHead(name="pulse"), th.BinaryClassHead(name="heavy")]
+    heads = [make(name="pulse"), th.BinaryClassHead(name="heavy")]
     head = th.MultiHead(heads, head_weights="prior" if prior else None)
     if prior:
         head.fit_prior(labels)
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 2))
+    width = head.logits_dimension
+    network = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, width))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(100):
         optimizer.zero_grad()
@@ -394,10 +403,14 @@ def trained(unit: float, prior: bool) -> Tensor:
 
 
 @pytest.mark.parametrize("unit", [100.0, 10_000.0])
-def test_in_every_unit_the_predictions_are_the_same(unit: float) -> None:
-    torch.testing.assert_close(trained(unit, True), trained(1.0, True), rtol=1e-4, atol=0)
-    apart = (trained(unit, False) / trained(1.0, False) - 1).abs()
-    assert apart.median() > 0.1
+@pytest.mark.parametrize("kind", NUMBER_HEADS)
+def test_in_every_unit_the_predictions_are_the_same(unit: float, kind: str) -> None:
+    make = NUMBER_HEADS[kind]
+    same, other = trained(unit, True, make), trained(1.0, True, make)
+    torch.testing.assert_close(same, other, rtol=1e-4, atol=0)
+    if kind == "squared error":
+        apart = (trained(unit, False) / trained(1.0, False) - 1).abs()
+        assert apart.median() > 0.1
 
 
 def test_rare_events_start_at_their_frequency() -> None:

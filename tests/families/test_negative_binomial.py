@@ -115,3 +115,16 @@ def test_labels_alone_are_fitted_to_their_mean() -> None:
     layer = fitted(head, torch.ones(6, 1, dtype=torch.float64), labels)
     mean = head(layer(torch.ones(1, 1, dtype=torch.float64)))["predictions"]
     assert mean.item() == pytest.approx(2.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("log_dispersion", [-19.0, -30.0, -1e4])
+def test_quantiles_without_dispersion_are_those_of_poisson(log_dispersion: float) -> None:
+    family = NegativeBinomial()
+    for log_mean in (0.0, 5.0):
+        logits = torch.tensor([[[log_mean, log_dispersion]]], dtype=torch.float64)
+        poisson = stats.poisson(np.exp(log_mean))
+        for q in (0.05, 0.5, 0.95):
+            assert family.quantile(logits, q).item() == poisson.ppf(q)
+        counts = torch.arange(10.0, dtype=torch.float64).view(-1, 1)
+        found = family.cdf(logits.expand(10, 1, 2), counts).squeeze()
+        np.testing.assert_allclose(found, poisson.cdf(counts.squeeze()), atol=1e-6)

@@ -93,3 +93,13 @@ def test_it_recovers_parameters_that_depend_on_the_input() -> None:
     assert zero["scale"].item() == pytest.approx(0.8, abs=0.03)
     assert zero["probability_positive"].item() == pytest.approx(0.3775, abs=0.02)
     assert zero["predictions"].item() == pytest.approx(0.3775 * np.exp(1.32), rel=0.06)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_probability_of_0_times_a_mean_that_overflows_is_a_number(dtype: torch.dtype) -> None:
+    family = ZeroInflatedLogNormal()
+    logits = torch.tensor([[[-110.0, 0.0, 14.0]], [[-1e4, 0.0, 88.0]]], dtype=dtype)
+    labels = torch.zeros(2, 1, dtype=dtype)
+    expected = torch.tensor([[6.2e-6], [0.0]], dtype=dtype)
+    torch.testing.assert_close(family.mean(logits), expected, rtol=0.01, atol=0)
+    assert family.crps(logits, labels).isfinite().all()

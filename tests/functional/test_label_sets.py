@@ -83,6 +83,9 @@ def test_lists_as_long_as_there_are_classes_are_multi_hot(device: torch.device) 
 def test_what_a_row_of_a_list_means_does_not_depend_on_the_others(device: torch.device) -> None:
     # beside rows that can be nothing but ids, as many as there are classes may be ids
     assert hot([[3, 2, 1, 0], [1]], 2, device).tolist() == [[1, 1, 1, 1], [0, 1, 0, 0]]
+    # two classes may be a set of both
+    both = LabelSets("head", 2).multi_hot([[0, 1], [1]], (2,), device)
+    assert both.tolist() == [[1, 1], [0, 1]]
     for other in ([1], [], [0, 1, 2]):
         with pytest.raises(
             ValueError, match=r"labels as sets of ids or as multi-hot rows, got the"

@@ -48,3 +48,20 @@ def test_a_column_may_hold_weights_in_any_form(
 def test_negative_weights_are_taken_as_they_are(device: torch.device) -> None:
     logits = torch.tensor([[1.0], [2.0]], device=device)
     assert th.RegressionHead().loss([0.0, 0.0], logits, weights=[-1.0, 1.0]) == 1.5
+
+
+def test_features_may_be_a_frame() -> None:
+    pd = pytest.importorskip("pandas")
+    head = th.RegressionHead(weight_column="w")
+    features = {"w": [1.0, 3.0], "x": [0.0, 0.0]}
+    expected = head.loss([1.0, 2.0], torch.zeros(2, 1), features)
+    assert head.loss([1.0, 2.0], torch.zeros(2, 1), pd.DataFrame(features)) == expected
+    with pytest.raises(ValueError, match=r"features with the weight_column 'w', got \['x'\]"):
+        head.loss([1.0, 2.0], torch.zeros(2, 1), pd.DataFrame({"x": [0.0, 0.0]}))
+
+
+def test_a_weight_column_of_another_shape_is_named_as_it_came() -> None:
+    head = th.RegressionHead(weight_column="w")
+    words = r"features\['w'\] of shape \[2, 3\] or \[2, 3, 1\], got \[2\]. .* weights="
+    with pytest.raises(ValueError, match=words):
+        head.loss(torch.zeros(2, 3), torch.zeros(2, 3, 1), {"w": torch.ones(2)})

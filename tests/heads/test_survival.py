@@ -101,7 +101,7 @@ BAD = {
     "a negative time": (STACKED - 2, r"labels 'time' >= 0, got -1.5"),
     "another event": (STACKED + 1, r"labels 'event' in \[0, 1\], got 2"),
     "half an event": (STACKED * 0.5, r"labels 'event' as whole numbers, got 0.5"),
-    "no time": (torch.full((4, 2), torch.nan), r"labels 'time' >= 0, got nan"),
+    "no time": (torch.full((4, 2), torch.nan), r"labels 'time' without gaps, got nan in row 0"),
     "another name": ({"time": TIME, "died": EVENT}, "died"),
     "one name": ({"time": TIME}, "event"),
     "a short column": ({"time": TIME, "event": [1]}, r"labels 'event' of shape \[4\] or \[4, 1\]"),

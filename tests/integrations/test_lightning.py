@@ -186,7 +186,7 @@ def test_training_logs_the_loss_of_every_step_and_of_every_head(tmp_path: Path) 
         ("1", "7"),
         ("1", "9"),
     ]
-    weights = dict(zip(mixture().names, mixture().head_weights.tolist(), strict=True))
+    weights = dict(zip(mixture(), mixture().head_weights.tolist(), strict=True))
     for line in trained:
         losses = [float(line[f"train/loss/{name}"]) * by for name, by in weights.items()]
         assert float(line["train/loss"]) == pytest.approx(sum(losses), rel=1e-5)
@@ -339,6 +339,14 @@ def test_each_of_several_data_loaders_has_metrics_of_its_own(tmp_path: Path) -> 
             assert key in logged
             assert key not in table or key == "val/loss"  # of all loaders together
         assert not any(f"dataloader_idx_{1 - i}" in key for key in table)
+
+
+def test_one_data_loader_after_several_has_the_usual_keys() -> None:
+    module, trainer = make_module(), quiet_trainer()
+    trainer.validate(module, [loader(), loader()], verbose=False)
+    [table] = trainer.test(module, loader(), verbose=False)
+    assert "test/loss" in table
+    assert not any("dataloader_idx" in key for key in table)
 
 
 def test_predictions_come_by_data_loader() -> None:
@@ -540,7 +548,7 @@ def test_a_checkpoint_holds_the_parameters_and_loads_without_trust(tmp_path: Pat
     trainer.fit(module, loader(), loader())
     trainer.save_checkpoint(path)
     state = torch.load(path, weights_only=True)["state_dict"]
-    assert [*state] == ["backbone.weight", "backbone.bias", "head.meaning"]
+    assert [*state] == ["backbone.weight", "backbone.bias", "head._meaning"]
     loaded = HeadModule.load_from_checkpoint(path, backbone=nn.Linear(20, 20), head=mixture())
     inputs = torch.randn(3, 20)
     assert_close(loaded(inputs), module.eval()(inputs))
@@ -598,7 +606,7 @@ def test_a_checkpoint_of_heads_that_mean_otherwise_changes_nothing(
             run(other, DataLoader(examples, 2), ckpt_path=path)
     assert other.backbone.weight.equal(before)
     earlier = torch.load(path)["state_dict"]
-    del earlier["head.meaning"]
+    del earlier["head._meaning"]
     other.load_state_dict(earlier)  # which says nothing
 
 

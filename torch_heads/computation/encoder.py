@@ -16,7 +16,6 @@ from torch_heads.families.family import LabelPart
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.containers import has_mask
 from torch_heads.functional.missing import MissingColumns
-from torch_heads.functional.tensors import gap
 from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import (
     Blame,
@@ -24,6 +23,7 @@ from torch_heads.functional.values import (
     both,
     check_values,
     needs_cast,
+    refuse_nan,
     stack_alike,
     whole_numbers,
     zero_where_false,
@@ -100,9 +100,7 @@ class Encoder:
         Raises:
             ValueError: by the title of the target whose label it is.
         """
-        bad = values.isnan()
-        if bad.any():
-            raise ValueError(gap(self._blame(bad), "labels", "nan", bad.nonzero()[0].tolist()[:-1]))
+        refuse_nan(self._blame, "labels", values)
 
     # Labels.
 

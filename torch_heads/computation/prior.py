@@ -42,9 +42,12 @@ class GroupPrior:
         blocks = (
             self._layout.blocks(torch.cat([one.cpu() for one in own])) for own in (offsets, scales)
         )
-        return [
-            Constants(offset=offset, scale=scale) for offset, scale in zip(*blocks, strict=True)
-        ]
+        return [self._constants(*own) for own in zip(*blocks, strict=True)]
+
+    def _constants(self, offset: Tensor, scale: Tensor) -> Constants:
+        unit = self._targets[0].family.gradient_unit(scale)
+        own = {} if unit is None else {"steepness": 1 / unit}
+        return Constants(offset=offset, scale=scale, **own)
 
     def apply(self, blocks: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return what the logits of each bucket of the layout mean, ``[D*, U, *logits_shape]``."""
@@ -53,7 +56,13 @@ class GroupPrior:
         if not self.known:
             return blocks
         pairs = zip(blocks, [own.on(blocks[0].device) for own in self._blocks], strict=True)
-        return [
-            torch.addcmul(own["offset"].to(block.dtype), block, own["scale"].to(block.dtype))
-            for block, own in pairs
-        ]
+        return [_moved(block, **own) for block, own in pairs]
+
+
+def _moved(
+    logits: Tensor, offset: Tensor, scale: Tensor, steepness: Tensor | None = None
+) -> Tensor:
+    """Return ``offset + scale * z``, of whose gradient ``steepness`` is a factor."""
+    if steepness is not None:  # between equals, and so the logits themselves
+        logits = torch.lerp(logits.detach(), logits, steepness.to(logits.dtype))
+    return torch.addcmul(offset.to(logits.dtype), logits, scale.to(logits.dtype))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from torch_heads.computation.inputs import EncodedBatch, Features
+from torch_heads.functional.containers import opened
 from torch_heads.functional.values import both, rows_of
 
 
@@ -61,12 +64,16 @@ class PresentRows:
 
     def _of_feature(self, value: Any) -> Any:
         count = len(self._leading)
-        if tuple(getattr(value, "shape", ())[:count]) != tuple(self._leading):
+        own = value if isinstance(value, (Tensor, str, bytes, Mapping)) else opened(value)
+        if isinstance(own, (list, tuple)):
+            with suppress(ValueError):  # of rows that differ in length
+                own = np.asarray(own)
+        if tuple(getattr(own, "shape", ())[:count]) != tuple(self._leading):
             return value
-        if isinstance(value, Tensor):
-            return self._pick(value, count)
-        if isinstance(value, np.ndarray):
-            return value.reshape(-1, *value.shape[count:])[self._index.cpu().numpy()]
+        if isinstance(own, Tensor):
+            return self._pick(own, count)
+        if isinstance(own, np.ndarray):
+            return own.reshape(-1, *own.shape[count:])[self._index.cpu().numpy()]
         return value
 
 

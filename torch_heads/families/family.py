@@ -217,6 +217,17 @@ class Family(ABC):
         offset = self.link(means[:, 0])
         return Prior(offset, torch.ones_like(offset), torch.zeros_like(counts))
 
+    def gradient_unit(self, scale: Tensor) -> Tensor | None:
+        """Return the factor ``[U, *logits_shape]`` of the gradient that a prior takes away.
+
+        None, as usual, where the loss alone says how steep it is. A family that weighs the gradient
+        by what has the unit of the labels returns that of the prior.
+
+        Args:
+            scale: ``[U, *logits_shape]``, of the prior; 1 without one.
+        """
+        return None
+
     def log_odds(self, logits: Tensor, scores: Tensor) -> Tensor:
         """Return the log odds ``[..., U]`` of scores, by which metrics count them finely.
 

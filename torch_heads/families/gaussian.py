@@ -22,7 +22,7 @@ class Gaussian(Distribution):
     ``beta`` weighs the gradient, and not the loss, by ``scale ** (2 * beta)`` (Seitzer et al., "On
     the Pitfalls of Heteroscedastic Uncertainty Estimation", 2022): at 0 a label that is badly
     predicted has its scale grown and its location left alone; at 1 the location learns as by
-    squared errors.
+    squared errors. With a prior, the scale is in units of the labels' deviation.
     """
 
     beta: float = 0.5
@@ -67,6 +67,10 @@ class Gaussian(Distribution):
         mean, spread = mean_and_spread(means)
         offset = torch.stack([mean, spread.log()], dim=-1)
         return Prior(offset, torch.stack([spread, torch.ones_like(spread)], -1), spread.log())
+
+    def gradient_unit(self, scale: Tensor) -> Tensor | None:
+        """Return the weight of the gradient at the labels' deviation, which is the first scale."""
+        return scale[..., :1].expand(scale.shape) ** (2 * self.beta) if self.beta else None
 
     def quantile(self, logits: Tensor, q: float) -> Tensor:
         """Return ``m + s * z``, with the quantile ``z`` of the standard normal distribution."""

@@ -16,6 +16,7 @@ from torch_heads.functional.special import beta_cdf, in_parts, log_rising_factor
 
 NODES, FIRST, STEP = 141, -26.0, 0.3  # of the grid of the mean difference, for 1e-7 of it
 
+LEAST_OF_CDF = -18.0  # log dispersion; below, it is Poisson's to rounding, and the beta is not
 LEAST_DISPERSION = 1e-2  # of a prior: from there it can still be learned, either way
 
 
@@ -67,7 +68,7 @@ class NegativeBinomial(Distribution):
     def cdf(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the probability of a count up to each label, in float64; without a gradient."""
         log_mean, log_dispersion = logits.double().unbind(-1)
-        log_dispersion = bounded_log(log_dispersion)
+        log_dispersion = bounded_log(log_dispersion).clamp(min=LEAST_OF_CDF)
         counts = labels.double().floor()
         odds = -log_mean - log_dispersion
         inside = beta_cdf(torch.exp(-log_dispersion), counts.clamp(min=0) + 1, odds)

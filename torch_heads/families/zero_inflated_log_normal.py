@@ -33,7 +33,8 @@ class ZeroInflatedLogNormal(Distribution):
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return ``p * exp(m + s ** 2 / 2)``."""
-        return self.probability_positive(logits) * self._positive_mean(logits)
+        # one exponential: a probability of 0 times a mean that overflows would be NaN
+        return torch.exp(F.logsigmoid(logits[..., 0]) + self._log_positive_mean(logits))
 
     observed = mean
 
@@ -93,16 +94,12 @@ class ZeroInflatedLogNormal(Distribution):
         They are in Baran & Lerch, "Log-normal distribution based ensemble model output statistics"
         (2015).
         """
-        p, scale, mean = (
-            self.probability_positive(logits),
-            self.scale(logits),
-            self._positive_mean(logits),
-        )
+        p, scale = self.probability_positive(logits), self.scale(logits)
+        mean = self.mean(logits)  # of all amounts, and so p times that of those above 0
         z = (labels.log() - logits[..., 1]) / scale  # -inf of 0
-        distance = labels * (2 * normal_cdf(z) - 1) + mean * (1 - 2 * normal_cdf(z - scale))
+        distance = p * labels * (2 * normal_cdf(z) - 1) + mean * (1 - 2 * normal_cdf(z - scale))
         spread = 2 * mean * (2 * normal_cdf(scale / sqrt(2)) - 1)
-        distance = (1 - p) * labels + p * distance
-        return distance - p * (1 - p) * mean - p.square() * spread / 2
+        return (1 - p) * labels + distance - (1 - p) * mean - p * spread / 2
 
-    def _positive_mean(self, logits: Tensor) -> Tensor:
-        return torch.exp(logits[..., 1] + self.scale(logits).square() / 2)
+    def _log_positive_mean(self, logits: Tensor) -> Tensor:
+        return logits[..., 1] + self.scale(logits).square() / 2

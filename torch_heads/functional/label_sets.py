@@ -34,7 +34,8 @@ class LabelSets:
         missing: what stands for a missing label.
         lists: what nested lists of numbers are, ``"ids"`` or ``"multi_hot"``; None if that is not
             declared. Then they are multi-hot where all rows have ``n_classes`` numbers, and sets of
-            ids where none can be multi-hot.
+            ids where none is as multi-hot rows are: of that many numbers, each 0 or 1, and some of
+            these twice.
     """
 
     who: str
@@ -162,7 +163,9 @@ class LabelSets:
         ]
         if not full or len(full) < len(rows):
             for row in full:
-                if all(self._may_be_multi_hot(entry) for entry in row):
+                # that of two classes may be a set of both, and beside other sets it is one
+                both = sorted(row, key=str) == [0, 1]
+                if not both and all(self._may_be_multi_hot(entry) for entry in row):
                     self._refuse_both(row)
             return True
         return False

@@ -66,7 +66,10 @@ def class_ids(
             found = [_id(_text(name), index) for name in flat]
             if values:
                 pairs = zip(flat, found, strict=True)
-                found = [MISSING_NAME if i == UNKNOWN and is_gap(name) else i for name, i in pairs]
+                found = [
+                    MISSING_NAME if i == UNKNOWN and _is_missing(name, values) else i
+                    for name, i in pairs
+                ]
             ids = np.array(found, dtype=np.int64)
     if ids.size and ids.min() == UNKNOWN:
         unknown = ids == UNKNOWN
@@ -86,6 +89,10 @@ def class_ids(
 
 def _id(name: Any, index: Mapping[str, int]) -> int:
     return index.get(name, UNKNOWN) if isinstance(name, str) else UNKNOWN
+
+
+def _is_missing(entry: Any, values: Sequence[Any]) -> bool:
+    return is_gap(entry) or (not isinstance(entry, (str, bytes)) and entry in values)
 
 
 def _holds_names(entry: Any) -> bool:

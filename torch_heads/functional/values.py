@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_heads.functional.containers import has_mask
 from torch_heads.functional.errors import shape, unexpected
 from torch_heads.functional.hints import logits_hint, shape_hint
-from torch_heads.functional.tensors import is_float8, to_tensor
+from torch_heads.functional.tensors import gap, is_float8, to_tensor
 
 PARALLEL = 2**15  # elements from which PyTorch takes several threads on a CPU
 PARTS = 16  # of the rows: no fewer than most machines have threads; 2 to 32 take the same time
@@ -182,6 +182,8 @@ def check_columns(
     full = (*leading, width)
     if values.shape == full:
         return values
+    if values.shape == (0,) and 0 in leading:  # an empty list says nothing of its shape
+        return values.view(full)
     if width == 1 and values.shape == tuple(leading):
         return values.unsqueeze(-1)
     allowed = [leading, full] if width == 1 else [full]
@@ -229,10 +231,23 @@ def check_values(
             return
     bad = ~((values >= low) & (values <= high))
     if bad.any():
+        refuse_nan(who, argument, values)
         owner = who if isinstance(who, str) else who(bad)
         limit = high.expand_as(values)[bad][0].item() if isinstance(high, Tensor) else high
         allowed = f"in [{low:g}, {limit:g}]" if np.isfinite(limit) else f">= {low:g}"
         raise ValueError(unexpected(owner, argument, allowed, values[bad][0].item(), hint))
+
+
+def refuse_nan(who: Blame, argument: str, values: Tensor) -> None:
+    """Refuse NaN, by its row; this waits for the device.
+
+    Raises:
+        ValueError: if there is any.
+    """
+    bad = values.isnan()
+    for place in bad.nonzero()[:1].tolist():
+        owner = who if isinstance(who, str) else who(bad)
+        raise ValueError(gap(owner, argument, "nan", place[:-1] or place))
 
 
 def whole_numbers(
@@ -252,6 +267,7 @@ def whole_numbers(
     if compiling or values.is_cuda:
         torch._assert_async(whole.all(), f"{argument} must be whole numbers")
     elif not values.is_meta and not whole.all():
+        refuse_nan(who, argument, seen[1])
         owner = who if isinstance(who, str) else who(~whole)
         raise ValueError(unexpected(owner, argument, expected, seen[1][~whole][0].item()))
     return ids

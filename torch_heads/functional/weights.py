@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torch_heads.functional.containers import is_table, table_columns
 from torch_heads.functional.errors import preview, shape, unexpected
 from torch_heads.functional.hints import shape_hint
 from torch_heads.functional.tensors import to_tensor
@@ -26,14 +27,21 @@ def find_weights(
     if column is None or callable(column):
         found = None if column is None else column({} if features is None else features)
         return check_weights(who, "weight_column(features)", found, logits, columns)
+    if is_table(features):
+        features = table_columns(who, "features", features)
     if not isinstance(features, Mapping) or column not in features:
         given = preview(features, 20) if isinstance(features, Mapping) else repr(features)
         expected = f"with the weight_column {column!r}"
         raise ValueError(unexpected(who, "features", expected, given))
     argument = f"features[{column!r}]"
     found = to_tensor(who, argument, features[column], logits.device, may_miss=False)
-    if found.ndim == 1:
-        found = found[:, None]  # tf.estimator's rule; it matters only for logits of rank 3 and more
+    if found.ndim == 1 and logits.dim() > 2:  # there, tf.estimator makes a column of it
+        leading = logits.shape[:-1]
+        if (len(found), 1) != tuple(leading):
+            expected = f"of shape {shape(leading, (*leading, 1))}"
+            hint = "Weights of the first dimensions alone are given as weights=..."
+            raise ValueError(unexpected(who, argument, expected, list(found.shape), hint))
+        found = found[:, None]
     return check_weights(who, argument, found, logits, columns)
 
 

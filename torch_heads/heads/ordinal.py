@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_heads.families.family import Statistic
 from torch_heads.families.ordered_classes import OrderedClasses
 from torch_heads.functional.arguments import MissingLabel, check_count
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
@@ -104,4 +105,10 @@ class OrdinalClassHead(ClassHead):
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return class ids ``[D*, 1]``."""
-        return self._checked_ids(self._numbers(labels, device, mask), leading)
+        ids = self._numbers(labels, device, mask)
+        wide = ids.shape == (*leading, self.n_classes)
+        hint = "Class ids are integers" + (": labels.argmax(-1)." if wide else ".")
+        if wide:
+            expected, given = "as class ids", f"{ids.dtype} of shape {list(ids.shape)}"
+            raise ValueError(unexpected(self.title, "labels", expected, given, hint))
+        return self._checked_ids(ids, leading, hint)

@@ -13,12 +13,15 @@ from torch_heads.computation.inputs import ABSENT, Features, Inputs
 from torch_heads.computation.single import SequenceComputation
 from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.hints import shape_hint
 from torch_heads.functional.sequences import longest, padded
 from torch_heads.functional.tensors import shape_of, to_tensor
 from torch_heads.functional.values import check_logits, check_values, whole_numbers
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput
+
+LIMITS = -torch.finfo(torch.float64).max, torch.finfo(torch.float64).max
 
 
 class SequentialHeadWrapper(Head):
@@ -194,7 +197,9 @@ class SequentialHeadWrapper(Head):
             logits = next(iter(logits.values()), None)
         logits = to_tensor(self.title, "logits", logits)
         given = self._feature(features, self.input_sequence_mask_key)
-        mask = to_tensor(self.title, self._argument, given, logits.device)
+        mask = to_tensor(self.title, self._argument, given, logits.device, may_miss=False)
+        if mask.is_floating_point():
+            check_values(self.title, self._argument, mask, *LIMITS)  # which NaN lies outside of
         sequences, steps = logits.shape[:2]
         if mask.shape == (sequences,) and mask.dtype != torch.bool:
             argument = f"the lengths features[{self.input_sequence_mask_key!r}]"
@@ -203,6 +208,9 @@ class SequentialHeadWrapper(Head):
             mask = torch.arange(steps, device=mask.device) < whole.unsqueeze(-1)
         if mask.shape != (sequences, steps):
             expected = f"of shape {[sequences, steps]}, or lengths of shape {[sequences]}"
-            raise ValueError(unexpected(self.title, self._argument, expected, list(mask.shape)))
+            hint = shape_hint("mask", mask.shape, (sequences, steps))
+            raise ValueError(
+                unexpected(self.title, self._argument, expected, list(mask.shape), hint)
+            )
         missing = logits.dim() - 1 - mask.dim()
         return (mask != 0).view(*mask.shape, *[1] * missing).expand(logits.shape[:-1])

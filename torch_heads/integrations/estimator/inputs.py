@@ -74,7 +74,8 @@ class Batches:
         return InputBatch(*(apply_to_collection(part, np.ndarray, self._tensor) for part in parts))
 
     def _tensor(self, values: np.ndarray[Any, Any]) -> Any:
-        numeric = values.dtype.kind in "biuf"
+        # what is masked is a missing label, or a gap that the head refuses by its name
+        numeric = values.dtype.kind in "biuf" and not isinstance(values, np.ma.MaskedArray)
         return to_tensor(self._who, "a batch", values) if numeric else values
 
 

@@ -321,7 +321,8 @@ class HeadModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Forget what was evaluated before, a sanity check too."""
         count = self.trainer._evaluation_loop.num_dataloaders
-        if count > 1 and len(self._by_loader) != count:
+        count = 0 if count == 1 else count
+        if len(self._by_loader) != count:
             self._by_loader = [Epoch(self.head, self.agreement, own=True) for _ in range(count)]
         for epoch in [self._epoch, *self._by_loader]:
             epoch.reset()
