@@ -351,6 +351,17 @@ def ordered(*classes: str) -> th.Head:
     return th.OrdinalClassHead(3, label_vocabulary=[*classes])
 
 
+def test_counts_of_ordered_classes_follow_their_head() -> None:
+    def graded(*names: str) -> th.MultiHead:
+        grade = th.OrdinalClassHead(3, name="grade", label_vocabulary=["low", "mid", "high"])
+        return th.MultiHead([grade if name == "grade" else made(name) for name in names])
+
+    first, other = counted(graded("pet", "grade", "kilos")), graded("kilos", "grade", "pet")
+    other.load_state_dict(first.state_dict())
+    expected = first.metric_collection.compute()
+    assert_close({key: other.metric_collection.compute()[key] for key in expected}, expected)
+
+
 def kept(head: th.Head) -> Any:
     head.metric_collection.persistent()
     return head.metric_collection

@@ -18,6 +18,7 @@ from torch_heads.computation.computation import Computation
 from torch_heads.computation.target import Target
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.saved import CountsMeaning
+from torch_heads.metrics.terms import AbsoluteError
 
 VERSION = 1
 BLOCK = 1024  # bytes: heads that differ a little have tensors of one size, and are told by words
@@ -257,8 +258,11 @@ def class_orders(computation: Computation, saved: Meaning) -> dict[str, list[int
         names, before = mine.vocabulary, other.vocabulary
         if names is None or before is None or names == before:
             continue
-        several = target.family.takes_ids or target.columns == len(names)
-        if not several or target.family.ordered or {*names} != {*before}:
+        ids = target.family.takes_ids
+        several = ids or target.columns == len(names)
+        # an error of class ids is how many classes lie between
+        ordered = target.family.ordered or (ids and AbsoluteError() in target.needs)
+        if not several or ordered or {*names} != {*before}:
             return None
         orders[target.name or ""] = [before.index(name) for name in names]
     return orders
