@@ -22,6 +22,14 @@ from torch_heads.functional.errors import preview, unexpected
 
 OTHER_NUMBERS = (Decimal, Fraction)  # of which there are no tensors
 NUMBERS = {int, float, bool, type(None)}  # the types of most lists that hold no strings
+#: Floats of 8 bits, which PyTorch holds, but in which it does not compute.
+FLOAT8 = {
+    torch.float8_e4m3fn,
+    torch.float8_e4m3fnuz,
+    torch.float8_e5m2,
+    torch.float8_e5m2fnuz,
+    torch.float8_e8m0fnu,
+}
 NEEDS_MISSING = "Labels that are missing need a missing_label."
 
 
@@ -332,5 +340,5 @@ def _in_words(loss: Any) -> str:
 
 
 def is_float8(values: Any) -> bool:
-    """Return whether values are a tensor of floats of 8 bits, in which PyTorch does not compute."""
-    return isinstance(values, Tensor) and values.is_floating_point() and values.dtype.itemsize == 1
+    """Return whether values are a tensor of floats of 8 bits."""
+    return isinstance(values, Tensor) and values.dtype in FLOAT8

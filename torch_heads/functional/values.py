@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_heads.functional.containers import has_mask
 from torch_heads.functional.errors import shape, unexpected
 from torch_heads.functional.hints import logits_hint, shape_hint
-from torch_heads.functional.tensors import gap, is_float8, to_tensor
+from torch_heads.functional.tensors import FLOAT8, gap, to_tensor
 
 PARALLEL = 2**15  # elements from which PyTorch takes several threads on a CPU
 PARTS = 16  # of the rows: no fewer than most machines have threads; 2 to 32 take the same time
@@ -70,7 +70,7 @@ def sum_rows(values: Tensor) -> Tensor:
 
 def needs_cast(values: Tensor) -> bool:
     """Return whether numbers are of a dtype in which PyTorch does not compute."""
-    return values.is_quantized or is_float8(values)
+    return values.is_quantized or values.dtype in FLOAT8
 
 
 def stack_alike(
