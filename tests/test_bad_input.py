@@ -209,7 +209,69 @@ NOT_BUILT = [
     not_built("a series for a reduction", th.BinaryClassHead, "loss_reduction among …, got shape…",
         loss_reduction=pl.Series([[1]])),
     not_built("a dict for the weight of one class", th.BinaryClassHead,
-        "pos_weight as one number per class, got a dict of [1]", pos_weight={1: 2.0}),
+        "pos_weight as one number, got a dict of [1]", pos_weight={1: 2.0}),
+    not_built("a series for the weight of one class", th.BinaryClassHead,
+        "pos_weight as one number, got a Series of [0]", pos_weight=pd.Series([3.0])),
+    not_built("a frame of weights of classes", th.MultiClassHead,
+        "class_weight as one number per class, got a table of ['a', 'b']. A dict or a series has "
+        "them by class", n_classes=2, class_weight=pd.DataFrame({"a": [1.0], "b": [2.0]})),
+    not_built("one name twice among weights of classes", th.MultiClassHead,
+        "class_weight by class name or id, of ['a', 'b'], got 'a' twice", n_classes=2,
+        label_vocabulary=["a", "b"], class_weight=pd.Series([1.0, 2.0], index=["a", "a"])),
+    not_built("a number that is an id and another class's name", th.MultiLabelHead,
+        "pos_weight by class name or id, of ['2', '0', '1'], got 2, the id of '1' and as text "
+        "another name. Names are strings", n_classes=3, label_vocabulary=["2", "0", "1"],
+        pos_weight={2: 1.0, 0: 2.0, 1: 3.0}),
+    not_built("an imaginary weight of a class", th.MultiClassHead,
+        "class_weight to be real, got torch.complex64", n_classes=3,
+        class_weight=torch.tensor([1j, 2, 3])),
+    not_built("a truth for weights of classes", th.MultiClassHead,
+        "class_weight as one number per class, got a truth value", n_classes=3,
+        class_weight=False),
+    not_built("sparse weights of classes", th.MultiClassHead,
+        "class_weight to be dense, got torch.sparse_coo", n_classes=3,
+        class_weight=torch.ones(3).to_sparse()),
+    not_built("learned weights of classes", th.MultiClassHead,
+        "class_weight without a gradient, got a tensor that requires one. It would not be learned; "
+        "what .detach() returns has none", TypeError, n_classes=3,
+        class_weight=nn.Parameter(torch.ones(3))),
+    not_built("a learned weight of one class", th.MultiLabelHead,
+        "pos_weight without a gradient, got a tensor that requires one. …", TypeError, n_classes=2,
+        pos_weight={0: nn.Parameter(torch.tensor(2.0)), 1: 1.0}),
+    not_built("learned cut points", th.SurvivalHead,
+        "cut_points without a gradient, got a tensor that requires one. …", TypeError,
+        cut_points=nn.Parameter(torch.tensor([1.0, 2.0]))),
+    not_built("cut points of a dict", th.SurvivalHead, "cut_points as a list of numbers, got dict",
+        TypeError, cut_points={1.0: 2.0}),
+    not_built("one cut point, not in a list", th.SurvivalHead,
+        "cut_points as a list of numbers, got tensor(1.)…", TypeError,
+        cut_points=torch.tensor(1.0)),
+    not_built("sparse levels", th.QuantileRegressionHead,
+        "levels to be dense, got torch.sparse_coo", levels=torch.tensor([0.5]).to_sparse()),
+    not_built("a learned weight of one head", th.MultiHead,
+        "head_weights without a gradient, got a tensor that requires one. Weights that are learned "
+        "are one nn.Parameter, with a number for each head", TypeError,
+        heads=[th.BinaryClassHead(name="even")],
+        head_weights={"even": nn.Parameter(torch.tensor(2.0))}),
+    not_built("a list of learned weights of heads", th.MultiHead,
+        "head_weights without a gradient, got a tensor that requires one. …", TypeError,
+        heads=[th.BinaryClassHead(name="even")],
+        head_weights=nn.ParameterList([torch.tensor(2.0)])),
+    not_built("weights of heads in a graph", th.MultiHead,
+        "head_weights without a gradient, got a tensor that requires one. …", TypeError,
+        heads=[th.BinaryClassHead(name="even")], head_weights=nn.Parameter(torch.ones(1)) * 2),
+    not_built("sparse weights of heads", th.MultiHead,
+        "head_weights to be dense, got torch.sparse_coo", heads=[th.BinaryClassHead(name="even")],
+        head_weights=torch.ones(1).to_sparse()),
+    not_built("an imaginary weight of a head", th.MultiHead,
+        "head_weights to be real, got torch.complex64", heads=[th.BinaryClassHead(name="even")],
+        head_weights=[torch.tensor(1j)]),
+    not_built("a dict of missing labels", th.RegressionHead,
+        "missing_label as a number, or a list of these, as the labels are, got {-1: 1}", TypeError,
+        missing_label={-1: 1}),
+    not_built("a masked missing label", th.RegressionHead,
+        "missing_label as a number, or a list of these, as the labels are, got None", TypeError,
+        missing_label=np.ma.masked),
     not_built("weights of heads that are none", th.MultiHead,
         "head_weights by head name or id, of ['even'], got 'Even'. The nearest is 'even'",
         heads=[th.BinaryClassHead(name="even")], head_weights={"Even": 1.0}),
@@ -436,6 +498,12 @@ def quantized(values: Any) -> Tensor:
         return torch.quantize_per_tensor(torch.tensor(values), 0.5, 0, torch.qint8)
 
 
+def masked(value: float) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is a prototype
+        return torch.masked.masked_tensor(torch.tensor(value), torch.tensor(False))
+
+
 def of_another_width(logits: Tensor) -> Tensor:
     return logits[:, :1] if logits.max() > 5 else logits
 
@@ -494,6 +562,18 @@ tags = Subject(
 )
 named_tags = Subject(
     lambda: th.MultiLabelHead(3, name="tags", label_vocabulary=["a", "b", "c"]), tags.batch
+)
+digits = Subject(
+    lambda: th.MultiLabelHead(3, name="digits", label_vocabulary=["2", "0", "1"]), tags.batch
+)
+tagged_twice = Subject(
+    lambda: th.MultiHead(
+        [
+            th.MultiLabelHead(2, name="first", label_vocabulary=["a", "b"]),
+            th.MultiLabelHead(2, name="then", label_vocabulary=["b", "c"]),
+        ]
+    ),
+    {"logits": torch.zeros(2, 4), "labels": T([[0, 1, 1, 0], [1, 0, 0, 0]])},
 )
 ink = Subject(
     lambda: th.RegressionHead(2, name="ink"),
@@ -783,6 +863,12 @@ REFUSED = [
         labels=pd.DataFrame([[1, 0, 1], [0, 1, 1]], columns=["a", "b", "a"])),
     both.refuses("a frame that lacks a head", "labels for the heads ['even'], got ['digit']. …",
         labels=pd.DataFrame({"digit": [0, 2]})),
+    digits.refuses("a table of numbers that are ids and other classes' names",
+        "labels by class name or id, of ['2', '0', '1'], got 2, the id of '1' and …",
+        labels=pd.DataFrame({2: [1, 0], 0: [0, 1], 1: [0, 0]})),
+    tagged_twice.refuses("a table with a class of two heads", "labels with columns of one head "
+        "each, got 'b', a class of 'first' and of 'then'. A dict of tables by head name …",
+        labels=pd.DataFrame({"a": [1, 0], "b": [1, 0], "c": [0, 0]})),
     both.refuses("a table with a misspelt head",
         "labels for the heads ['even'], got ['digit', 'Even']. The nearest is 'even'. …",
         labels=pa.table({"digit": [0, 2], "Even": [1, 0]})),
@@ -940,6 +1026,21 @@ REFUSED = [
         regularization_losses=[0.5, 10**400]),
     even.refuses("a complex penalty", "regularization_losses as a list of scalars, got an entry 1j",
         through=WITH_REGULARIZATION, regularization_losses=[1j]),
+    even.refuses("a masked penalty",
+        "regularization_losses as a list of scalars, got an entry masked",
+        through=WITH_REGULARIZATION, regularization_losses=[np.ma.masked]),
+    even.refuses("a masked tensor among the penalties",
+        "regularization_losses as a list of scalars, got an entry that is a MaskedTensor …",
+        through=WITH_REGULARIZATION, regularization_losses=[masked(0.5)]),
+    even.refuses("ragged penalties",
+        "regularization_losses as a list of scalars, got an entry [1, [2]]",
+        through=WITH_REGULARIZATION, regularization_losses=[[1, [2]]]),
+    even.refuses("a sparse penalty", "regularization_losses as a list of scalars, got an entry "
+        "that is a Tensor of torch.float32, torch.sparse_coo",
+        through=WITH_REGULARIZATION, regularization_losses=[torch.tensor(1.0).to_sparse()]),
+    even.refuses("a quantized penalty", "regularization_losses as a list of scalars, got an entry "
+        "that is a Tensor of torch.qint8, …",
+        through=WITH_REGULARIZATION, regularization_losses=[quantized(1.0)]),
     even.refuses("a regularization loss that the metrics do not expect",
         "eval_metrics that keep regularization_losses, got none of them", KeyError,
         through=(update, update_its_own), regularization_losses=[T(0.5)]),

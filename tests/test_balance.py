@@ -372,14 +372,24 @@ def test_weights_go_where_the_logits_are_and_keep_their_precision(
 
 
 def test_the_weights_given_stay_the_users_own() -> None:
-    given_weights = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    given_weights = torch.tensor([1.0, 2.0, 3.0])
     head = th.MultiClassHead(3, class_weight=given_weights)
-    assert not head.class_weight.requires_grad
     head.class_weight.zero_()
     assert given_weights.tolist() == [1.0, 2.0, 3.0]
 
 
 # ---- refusals ----
+
+
+def test_weights_that_would_not_be_learned_are_refused_when_they_are_assigned() -> None:
+    head = th.MultiClassHead(3, class_weight=[1.0, 2.0, 3.0])
+    for learned in (nn.Parameter(torch.ones(3)), {i: nn.Parameter(torch.ones(())) for i in "012"}):
+        with pytest.raises(TypeError, match="expected class_weight without a gradient"):
+            head.class_weight = learned
+    assert head.class_weight.tolist() == [1.0, 2.0, 3.0]
+    head.class_weight = nn.Parameter(torch.ones(3), requires_grad=False)
+    assert head.class_weight.tolist() == [1.0, 1.0, 1.0]
+    assert not [*head.parameters()]
 
 
 @pytest.mark.parametrize(

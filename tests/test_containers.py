@@ -232,6 +232,9 @@ def test_a_table_gives_each_class_its_column() -> None:
         assert th.MultiLabelHead(3).loss(table, logits) == expected
     assert th.MultiLabelHead(3).loss(pd.DataFrame([[1, 0, 1], [0, 1, 1]]), logits) == expected
     may_miss = th.MultiLabelHead(3, label_vocabulary=NAMES, missing_label=nan)
+    digits = th.MultiLabelHead(3, label_vocabulary=["2", "0", "1"])
+    named = pd.DataFrame({"1": [1, 1], "2": [1, 0], "0": [0, 1]})
+    assert digits.loss(named, logits) == expected
     frame = pd.DataFrame({"owl": [1, None], "cat": [1, 0], "dog": [0, 1]})
     assert may_miss.loss(frame, logits) == may_miss.loss([[1, 0, 1], [0, 1, None]], logits)
 

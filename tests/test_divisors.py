@@ -112,6 +112,41 @@ def test_a_divisor_is_the_number_or_the_weight_of_the_labels(device: torch.devic
     assert divisors("sum") == [1.0]
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_parts_without_any_label_share_the_regularization(
+    reduction: str, device: torch.device
+) -> None:
+    def head(name: str) -> th.Head:
+        return th.BinaryClassHead(name=name, missing_label=-1, loss_reduction=reduction)
+
+    heads = th.MultiHead([head("a"), head("b")]).to(device)
+    labels = torch.full((4, 2), -1, device=device)
+    for present in (0, 1, 2):  # labels of the second head
+        labels[:present, 1] = 1
+        logits = torch.randn(4, 2, device=device, requires_grad=True)
+        parts = [(labels[rows], logits[rows]) for rows in ([0], [1, 2, 3], [])]
+        divisors = sum(heads.divisors(*part) for part in parts)
+        terms = [2.5]
+        losses = [heads.loss(*p, divisors=divisors, regularization_losses=terms) for p in parts]
+        whole = heads.loss(labels, logits, regularization_losses=terms)
+        assert_close(sum(losses), whole)
+        assert present or whole == 2.5
+        each = torch.autograd.grad(sum(losses), logits)[0]
+        assert_close(each, torch.autograd.grad(whole, logits)[0])
+
+
+def test_weights_of_zero_alone_leave_the_gradient_of_parts_finite(device: torch.device) -> None:
+    head = th.RegressionHead(loss_reduction="weighted_mean").to(device)
+    logits = torch.ones(3, 1, device=device, requires_grad=True)
+    given = torch.zeros(3, device=device), logits
+    weights = torch.zeros(3, device=device)
+    divisors = 2 * head.divisors(*given, weights=weights)
+    terms = {"divisors": divisors, "regularization_losses": [1.0]}
+    loss = head.loss(*given, weights=weights, **terms)
+    assert loss == 0.5
+    assert torch.autograd.grad(loss, logits)[0].tolist() == [[0.0]] * 3
+
+
 def test_the_divisors_do_not_depend_on_the_logits(device: torch.device) -> None:
     head = mixture().to(device)
     batch = random_batch(6, torch.Generator().manual_seed(2)).to(device)

@@ -7,6 +7,9 @@ from math import inf, nan
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 import torch.nn.functional as F
@@ -620,6 +623,36 @@ def test_a_missing_label_may_have_been_rounded_to_float32(device: torch.device) 
         assert fused.losses({"a": labels, "b": labels}, logits)["b"] == 4
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+def test_a_missing_label_may_have_been_rounded_to_float8(
+    dtype: torch.dtype, device: torch.device
+) -> None:
+    def made(name: str) -> th.Head:
+        return th.RegressionHead(missing_label=-0.1, name=name)
+
+    written = torch.tensor([-0.1, 1.0], device=device).to(dtype)
+    logits = torch.zeros(2, 2, device=device)
+    assert made("a").loss(written, logits[:, :1]) == 1
+    heads = [made("a"), th.RegressionHead(missing_label=7, name="b"), th.RegressionHead(name="c")]
+    both, zeros = th.MultiHead(heads).to(device), torch.zeros(2, 3, device=device)
+    others = torch.tensor([7.0, 2.0], device=device).to(dtype)
+    apart = {"a": written, "b": others, "c": written}
+    stacked = torch.stack([own.float() for own in apart.values()], -1).to(dtype)
+    for labels in (apart, stacked):
+        losses = both.losses(labels, zeros)
+        assert losses["a"] == 1
+        assert losses["b"] == 4
+        assert 0.5 < losses["c"] < 0.51
+    tags = th.MultiLabelHead(2, missing_label=-0.1).to(device)
+    rows = torch.stack([written, written.float().clamp(min=0).to(dtype)], -1)
+    of_numbers = tags.loss([[-0.1, 0.0], [1.0, 1.0]], logits)
+    assert tags.loss(rows, logits) == of_numbers
+    assert tags.loss({0: rows[:, 0], 1: rows[:, 1]}, logits) == of_numbers
+    times = th.SurvivalHead([1.0, 2.0], missing_label=-0.1).to(device)
+    of_dict = times.loss({"time": written, "event": written.float().clamp(min=0)}, logits)
+    assert of_dict == times.loss([[nan, 0.0], [1.0, 1.0]], logits)
+
+
 def test_a_multi_label_loss_fn_sees_single_missing_entries_as_nan(device: torch.device) -> None:
     def distance(labels: Tensor, logits: Tensor) -> Tensor:
         return (labels - logits).abs().nansum(-1, keepdim=True)
@@ -945,6 +978,26 @@ def test_a_missing_label_that_cannot_be_told_from_a_label_is_refused(
 ) -> None:
     with pytest.raises(error, match="missing_label"):
         make(missing_label=missing)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.array([-1.0, -2.0]),
+        torch.tensor([-1.0, -2.0]),
+        pd.Series([-1.0, -2.0]),
+        pl.Series([-1.0, -2.0]),
+        pa.array([-1.0, -2.0]),
+        range(-1, -3, -1),
+    ],
+    ids=lambda given: type(given).__module__,
+)
+def test_several_missing_labels_come_in_whatever_holds_them(given: Any) -> None:
+    head = th.RegressionHead(missing_label=given)
+    assert head.missing_label == (-1.0, -2.0)
+    assert head.loss([-1.0, -2.0, 2.0], torch.zeros(3, 1)) == 4
+    for one in (np.array(-1.0), torch.tensor(-1.0), np.float32(-1)):
+        assert th.RegressionHead(missing_label=one).missing_label == -1.0
 
 
 BOUNDED = [kind for kind in KINDS if not kind.vocabulary and kind.head().family.lowest == 0]

@@ -334,6 +334,21 @@ def test_weights_of_heads_may_be_assigned_and_learned(device: torch.device) -> N
     assert not list(head.parameters())
     with pytest.raises(ValueError, match="one finite number per head"):
         head.head_weights = [1.0]
+    two = nn.Parameter(torch.tensor(2.0))
+    for lost in ({"a": two, "b": 1.0}, [two, 1.0], nn.ParameterList([two, two]), two * 1):
+        with pytest.raises(TypeError, match=r"head_weights without a gradient, got .* one nn"):
+            head.head_weights = lost
+    assert head.head_weights is None
+    head.head_weights = {"b": two.detach(), "a": 1.0}
+    assert head.loss(labels, logits) == 1 + 8
+
+
+def test_weights_that_are_refused_leave_those_of_the_prior() -> None:
+    heads = [th.RegressionHead(name="a"), th.RegressionHead(name="b")]
+    head = th.MultiHead(heads, head_weights="prior").fit_prior({"a": [1.0, 3.0], "b": [0.0, 4.0]})
+    with pytest.raises(TypeError, match="head_weights"):
+        head.head_weights = ["much", 1.0]
+    assert head.head_weights.tolist() == [1.0, 0.25]
 
 
 def test_an_average_of_probabilities_becomes_logits(device: torch.device) -> None:

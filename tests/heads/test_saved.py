@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from torch import Tensor, nn
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 from torch.testing import assert_close
+from torchmetrics import SpearmanCorrCoef
+from torchmetrics.classification import MulticlassRecall
 
 import torch_heads as th
 from tests.cases import CASES, Case
 from tests.mixture import mixture, random_batch
+from torch_heads.computation.meaning import Meaning
 
 PETS = ["cat", "dog", "owl"]
 
@@ -52,7 +56,8 @@ def batch(head: th.Head) -> tuple[Tensor, Any]:
 
 def counted(head: th.Head) -> th.Head:
     logits, labels = batch(head)
-    head.update_metrics(None, None, logits, labels)
+    given = labels if isinstance(head, th.MultiHead) else labels[head.name]
+    head.update_metrics(None, None, logits, given)
     head.metric_collection.persistent()
     return head
 
@@ -133,6 +138,18 @@ REFUSED: list[tuple[Callable[[], th.Head], Callable[[], th.Head], str]] = [
         lambda: th.RegressionHead(name="x"),
         r"'x': expected a checkpoint of Poisson, 1 x 1 logits, got one of Normal, 1 x 1 logits",
     ),
+    (
+        lambda: th.RegressionHead(name="x", inverse_link_fn=torch.exp),
+        lambda: th.RegressionHead(name="x"),
+        r"'x': expected a checkpoint with an inverse_link_fn, got one without an inverse_link_f",
+    ),
+    (
+        lambda: several("kilos", "even"),
+        lambda: th.MultiHead(
+            [th.RegressionHead(name="kilos", inverse_link_fn=torch.exp), made("even")]
+        ),
+        r"'kilos': expected a checkpoint without an inverse_link_fn, got one with an",
+    ),
     (lambda: th.RegressionHead(2), lambda: th.RegressionHead(3), r"Normal, 2 x 1 .* 3 x 1 logits"),
     (
         lambda: th.MultiLabelHead(9, label_vocabulary=[*"abcdefghi"]),
@@ -152,7 +169,7 @@ def test_states_of_other_heads_are_refused_by_name(
         with pytest.raises(ValueError, match=message):
             model.load_state_dict(given, strict=strict)
     wrapped = nn.ModuleDict({"head": th.SequentialHeadWrapper(own())})
-    with pytest.raises(ValueError, match=r"expected a checkpoint of"):
+    with pytest.raises(ValueError, match=r"expected a checkpoint "):
         wrapped.load_state_dict(given)
 
 
@@ -169,7 +186,10 @@ def test_states_of_other_heads_are_refused_by_name(
             lambda: th.PoissonRegressionHead(compute_full_loss=False),
             lambda: th.PoissonRegressionHead(),
         ),
-        (lambda: th.RegressionHead(inverse_link_fn=torch.exp), lambda: th.RegressionHead()),
+        (
+            lambda: th.RegressionHead(inverse_link_fn=torch.exp),
+            lambda: th.RegressionHead(inverse_link_fn=torch.sigmoid),
+        ),
         (lambda: th.SequentialHeadWrapper(made("pet")), lambda: made("pet")),
     ],
 )
@@ -178,6 +198,13 @@ def test_what_a_checkpoint_does_not_say_or_only_the_loss_asks_for_is_no_differen
 ) -> None:
     model = nn.ModuleDict({"head": own()})
     model.load_state_dict(nn.ModuleDict({"head": saved()}).state_dict())
+
+
+def test_a_checkpoint_that_does_not_say_whether_there_is_a_link_loads() -> None:
+    own = Meaning.of(th.RegressionHead().computation).targets
+    told = Meaning([replace(one, linked=None) for one in own]).to_tensor()
+    for head in (th.RegressionHead(), th.RegressionHead(inverse_link_fn=torch.exp)):
+        head.load_state_dict({"_meaning": told})
 
 
 def test_a_broken_meaning_is_refused() -> None:
@@ -224,6 +251,30 @@ def test_counts_follow_heads_and_classes_into_another_order() -> None:
     assert_close(head.metric_collection.compute(), expected.metric_collection.compute())
 
 
+@pytest.mark.filterwarnings("ignore:.*will save all targets and predictions")
+def test_states_of_torchmetrics_own_follow_their_heads_but_not_classes() -> None:
+    def measured(*names: str, vocabulary: Any = PETS) -> th.MultiHead:
+        own = [
+            th.RegressionHead(name="kilos", metrics=[SpearmanCorrCoef()]),
+            th.MultiClassHead(
+                3,
+                name="pet",
+                label_vocabulary=vocabulary,
+                metrics={"recall": MulticlassRecall(3, average=None)},
+            ),
+        ]
+        return th.MultiHead([own[own[0].name != name] for name in names])
+
+    first, other = counted(measured("kilos", "pet")), measured("pet", "kilos")
+    other.metric_collection.persistent()
+    other.load_state_dict(first.state_dict())
+    expected = first.metric_collection.compute()
+    assert_close({key: other.metric_collection.compute()[key] for key in expected}, expected)
+    assert expected["SpearmanCorrCoef/kilos"].isfinite()
+    with pytest.raises(ValueError, match="'pet': expected a checkpoint of the label_vocabulary"):
+        measured("kilos", "pet", vocabulary=PETS[::-1]).load_state_dict(first.state_dict())
+
+
 def test_counts_without_confusions_follow_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch_heads.metrics.counted.MOST_CONFUSIONS", 4)
     saved = counted_alone(made("pet"), slice(None))
@@ -268,6 +319,11 @@ def counted_alone(head: th.Head, order: Any) -> th.Head:
             "label_vocabulary",
         ),
         (
+            lambda: ordered("high", "low", "mid"),
+            lambda: counted(ordered("low", "mid", "high")),
+            r"label_vocabulary \['high', 'low', 'mid'\], got one of \['low', 'mid', 'high'\]",
+        ),
+        (
             lambda: th.SequentialHeadWrapper(several("even", "kilos")),
             lambda: th.SequentialHeadWrapper(several("kilos", "even")),
             r"of the heads \['even', 'kilos'\], got one of \['kilos', 'even'\]",
@@ -291,9 +347,78 @@ def test_counts_that_no_name_tells_apart_are_refused(
         head.load_state_dict(given.state_dict())
 
 
+def ordered(*classes: str) -> th.Head:
+    return th.OrdinalClassHead(3, label_vocabulary=[*classes])
+
+
+def test_counts_of_ordered_classes_follow_their_head() -> None:
+    def graded(*names: str) -> th.MultiHead:
+        grade = th.OrdinalClassHead(3, name="grade", label_vocabulary=["low", "mid", "high"])
+        return th.MultiHead([grade if name == "grade" else made(name) for name in names])
+
+    first, other = counted(graded("pet", "grade", "kilos")), graded("kilos", "grade", "pet")
+    other.load_state_dict(first.state_dict())
+    expected = first.metric_collection.compute()
+    assert_close({key: other.metric_collection.compute()[key] for key in expected}, expected)
+
+
+def kept(head: th.Head) -> Any:
+    head.metric_collection.persistent()
+    return head.metric_collection
+
+
+@pytest.mark.parametrize(
+    ("own", "saved", "message"),
+    [
+        (
+            lambda: several("even", "odd"),
+            lambda: several("odd", "even"),
+            r"of the heads \['even', 'odd'\], got one of \['odd', 'even'\]\. .*follow the names",
+        ),
+        (lambda: made("tags", PETS[::-1]), lambda: made("tags"), "label_vocabulary .'owl', 'dog'"),
+        (lambda: made("odd"), lambda: made("even"), r"of the heads \['odd'\], got one of"),
+        (
+            lambda: made("even", thresholds=[0.4]),
+            lambda: made("even", thresholds=[0.3]),
+            "metrics of scores cut at",
+        ),
+    ],
+)
+def test_a_collection_alone_asks_what_its_counts_mean(
+    own: Callable[[], th.Head], saved: Callable[[], th.Head], message: str
+) -> None:
+    given, other = nn.ModuleDict({"kept": kept(counted(saved()))}), own()
+    for collection in (kept(other), other.metrics(), copy.deepcopy(other.metrics())):
+        collection.persistent()
+        with pytest.raises(ValueError, match=message):
+            nn.ModuleDict({"kept": collection}).load_state_dict(given.state_dict())
+        assert not any(state.any() for state in collection.state_dict().values() if state.ndim > 1)
+    inner = {f"metric_collection.{key}": own for key, own in given["kept"].state_dict().items()}
+    if own().name == "even_odd":  # which go by the names, as a part of the head's own
+        other.load_state_dict(inner)
+        expected = given["kept"].compute()
+        assert_close({key: other.metric_collection.compute()[key] for key in expected}, expected)
+
+
+def test_a_collection_of_the_same_heads_loads_and_one_that_says_nothing_does() -> None:
+    first = counted(several("even", "pet", "kilos"))
+    told = first.metric_collection.state_dict()
+    untold = {key: value for key, value in told.items() if key != "_meaning"}
+    assert len(untold) == len(told) - 1
+    for given in (told, untold):
+        other = several("even", "pet", "kilos")
+        kept(other).load_state_dict(given)
+        assert_close(states(other), states(first))
+        other = several("even", "pet", "kilos")
+        part = kept(other["pet"])
+        part.load_state_dict(first["pet"].metric_collection.state_dict())
+        assert_close(part.compute(), first["pet"].metric_collection.compute())
+    assert "_meaning" not in several("even").metrics().state_dict()
+
+
 def test_counts_of_another_shape_are_refused() -> None:
     saved = counted(several("odd", "pet")).state_dict()
-    del saved["_meaning"]
+    del saved["_meaning"], saved["metric_collection._meaning"]
     head = several("even", "pet")
     with pytest.raises(ValueError, match=r"with metric_collection.bernoulli.scores of shape \["):
         head.load_state_dict(saved)
@@ -402,6 +527,17 @@ def test_no_constructor_waits_for_a_value_of_a_meta_tensor() -> None:
         classes = th.MultiClassHead(3, name="c", class_weight=weights)
         heads = th.MultiHead([classes, th.BinaryClassHead(name="b")], head_weights=weights[:2])
         learned = th.MultiHead([made("even")], head_weights=nn.Parameter(weights[:1]))
+        for given in ([weights[0], weights[1]], {"c": weights[0], "even": 2.0}):
+            assert th.MultiHead([classes, made("even")], head_weights=given).head_weights.is_meta
+        for argument, kind in (
+            ("cut_points", th.SurvivalHead),
+            ("levels", th.QuantileRegressionHead),
+        ):
+            for given in (weights, [*weights]):
+                with pytest.raises(ValueError, match=f"expected {argument} as a list of .* meta d"):
+                    kind(**{argument: given})
+        with pytest.raises(ValueError, match=r"expected missing_label as .* meta device"):
+            th.RegressionHead(missing_label=weights)
         with pytest.raises(ValueError, match=r"expected thresholds .* meta device"):
             th.BinaryClassHead(thresholds=weights)
         with pytest.raises(ValueError, match=r"expected head_weights .* got a tensor of shape .3."):

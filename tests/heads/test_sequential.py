@@ -128,6 +128,20 @@ def test_a_sequence_may_be_all_padding(length: int | None, device: torch.device)
     assert not any(value.nan_to_num(0.0) for value in values.values())
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64], ids=str)
+def test_lengths_may_be_unsigned(dtype: torch.dtype, device: torch.device) -> None:
+    head = th.SequentialHeadWrapper(th.RegressionHead())
+    labels = torch.tensor([[1.0, 100.0], [2.0, 3.0]], device=device)
+    lengths = torch.tensor([1, 2], device=device).to(dtype)
+    zeros = torch.zeros(2, 2, 1, device=device)
+    loss = head.loss(labels, zeros, {"sequence_length_mask": lengths})
+    assert loss.item() == pytest.approx((1 + 4 + 9) / 3)
+    if device.type == "cpu":
+        long = torch.tensor([1, 3]).to(dtype)
+        with pytest.raises(ValueError, match=r"lengths .* in \[0, 2\], got 3"):
+            head.loss(labels, zeros, {"sequence_length_mask": long})
+
+
 def test_names_in_the_padding_are_not_looked_up(device: torch.device) -> None:
     mask = {"sequence_length_mask": torch.tensor([[1, 0]], device=device)}
     logits = torch.tensor([[[1.0, 0.0, -1.0], [5.0, 6.0, 7.0]]], device=device)

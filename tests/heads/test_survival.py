@@ -48,6 +48,19 @@ def test_a_time_and_an_event_come_in_many_forms(labels: Any, logits: Tensor) -> 
     torch.testing.assert_close(head.loss(given, logits).cpu(), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64], ids=str)
+def test_times_may_be_unsigned(dtype: torch.dtype, logits: Tensor) -> None:
+    labels = torch.tensor([[1, 1], [2, 0], [3, 1], [9, 0]], device=logits.device)
+    head = th.SurvivalHead(CUTS)
+    assert head.loss(labels.to(dtype), logits) == head.loss(labels, logits)
+    by_name = dict(zip(("time", "event"), labels.to(dtype).unbind(-1), strict=True))
+    assert head.loss(by_name, logits) == head.loss(labels, logits)
+    labels[0, 1] = 2
+    if not logits.is_cuda:
+        with pytest.raises(ValueError, match=r"labels 'event' in \[0, 1\], got 2"):
+            head.loss(labels.to(dtype), logits)
+
+
 def test_two_columns_stand_among_those_of_other_heads(logits: Tensor) -> None:
     heads = [th.BinaryClassHead(name="a"), th.SurvivalHead(CUTS, name="s"), th.RegressionHead()]
     heads[2] = th.RegressionHead(name="b")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch_heads.computation.computation import Computation
+from torch_heads.computation.meaning import Meaning
 from torch_heads.metrics.agreement import Agreement
 from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.collection import BATCHES, REGULARIZATION, Layout, ReadingCollection
@@ -58,7 +59,8 @@ def make_collection(
         members = _with_regularization(computation, members, tally)
     for tally in tallies.values():
         tally.agreement = agreement
-    return ReadingCollection(tallies, members, means, by_name, names, layout, warned)
+    meaning = Meaning.of(computation)
+    return ReadingCollection(tallies, members, means, by_name, names, layout, warned, meaning)
 
 
 def _tallies(computation: Computation) -> tuple[dict[str, Tally], list[Place]]:

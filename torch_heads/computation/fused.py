@@ -27,7 +27,7 @@ from torch_heads.functional.containers import has_mask, nearest, opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.gap_rows import widened
 from torch_heads.functional.tables import is_table, table_columns
-from torch_heads.functional.tensors import gap, is_text, to_tensor
+from torch_heads.functional.tensors import gap, is_float8, is_text, to_tensor
 from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import SWAPPED, check_columns, check_logits, needs_cast
 
@@ -204,13 +204,21 @@ class MultiComputation(Computation):
             return check_columns(self.title, "labels", labels, leading, width)
         # looked at where they are, since to read what has gone to a device would wait for it
         where = first.device if isinstance(labels, Tensor) else torch.device("cpu")
-        stacked = to_tensor(self.title, "labels", labels, where, may_miss=True)
+        stacked = to_tensor(self.title, "labels", self._widened(labels), where, may_miss=True)
         if not isinstance(labels, Tensor):
             stacked = widened(stacked, leading, width)
         stacked = check_columns(self.title, "labels", stacked, leading, width)
         if mask is None:
             self._refuse_gaps(stacked)
         return stacked.to(first.device)
+
+    def _widened(self, labels: Any) -> Any:
+        """Return stacked labels in float8 as float32, each target's missing ones as they are."""
+        sizes = [target.given_columns for target in self.targets]
+        if not is_float8(labels) or labels.dim() == 0 or labels.shape[-1] != sum(sizes):
+            return labels
+        parts = zip(self.targets, labels.split(sizes, dim=-1), strict=True)
+        return torch.cat([target.missing.widened(part) for target, part in parts], dim=-1)
 
     def _refuse_gaps(self, labels: Tensor) -> None:
         """Refuse labels ``[D*, U]`` with a gap where a head may not miss any."""
@@ -222,16 +230,23 @@ class MultiComputation(Computation):
 
     def _by_head(self, table: dict[Any, Any]) -> dict[Any, Any]:
         """Return a table's columns by head, those of the classes of one head together."""
-        found = dict(table)
+        found, owner = dict(table), dict[Any, str]()
         for name, child in zip(self.names, self._children, strict=True):
             target = child.fusable_target
             classes = () if target is None else target.label_vocabulary or ()
             several = target is not None and len(classes) == target.columns > 1
             if several and name not in table and self._known.isdisjoint(classes):
-                own = {one: found.pop(one) for one in classes if one in found}
+                own = {one: table[one] for one in classes if one in table}
+                shared = [one for one in own if one in owner]
+                if shared:
+                    heads = f"{shared[0]!r}, a class of {owner[shared[0]]!r} and of {name!r}"
+                    hint = "A dict of tables by head name tells them apart."
+                    expected = "with columns of one head each"
+                    raise ValueError(unexpected(self.title, "labels", expected, heads, hint))
+                owner |= dict.fromkeys(own, name)
                 if own:
                     found[name] = own
-        return found
+        return {key: column for key, column in found.items() if key not in owner}
 
     def _any_logits(self, logits: Given) -> Tensor:
         """Return the logits of all heads, or of one of them."""

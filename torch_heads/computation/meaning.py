@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,10 +17,13 @@ from torch import Tensor
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.target import Target
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.metrics.saved import CountsMeaning
+from torch_heads.metrics.terms import AbsoluteError
 
 VERSION = 1
 BLOCK = 1024  # bytes: heads that differ a little have tensors of one size, and are told by words
 CARRY = "torch_heads.transfer(model, state_dict) carries over what both have."
+BY_NAME = "Loaded as a part of the head's own state_dict, counts follow the names."
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class TargetMeaning:
         logits: how many logits.
         vocabulary: the names of the classes; None where it does not say.
         counted: what is counted of it, and where scores are cut.
+        linked: whether a function of the user's own makes its predictions of the logits; None
+            where that is not known.
     """
 
     path: tuple[str, ...]
@@ -42,6 +47,7 @@ class TargetMeaning:
     logits: int
     vocabulary: tuple[str, ...] | None
     counted: str
+    linked: bool | None = None
 
     @classmethod
     def of(cls, target: Target, path: Sequence[str]) -> TargetMeaning:
@@ -54,7 +60,28 @@ class TargetMeaning:
             target.logits,
             target.label_vocabulary,
             f"{target.counts}{cuts}",
+            target.family.linked,
         )
+
+    def unlike(self, other: TargetMeaning, counts: bool) -> tuple[str, str] | None:
+        """Return in words what this target is and the other is not; None where both are one kind.
+
+        Args:
+            other: one of another head.
+            counts: whether there are counts of metrics, which depend on where scores are cut.
+        """
+        sizes = [
+            f"{one.distribution}, {one.columns} x {one.logits // max(one.columns, 1)} logits"
+            for one in (self, other)
+        ]
+        if sizes[0] != sizes[1]:
+            return f"of {sizes[0]}", f"one of {sizes[1]}"
+        if None not in (self.linked, other.linked) and self.linked != other.linked:
+            kinds = ["without an inverse_link_fn", "with an inverse_link_fn"]
+            return kinds[bool(self.linked)], f"one {kinds[bool(other.linked)]}"
+        if counts and self.counted != other.counted:
+            return f"with metrics of {self.counted}", f"one of {other.counted}"
+        return None
 
     def shared_logits(self, other: TargetMeaning) -> Iterator[tuple[int, int]]:
         """Yield the places of logits that mean the same in another target, with those there.
@@ -76,8 +103,13 @@ class TargetMeaning:
             yield from ((place, place) for place in range(self.logits))
 
 
-class Meaning:
+class Meaning(CountsMeaning):
     """What all targets of a head mean, in their order.
+
+    Attributes:
+        targets: what each of them means.
+        title: the head's class and name, as errors say it; empty where it was read.
+        titles: those of the targets, likewise.
 
     >>> from torch_heads import BinaryClassHead
     >>> own = Meaning.of(BinaryClassHead(name="even").computation)
@@ -86,14 +118,23 @@ class Meaning:
     True
     """
 
-    def __init__(self, targets: Sequence[TargetMeaning]) -> None:
+    def __init__(
+        self, targets: Sequence[TargetMeaning], title: str = "", titles: Sequence[str] = ()
+    ) -> None:
         self.targets = tuple(targets)
+        self.title = title
+        self.titles = tuple(titles)
+
+    def __deepcopy__(self, _: Any) -> Self:
+        """Return this one, which nothing changes."""
+        return self
 
     @classmethod
     def of(cls, computation: Computation) -> Meaning:
         """Return what the targets of a head mean."""
         pairs = zip(computation.targets, computation.paths, strict=True)
-        return cls([TargetMeaning.of(target, path) for target, path in pairs])
+        own = [TargetMeaning.of(target, path) for target, path in pairs]
+        return cls(own, computation.title, [target.title for target in computation.targets])
 
     @classmethod
     def read(cls, who: str, saved: Any) -> Meaning:
@@ -148,57 +189,53 @@ class Meaning:
         """The paths of the targets."""
         return [target.path for target in self.targets]
 
+    def difference(self, saved: Meaning, counts: bool = False, hint: str = CARRY) -> str | None:
+        """Return in words how saved heads differ from these; None if they do not.
 
-def difference(computation: Computation, saved: Meaning, counts: bool = False) -> str | None:
-    """Return in words how saved heads differ from those of a computation; None if they do not.
+        What one of the two does not say, a name or a vocabulary, is no difference.
 
-    What one of the two does not say, a name or a vocabulary, is no difference.
+        Args:
+            saved: what the saved ones mean.
+            counts: whether there are counts of metrics.
+            hint: what can be done about it.
+        """
+        own, theirs = self.paths, saved.paths
+        nameless = len(own) == len(theirs) == 1 and () in (*own, *theirs)
+        if own != theirs and not nameless:
+            paths = (["/".join(path) for path in each] for each in (own, theirs))
+            return unexpected(self.title, "a checkpoint", *_other_names("the heads", *paths), hint)
+        for title, one, other in zip(self.titles, self.targets, saved.targets, strict=True):
+            unlike = one.unlike(other, counts)
+            names, before = one.vocabulary, other.vocabulary
+            if unlike is None and names and before and names != before:
+                unlike = _other_names("the label_vocabulary", names, before)
+            if unlike is not None:
+                return unexpected(title, "a checkpoint", *unlike, hint)
+        return None
 
-    Args:
-        computation: of the heads that load.
-        saved: what the saved ones mean.
-        counts: whether there are counts of metrics, which depend on where scores are cut.
-    """
-    own = Meaning.of(computation)
-    nameless = len(own.targets) == len(saved.targets) == 1 and () in (*own.paths, *saved.paths)
-    if own.paths != saved.paths and not nameless:
-        names, others = (["/".join(path) for path in each] for each in (own.paths, saved.paths))
-        return _other_names(computation.title, "the heads", names, others)
-    for target, mine, theirs in zip(computation.targets, own.targets, saved.targets, strict=True):
-        kinds = [
-            f"of {one.distribution}, {one.columns} x {one.logits // max(one.columns, 1)} logits"
-            for one in (mine, theirs)
-        ]
-        if kinds[0] != kinds[1]:
-            return unexpected(target.title, "a checkpoint", kinds[0], f"one {kinds[1]}", CARRY)
-        if counts and mine.counted != theirs.counted:
-            expected = f"with metrics of {mine.counted}"
-            return unexpected(target.title, "a checkpoint", expected, f"one of {theirs.counted}")
-        if mine.vocabulary and theirs.vocabulary and mine.vocabulary != theirs.vocabulary:
-            return _other_names(
-                target.title, "the label_vocabulary", mine.vocabulary, theirs.vocabulary
-            )
-    return None
+    def refuse(self, saved: Meaning) -> None:
+        """Refuse heads that mean something else than these.
 
+        Raises:
+            ValueError: by name, with what differs.
+        """
+        words = self.difference(saved)
+        if words is not None:
+            raise ValueError(words)
 
-def refuse(computation: Computation, saved: Meaning) -> None:
-    """Refuse heads that mean something else than those of a computation.
-
-    Raises:
-        ValueError: by name, with what differs.
-    """
-    words = difference(computation, saved)
-    if words is not None:
-        raise ValueError(words)
+    def refuse_other_counts(self, saved: Any) -> None:
+        """Refuse counts of heads that mean something else."""
+        words = self.difference(self.read(self.title, saved), counts=True, hint=BY_NAME)
+        if words is not None:
+            raise ValueError(words)
 
 
-def _other_names(who: str, what: str, own: Sequence[str], saved: Sequence[str]) -> str:
-    expected, given = f"of {what} {preview(own)}", f"one of {preview(saved)}"
+def _other_names(what: str, own: Sequence[str], saved: Sequence[str]) -> tuple[str, str]:
+    """Return in words which names there are, and which of them the saved ones have."""
     if len(own) == len(saved) > 8:  # of which a preview may not show the difference
         place = next(i for i, (a, b) in enumerate(zip(own, saved, strict=True)) if a != b)
-        expected = f"of {what} with {own[place]!r} in place {place}"
-        given = f"one with {saved[place]!r}"
-    return unexpected(who, "a checkpoint", expected, given, CARRY)
+        return f"of {what} with {own[place]!r} in place {place}", f"one with {saved[place]!r}"
+    return f"of {what} {preview(own)}", f"one of {preview(saved)}"
 
 
 def class_orders(computation: Computation, saved: Meaning) -> dict[str, list[int]] | None:
@@ -206,7 +243,8 @@ def class_orders(computation: Computation, saved: Meaning) -> dict[str, list[int
 
     Returns:
         By the name of the target, for those whose vocabulary has another order; None where the
-        heads are not the same, or a vocabulary does not tell which count is whose.
+        heads are not the same, a vocabulary does not tell which count is whose, or the order of
+        the classes is what they mean.
     """
     own = {target.path: target for target in Meaning.of(computation).targets}
     theirs = {target.path: target for target in saved.targets}
@@ -215,13 +253,16 @@ def class_orders(computation: Computation, saved: Meaning) -> dict[str, list[int
     orders: dict[str, list[int]] = {}
     for target, (path, mine) in zip(computation.targets, own.items(), strict=True):
         other = theirs[path]
-        if replace(mine, vocabulary=None) != replace(other, vocabulary=None):
+        if mine.unlike(other, counts=True):
             return None
         names, before = mine.vocabulary, other.vocabulary
         if names is None or before is None or names == before:
             continue
-        several = target.family.takes_ids or target.columns == len(names)
-        if not several or {*names} != {*before}:
+        ids = target.family.takes_ids
+        several = ids or target.columns == len(names)
+        # an error of class ids is how many classes lie between
+        ordered = target.family.ordered or (ids and AbsoluteError() in target.needs)
+        if not several or ordered or {*names} != {*before}:
             return None
         orders[target.name or ""] = [before.index(name) for name in names]
     return orders

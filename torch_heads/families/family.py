@@ -83,6 +83,9 @@ class Family(ABC):
             time and an event; `encode` makes one of them.
         counts: what metrics count.
         has_quantiles: whether it tells any quantile of a label, as a `Distribution`.
+        ordered: whether the order of class ids means something.
+        linked: whether a user's function makes the mean of the logits, which `distribution` does
+            not say.
         finite: whether finite logits always give finite losses and gradients, so that logits that
             do not count need not be set to 0.
     """
@@ -94,6 +97,8 @@ class Family(ABC):
     label_parts: ClassVar[tuple[LabelPart, ...]] = ()
     counts: ClassVar[Counts] = Counts.NUMBERS
     has_quantiles: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False
+    linked: ClassVar[bool] = False
     finite: ClassVar[bool] = False
 
     @property

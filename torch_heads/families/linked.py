@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,7 @@ class LinkedNormal(Normal):
     The link may look at all logits of a head, which is therefore computed by itself.
     """
 
+    linked: ClassVar[bool] = True
     inverse_link: Callable[[Tensor], Tensor]
     title: str = "LinkedNormal"
 

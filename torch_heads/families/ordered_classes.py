@@ -20,6 +20,7 @@ class OrderedClasses(Hazards):
 
     n_classes: int
     takes_ids: ClassVar[bool] = True
+    ordered: ClassVar[bool] = True
     counts: ClassVar[Counts] = Counts.CLASSES
 
     @property

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import has_mask, in_order, listed, named_values
+from torch_heads.functional.containers import (
+    in_order,
+    named_values,
+    opened,
+)
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.tables import is_table
+from torch_heads.functional.number_lists import as_float, numbers_in, refuse_learned
+from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.tensors import is_text, kind_of, to_tensor
 from torch_heads.functional.weights import WeightColumn
 
@@ -47,45 +53,6 @@ def check_weight_column(who: str, value: Any) -> WeightColumn:
     raise TypeError(unexpected(who, "weight_column", expected, type(value).__name__))
 
 
-def as_float(who: str, argument: str, value: Any) -> float:
-    """Return a real number as a float.
-
-    Raises:
-        ValueError: if it is too large to be one.
-    """
-    try:
-        return float(value)
-    except OverflowError:
-        expected, given = "as a float", f"a number of {len(str(abs(value)))} digits"
-        raise ValueError(unexpected(who, argument, expected, given)) from None
-
-
-def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[float, ...]:
-    """Return thresholds in (0, 1), no two of which would share a metric key.
-
-    Raises:
-        TypeError: if they are not a sequence of numbers.
-        ValueError: if one is out of range or given twice.
-    """
-    if thresholds is None:
-        return ()
-    expected = "as a list of floats"
-    given = listed(who, "thresholds", expected, thresholds)
-    for value in given:
-        if not isinstance(value, Real) and not (isinstance(value, Tensor) and value.dim() == 0):
-            raise TypeError(unexpected(who, "thresholds", expected, repr(value)))
-        if isinstance(value, Tensor) and value.is_meta:
-            kind = "tensors on the meta device, which have no value"
-            raise ValueError(unexpected(who, "thresholds", expected, kind))
-    values = tuple(as_float(who, "thresholds", value) for value in given)
-    for value in values:
-        if not 0.0 < value < 1.0:
-            raise ValueError(unexpected(who, "thresholds", "in (0, 1)", value))
-    if len({f"{value:g}" for value in values}) < len(values):
-        raise ValueError(unexpected(who, "thresholds", "that differ in 6 digits", list(values)))
-    return values
-
-
 def check_share(who: str, argument: str, value: Any, *, bounds: bool = False) -> float:
     """Return a number in (0, 1), or in [0, 1] where the bounds are allowed.
 
@@ -99,27 +66,6 @@ def check_share(who: str, argument: str, value: Any, *, bounds: bool = False) ->
     if not (0 < share < 1 or (bounds and share in (0, 1))):
         raise ValueError(unexpected(who, argument, "in [0, 1]" if bounds else "in (0, 1)", value))
     return share
-
-
-def check_ascending(who: str, argument: str, values: Any, below: float) -> tuple[float, ...]:
-    """Return numbers above 0 and below a bound, in ascending order.
-
-    Raises:
-        TypeError: if they are no list of numbers.
-        ValueError: if there is none, one is out of range, or they do not ascend.
-    """
-    expected = "as a list of numbers"
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise TypeError(unexpected(who, argument, expected, repr(values)))
-    given = values.tolist() if isinstance(values, Tensor) else list(values)
-    for value in given:
-        if not isinstance(value, Real) or isinstance(value, bool):
-            raise TypeError(unexpected(who, argument, expected, repr(value)))
-        if not 0 < float(value) < below:
-            raise ValueError(unexpected(who, argument, f"in (0, {below:g})", value))
-    if not given or sorted(set(given)) != given:
-        raise ValueError(unexpected(who, argument, "that ascend, at least one", given))
-    return tuple(map(float, given))
 
 
 def check_vocabulary(who: str, vocabulary: Any, n_classes: int) -> tuple[str, ...] | None:
@@ -159,6 +105,15 @@ def check_missing_label(
         TypeError: if one is not of the labels' type.
         ValueError: if a label could have this value, or there is none in a list.
     """
+    if missing is None:
+        return None
+    if isinstance(missing, Tensor):
+        each = missing.unsqueeze(0) if missing.dim() == 0 else missing
+        values = numbers_in(who, "missing_label", "as a number, or a list of these", each)
+        missing = values[0] if missing.dim() == 0 else values
+    else:
+        held = opened(missing)
+        missing = held.tolist() if isinstance(held, np.ndarray) else held
     if isinstance(missing, (list, tuple, set, frozenset)):
         if not missing:
             raise ValueError(unexpected(who, "missing_label", "with at least one value", missing))
@@ -168,8 +123,6 @@ def check_missing_label(
             else _check_missing_value(who, one, vocabulary, label_range, whole)
             for one in missing
         )
-    if missing is None:
-        return None
     return _check_missing_value(who, missing, vocabulary, label_range, whole)
 
 
@@ -191,7 +144,8 @@ def _check_missing_value(
         return missing
     if isinstance(missing, bool) or not isinstance(missing, Real):
         kind = "a number" if vocabulary is None else "a string or a number"
-        raise TypeError(unexpected(who, argument, f"as {kind}, as the labels are", repr(missing)))
+        expected = f"as {kind}, or a list of these, as the labels are"
+        raise TypeError(unexpected(who, argument, expected, repr(missing)))
     value = as_float(who, argument, missing)
     if whole and not (value.is_integer() and abs(value) <= 2**53):
         raise ValueError(unexpected(who, argument, "as a whole number within 2**53", missing))
@@ -212,19 +166,31 @@ def check_class_weights(
 
     Raises:
         ValueError: if there are not as many as classes, or one is negative or not finite.
+        TypeError: if they have a gradient.
     """
     if values is None:
         return None
+    expected = "as one number per class" if n_classes > 1 else "as one number"
     named = named_values(values)
     if named is not None and n_classes > 1:
         names = vocabulary or [str(i) for i in range(n_classes)]
         values = in_order(who, argument, named, names, "class")
-    elif named is not None or is_table(values) or is_text(values):
-        raise ValueError(unexpected(who, argument, "as one number per class", kind_of(values)))
-    if not isinstance(values, Tensor) or has_mask(values):
-        # not on the meta device, where a model may be built whose other states are loaded
-        values = to_tensor(who, argument, values, torch.device("cpu"), may_miss=False)
-    weights: Tensor = values.detach().to(torch.get_default_dtype(), copy=True)
+    elif named is not None:
+        given = f"a {type(values).__name__} of {preview(name for name, _ in named)}"
+        raise ValueError(unexpected(who, argument, expected, given))
+    elif is_table(values):
+        given = f"a table of {preview(table_columns(who, argument, values))}"
+        hint = "A dict or a series has them by class." if n_classes > 1 else ""
+        raise ValueError(unexpected(who, argument, expected, given, hint))
+    elif is_text(values):
+        raise ValueError(unexpected(who, argument, expected, kind_of(values)))
+    refuse_learned(who, argument, values)
+    # not on the meta device, where a model may be built whose other states are loaded
+    device = None if isinstance(values, Tensor) else torch.device("cpu")
+    values = to_tensor(who, argument, values, device, may_miss=False)
+    if values.dim() == 0 and values.dtype == torch.bool:
+        raise ValueError(unexpected(who, argument, expected, "a truth value"))
+    weights: Tensor = values.to(torch.get_default_dtype(), copy=True)
     if weights.dim() == 0:
         weights = weights.expand(n_classes).clone()
     if weights.shape != (n_classes,):

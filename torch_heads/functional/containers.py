@@ -163,22 +163,27 @@ def in_order(
     [1.0, 2.0]
 
     Raises:
-        ValueError: if a name is unknown or given twice, or one is absent.
+        ValueError: if a name is unknown, given twice or both an id and another one's name, or one
+            is absent.
     """
     places = {name: i for i, name in enumerate(names)}
+    expected = f"by {what} name or id, of {preview(names)}"
     found: dict[int, Any] = {}
     for name, value in given:
         integer = isinstance(name, (int, np.integer)) and not isinstance(name, bool)
         place = int(name) if integer and 0 <= name < len(names) else places.get(name)
-        if place is None or place in found:
-            expected = f"by {what} name or id, of {preview(names)}"
-            came = repr(name) if place is None else f"{name!r} twice"
-            raise ValueError(unexpected(who, argument, expected, came, nearest(name, names)))
+        if place is None:
+            raise ValueError(unexpected(who, argument, expected, repr(name), nearest(name, names)))
+        if integer and places.get(str(name), place) != place:
+            came = f"{name!r}, the id of {names[place]!r} and as text another name"
+            raise ValueError(unexpected(who, argument, expected, came, "Names are strings."))
+        if place in found:
+            raise ValueError(unexpected(who, argument, expected, f"{name!r} twice"))
         found[place] = value
     absent = [name for i, name in enumerate(names) if i not in found]
     if absent:
-        expected = f"for every {what}"
-        raise ValueError(unexpected(who, argument, expected, f"none for {preview(absent)}"))
+        came = f"none for {preview(absent)}"
+        raise ValueError(unexpected(who, argument, f"for every {what}", came))
     return [found[i] for i in range(len(names))]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan, nan
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.constants import Constants
+from torch_heads.functional.tensors import is_float8
 
 
 def each_missing(missing: Any) -> tuple[Any, ...]:
@@ -52,6 +53,23 @@ class Missing:
             differs = written != value
             there = differs if there is None else there & differs
         return torch.ones_like(columns, dtype=torch.bool) if there is None else there
+
+    def widened(self, labels: Any) -> Any:
+        """Return labels in float8 as float32, in which the missing ones are what they should be.
+
+        >>> labels = torch.tensor([-0.1, 0.5]).to(torch.float8_e5m2)
+        >>> labels.float(), Missing(-0.1).widened(labels)
+        (tensor([-0.0938,  0.5000]), tensor([-0.1000,  0.5000]))
+        """
+        if isinstance(labels, Mapping) and any(map(is_float8, labels.values())):
+            return {name: self.widened(own) for name, own in labels.items()}
+        if not is_float8(labels):
+            return labels
+        wide = labels.float()
+        for value in self.exact:
+            written = torch.tensor(value, device=labels.device).to(labels.dtype).float()
+            wide = torch.where(wide == written, value, wide)
+        return wide
 
 
 class MissingColumns:

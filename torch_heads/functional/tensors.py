@@ -27,6 +27,14 @@ from torch_heads.functional.tables import columns_in_order, is_table
 OTHER_NUMBERS = (Decimal, Fraction)  # of which there are no tensors
 NUMBERS = {int, float, bool, type(None)}  # of Python, and None
 DIFFERENT_LENGTHS = "rows of different lengths"
+#: Floats of 8 bits, which PyTorch holds, but in which it does not compute.
+FLOAT8 = {
+    torch.float8_e4m3fn,
+    torch.float8_e4m3fnuz,
+    torch.float8_e5m2,
+    torch.float8_e5m2fnuz,
+    torch.float8_e8m0fnu,
+}
 NEEDS_MISSING = "Labels that are missing need a missing_label."
 
 
@@ -187,9 +195,7 @@ def _checked(who: str, argument: str, values: Tensor, device: torch.device | Non
     if device is not None and values.device != device:
         expected = f"on the logits' device {device}"
         raise ValueError(unexpected(who, argument, expected, values.device))
-    if values.is_floating_point() and values.dtype.itemsize == 1:
-        return values.float()  # float8, in which PyTorch does not compute
-    return values
+    return values.float() if is_float8(values) else values
 
 
 def _side_by_side(who: str, argument: str, columns: Sequence[Tensor]) -> Tensor:
@@ -324,23 +330,45 @@ def sum_scalars(who: str, losses: Any) -> Tensor | float:
         TypeError: if it is not a list or tuple.
         ValueError: if an entry is not a scalar.
     """
-    argument = "regularization_losses"
+    argument, expected = "regularization_losses", "as a list of scalars"
     if losses is None:
         return 0.0
     if not isinstance(losses, (list, tuple)):
-        raise TypeError(unexpected(who, argument, "as a list of scalars", type(losses).__name__))
+        raise TypeError(unexpected(who, argument, expected, type(losses).__name__))
     total: Tensor | float = 0.0
     for loss in losses:
-        if isinstance(loss, Tensor):
-            scalar = loss.dim() == 0 and not loss.is_complex()
-        else:
-            scalar = np.ndim(loss) == 0 and isinstance(np.asarray(loss).item(), Real)
-        if not scalar:
-            given = list(loss.shape) if isinstance(loss, Tensor) else repr(loss)
-            raise ValueError(unexpected(who, argument, "as a list of scalars", f"an entry {given}"))
         try:
-            total = total + loss
+            scalar = _scalar(loss)
         except OverflowError:
             given = "an entry too large for a float"
-            raise ValueError(unexpected(who, argument, "as a list of scalars", given)) from None
+            raise ValueError(unexpected(who, argument, expected, given)) from None
+        if scalar is None:
+            raise ValueError(unexpected(who, argument, expected, f"an entry {_in_words(loss)}"))
+        total = total + scalar
     return total
+
+
+def _scalar(loss: Any) -> Tensor | float | None:
+    """Return one real number; None where it is anything else, or masked."""
+    if isinstance(loss, Tensor):
+        dense = loss.layout == torch.strided and not (loss.is_nested or loss.is_quantized)
+        if not dense or loss.dim() or loss.is_complex() or has_mask(loss):
+            return None
+        return loss.float() if is_float8(loss) else loss
+    held = opened(loss)
+    if isinstance(held, np.ndarray) and held.ndim == 0:
+        held = held.item()
+    return float(held) if isinstance(held, Real) else None
+
+
+def _in_words(loss: Any) -> str:
+    if not isinstance(loss, Tensor):
+        return repr(loss)
+    if loss.dim() and not loss.is_nested:
+        return str(list(loss.shape))
+    return f"that is a {type(loss).__name__} of {loss.dtype}, {loss.layout}"
+
+
+def is_float8(values: Any) -> bool:
+    """Return whether values are a tensor of floats of 8 bits."""
+    return isinstance(values, Tensor) and values.dtype in FLOAT8

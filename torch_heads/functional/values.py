@@ -15,10 +15,12 @@ from torch import Tensor
 from torch_heads.functional.containers import has_mask
 from torch_heads.functional.errors import shape, unexpected
 from torch_heads.functional.hints import logits_hint, shape_hint
-from torch_heads.functional.tensors import gap, to_tensor
+from torch_heads.functional.tensors import FLOAT8, gap, to_tensor
 
 PARALLEL = 2**15  # elements from which PyTorch takes several threads on a CPU
 PARTS = 16  # of the rows: no fewer than most machines have threads; 2 to 32 take the same time
+
+UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}  # which PyTorch holds, but does not compare
 
 SWAPPED = "Labels come first in loss, logits in update_metrics: the two may be swapped."
 
@@ -68,7 +70,7 @@ def sum_rows(values: Tensor) -> Tensor:
 
 def needs_cast(values: Tensor) -> bool:
     """Return whether numbers are of a dtype in which PyTorch does not compute."""
-    return values.is_quantized or (values.dtype.is_floating_point and values.dtype.itemsize == 1)
+    return values.is_quantized or values.dtype in FLOAT8
 
 
 def stack_alike(
@@ -209,6 +211,8 @@ def check_values(
     """
     if isinstance(high, float) and low == -high == -inf:
         return
+    if values.dtype in UNSIGNED:
+        values = values.double()
     if not torch.compiler.is_compiling():
         values = unwrapped(values)
     if values.numel() == 0 or values.is_meta:
@@ -249,13 +253,13 @@ def refuse_nan(who: Blame, argument: str, values: Tensor) -> None:
 def whole_numbers(
     who: Blame, argument: str, values: Tensor, expected: str = "as class ids"
 ) -> Tensor:
-    """Return floats that are whole numbers as int64; other dtypes as they are.
+    """Return floats that are whole numbers, and unsigned ones, as int64; others as they are.
 
     Raises:
         ValueError: if a value has a fraction.
     """
     if not values.is_floating_point():
-        return values
+        return values.to(torch.int64) if values.dtype in UNSIGNED else values
     ids = values.to(torch.int64)
     compiling = torch.compiler.is_compiling()
     seen = (ids, values) if compiling else (unwrapped(ids), unwrapped(values))

@@ -21,6 +21,9 @@ from torch_heads.functional.tensors import device_of, sum_scalars
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import EstimatorWords
 
+#: What a part without labels is divided by: it vanishes beside any number of them.
+NO_LABELS = 1e-20
+
 
 def renew_priors(head: Head, _: Any) -> None:
     """Let a head look again which priors there are, now that it and its parts are loaded."""
@@ -137,7 +140,8 @@ class Head(EstimatorWords):
 
         Returns:
             ``[T]``, one per target in the order of the heads; 1 where losses are summed, which
-            ignore it.
+            ignore it. Where there is no label it is 1e-20, which is nothing beside one, but tells
+            the parts of a batch without any their shares of the regularization.
 
         >>> from torch_heads import BinaryClassHead
         >>> head = BinaryClassHead(missing_label=-1)
@@ -149,7 +153,7 @@ class Head(EstimatorWords):
         >>> sum(head.loss(*part, divisors=divisors) for part in parts) - head.loss(labels, logits)
         tensor(0.)
         """
-        return self.computation.divisors(Inputs(labels, logits, features, weights))
+        return never_zero(self.computation.divisors(Inputs(labels, logits, features, weights)))
 
     def fit_prior(
         self, labels: Labels, features: Features | None = None, weights: Any = None
@@ -288,6 +292,15 @@ class Head(EstimatorWords):
         """
 
 
+def never_zero(divisors: Tensor) -> Tensor:
+    """Return divisors of a part of a batch, of which none is 0.
+
+    >>> never_zero(torch.tensor([0.0, 2.0]))
+    tensor([1.0000e-20, 2.0000e+00])
+    """
+    return divisors.masked_fill(divisors == 0, NO_LABELS)
+
+
 def part_of(own: Any, whole: Any) -> Tensor:
     """Return the share of a part in a larger batch, from the divisors ``[T]`` of both.
 
@@ -295,8 +308,8 @@ def part_of(own: Any, whole: Any) -> Tensor:
     tensor(0.1250)
     """
     whole = torch.as_tensor(whole, device=own.device)
-    count = (whole != 0).sum()  # a target without any label has no part
-    return safe_divide(safe_divide(own, whole.to(own.dtype)).sum(), count.to(own.dtype))
+    count = (whole != 0).sum()  # a target without any label, counted by hand, has no part
+    return safe_divide(safe_divide(never_zero(own), whole.to(own.dtype)).sum(), count.to(own.dtype))
 
 
 @cache

@@ -20,6 +20,7 @@ from torch_heads.functional.own_code import own_code
 from torch_heads.functional.tensors import sum_scalars
 from torch_heads.metrics.asked import is_asked
 from torch_heads.metrics.collection import GIVE_HEAD, REGULARIZATION, Layout, ReadingCollection
+from torch_heads.metrics.saved import MEANING
 from torch_heads.metrics.tally import Lock
 
 METHODS = (
@@ -226,7 +227,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Make the collections of these heads parts of this one's."""
         for child in children:
             child._modules.pop("metric_collection", None)
-            child._buffers.pop("_meaning", None)
+            child._buffers.pop(MEANING, None)
             child._parent = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:

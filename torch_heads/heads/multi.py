@@ -231,8 +231,9 @@ class MultiHead(Head):
         if name != "head_weights":
             super().__setattr__(name, value)
             return
-        self._by_prior = isinstance(value, str) and value == "prior"
-        weights = check_head_weights(self.title, None if self._by_prior else value, self._names)
+        by_prior = isinstance(value, str) and value == "prior"
+        weights = check_head_weights(self.title, None if by_prior else value, self._names)
+        self._by_prior = by_prior
         self._parameters.pop(name, None)
         if isinstance(value, nn.Parameter):
             self._parameters[name] = value

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch_heads.families.family import Statistic
 from torch_heads.families.quantiles import Quantiles
-from torch_heads.functional.arguments import MissingLabel, check_ascending
+from torch_heads.functional.arguments import MissingLabel
+from torch_heads.functional.number_lists import check_ascending
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.distribution_head import DistributionHead
 from torch_heads.heads.metric_owner import head_title

@@ -9,12 +9,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from torch_heads.computation.meaning import Meaning, class_orders, difference, refuse
+from torch_heads.computation.meaning import Meaning, class_orders
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.metric_owner import MetricOwner
 from torch_heads.metrics.carry import carry, check_states
+from torch_heads.metrics.collection import FED
+from torch_heads.metrics.saved import MEANING
 
-MEANING, METRICS = "_meaning", "metric_collection."
+METRICS = "metric_collection."
 
 
 class SavedHead(MetricOwner):
@@ -52,7 +54,7 @@ class SavedHead(MetricOwner):
             read = Meaning.read(self.title, saved)
         except ValueError:  # memory that nobody has written to, for an entry that was not there
             return
-        refuse(self.computation, read)
+        Meaning.of(self.computation).refuse(read)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, which is a head of its own until another one adopts it."""
@@ -88,7 +90,8 @@ class SavedHead(MetricOwner):
         missing_keys: list[str],
         *args: Any,
     ) -> None:
-        saved = state_dict.pop(prefix + MEANING, None)
+        counted = state_dict.pop(prefix + METRICS + MEANING, None)
+        saved = state_dict.pop(prefix + MEANING, counted)
         states = {
             key.removeprefix(prefix): value
             for key, value in state_dict.items()
@@ -123,19 +126,23 @@ class SavedHead(MetricOwner):
         Raises:
             ValueError: if they mean something else.
         """
-        words = difference(self.computation, saved, counts=bool(states))
+        words = Meaning.of(self.computation).difference(saved, counts=bool(states))
         if words is None:
             return states
         orders = class_orders(self.computation, saved) if alone else None
         before = None if orders is None else self._in_order(saved.paths)
         if orders is None or before is None:
             raise ValueError(words)
+        fed = {key: own for key, own in states.items() if key.startswith(METRICS + FED)}
+        moved = [one for one in self.computation.targets if (one.name or "") in orders]
+        if fed and any(one.torchmetrics for one in moved):  # which do not say whose a class is
+            raise ValueError(words)
         if not states:
             return states
         before.load_state_dict(states, strict=False)
         own = self.metrics()
         carry(own, before.metric_collection, orders)
-        return {
+        return fed | {
             f"{METRICS}{name}.{state}": values
             for name, tally in own.tallies.items()
             for state, values in tally.metric_state.items()
@@ -151,4 +158,4 @@ def refuse_other_heads(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
     for name, head in model.named_modules():
         saved = state_dict.get(f"{name}.{MEANING}" if name else MEANING)
         if isinstance(head, SavedHead) and saved is not None:
-            refuse(head.computation, Meaning.read(head.title, saved))
+            Meaning.of(head.computation).refuse(Meaning.read(head.title, saved))

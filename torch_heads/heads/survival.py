@@ -10,8 +10,9 @@ from torch import Tensor
 
 from torch_heads.families.event_times import EventTimes
 from torch_heads.families.family import Statistic
-from torch_heads.functional.arguments import MissingLabel, check_ascending
+from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.containers import in_order, opened
+from torch_heads.functional.number_lists import check_ascending
 from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn

@@ -27,7 +27,6 @@ from torch_heads.functional.arguments import (
     MissingLabel,
     check_count,
     check_missing_label,
-    check_thresholds,
     check_vocabulary,
     check_weight_column,
 )
@@ -35,6 +34,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.gap_rows import widened
 from torch_heads.functional.labels import MISSING_NAME
 from torch_heads.functional.missing import Missing, each_missing
+from torch_heads.functional.number_lists import check_thresholds
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import is_text, shape_of, to_tensor
@@ -315,7 +315,7 @@ class TensorHead(PriorOwner):
                 regularized_after=after if after in readings else None,
                 predicted=dict(self.predicted),
                 string_keys=self.string_keys,
-                encode_labels=self.encode_labels,
+                encode_labels=self._encoded,
                 predict_strings=self.string_predictions,
                 class_balance=self._class_balance,
                 prior=self._prior,
@@ -337,6 +337,11 @@ class TensorHead(PriorOwner):
             if numbers.is_floating_point():  # class probabilities
                 return shape[:-1]
         return shape[:1] if columns > 1 else shape
+
+    def _encoded(self, labels: Labels, *given: Any) -> Tensor:
+        """Return what `encode_labels` makes of labels in any form, float8 among them."""
+        (target,) = self.computation.targets
+        return self.encode_labels(target.missing.widened(labels), *given)
 
     def _number_of_names(self) -> int:
         """Return how many names a vocabulary has."""

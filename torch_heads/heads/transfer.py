@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from torch_heads.computation.meaning import Meaning
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.heads.saved import MEANING, SavedHead
+from torch_heads.heads.saved import SavedHead
+from torch_heads.metrics.saved import MEANING
 
 WHO = "transfer"
 

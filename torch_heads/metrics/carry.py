@@ -19,7 +19,6 @@ from torch_heads.metrics.needs import (
     Totals,
 )
 from torch_heads.metrics.sums import Total
-from torch_heads.metrics.terms import AbsoluteError
 
 
 def check_states(
@@ -97,5 +96,3 @@ def reordered(states: dict[Need, Tensor], order: Tensor) -> None:
             sums[0, Total.LABEL] = (counts[-1] * ids).sum()
         elif isinstance(need, ClassScoreCounts):
             states[need] = values[order]
-        elif isinstance(need, AbsoluteError):  # how many classes lie between
-            states[need] = torch.full_like(values, torch.nan)

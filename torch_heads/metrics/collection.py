@@ -19,6 +19,7 @@ from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
 from torch_heads.metrics.over_heads import MeanOverHeadsMetric, mean_of
 from torch_heads.metrics.reader import Reader
+from torch_heads.metrics.saved import CountsMeaning
 from torch_heads.metrics.tally import Lock, Tally
 
 MOST_LISTED = 256  # readings that take their place among the modules of a model
@@ -26,6 +27,8 @@ MOST_LISTED = 256  # readings that take their place among the modules of a model
 GIVE_HEAD = "Metrics are given to a head when it is made: BinaryClassHead(metrics=[...])."
 
 BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
+
+FED = "metric/"  # before the names of torchmetrics' own, which no attribute has
 
 Layout = tuple[tuple[str, ...], tuple[Any, ...]]  # keys, and what holds state behind them
 
@@ -45,6 +48,7 @@ class ReadingCollection(Evidence):
         names: the metric keys of each head, by name.
         layout: what a head compares to tell its own collections from others'.
         warned: of what was warned, shared by the collections of a head.
+        meaning: what the counts mean, which stands beside them in a ``state_dict``.
     """
 
     def __init__(
@@ -56,9 +60,11 @@ class ReadingCollection(Evidence):
         names: Mapping[str, Sequence[str]],
         layout: Layout,
         warned: set[str],
+        meaning: CountsMeaning,
     ) -> None:
-        super().__init__({}, compute_groups=False)
+        super().__init__()
         self.layout = layout
+        self.meaning = meaning
         #: Held while a batch is added.
         self.lock = Lock()
         self.tallies = dict(tallies)
@@ -73,7 +79,7 @@ class ReadingCollection(Evidence):
         self.fed = {key: one for key, one in metrics.items() if isinstance(one, FedMetric)}
         for key, metric in self.fed.items():
             # a name that no attribute has; a dot would be none of a module
-            self.add_module(f"metric/{key}".replace("%", "%25").replace(".", "%2E"), metric)
+            self.add_module(f"{FED}{key}".replace("%", "%25").replace(".", "%2E"), metric)
         self.places = dict(places)
         self._names = dict(names)
         #: Warns of areas that tf.estimator's grid misreads.
@@ -104,6 +110,7 @@ class ReadingCollection(Evidence):
             {name: own for name, own in self._names.items() if kept.keys() >= set(own)},
             ((*kept, *means), ()),
             self.coarse.warned,
+            self.meaning,
         )
 
     def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
 
 from torch_heads.families.event_times import event_times
 from torch_heads.families.family import Counts
@@ -18,11 +17,12 @@ from torch_heads.functional.survival import SurvivalCurves, survival_curves
 from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.bound import AlikeColumns, Place
 from torch_heads.metrics.needs import Confusions, ResidualCounts, SurvivalSums, TimeCounts
+from torch_heads.metrics.saved import SavedCounts
 from torch_heads.metrics.sums import Total
 from torch_heads.metrics.tally import Tally
 
 
-class Evidence(MetricCollection):
+class Evidence(SavedCounts):
     """A collection whose tallies tell more than its metrics, for each head.
 
     Attributes:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torch_heads.computation.computation import Computation
-from torch_heads.computation.meaning import Meaning, difference
+from torch_heads.computation.meaning import Meaning
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.saved import refuse_other_heads
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
@@ -90,7 +90,7 @@ class StepModule(pl.LightningModule):
         """Refuse heads that mean something else than those of the checkpoint."""
         path, meaning = self._loaded
         if meaning is not None:
-            words = difference(own, Meaning.read(own.title, meaning))
+            words = Meaning.of(own).difference(Meaning.read(own.title, meaning))
             if words is not None:
                 raise ValueError(self._other_model(path, words))
 

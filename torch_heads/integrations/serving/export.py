@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions, head_config
-from torch_heads.heads.saved import MEANING, METRICS
+from torch_heads.heads.saved import METRICS
 from torch_heads.integrations.atomic import replacing_folder
 from torch_heads.integrations.head_of import head_of
 from torch_heads.integrations.serving.alike import stacked_manifest
@@ -24,6 +24,7 @@ from torch_heads.integrations.serving.example import WHO, Example, Lookups
 from torch_heads.integrations.serving.served_model import ServedModel, for_serving, side_by_side
 from torch_heads.integrations.serving.signature import Manifest
 from torch_heads.integrations.serving.signature_file import FILE, share_vocabularies, to_json
+from torch_heads.metrics.saved import MEANING
 
 GRAPH, PROGRAM = "model.onnx", "model.pt2"
 MANY = 100  # targets beyond which their predictions stay side by side in the graph
