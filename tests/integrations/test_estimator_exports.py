@@ -114,7 +114,7 @@ def test_a_model_fn_is_served_with_the_head_that_it_calls(tmp_path: Path) -> Non
     bundle = Bundle.load(estimator.export_saved_model(tmp_path / "served", example))
     predicted = list(estimator.predict(lambda: [example]))
     np.testing.assert_allclose(
-        bundle(example)["scores"], [row["probabilities"] for row in predicted], 1e-6
+        bundle(example)["scores"], [row["probabilities"] for row in predicted], 1e-6, 1e-6
     )
     lost = of_function(tmp_path, head)
     with pytest.raises(ValueError, match="with one head, or head="):
@@ -122,6 +122,32 @@ def test_a_model_fn_is_served_with_the_head_that_it_calls(tmp_path: Path) -> Non
     other = of_function(tmp_path, head, head=th.BinaryClassHead())
     with pytest.raises(ValueError, match="model_fn to call create_estimator_spec of the head"):
         other.export_saved_model(tmp_path / "served", example)
+
+
+@pytest.mark.parametrize("options", [{}, {"fit_prior": True}])
+def test_a_model_fn_may_call_the_head_of_its_model(tmp_path: Path, options: Any) -> None:
+    def model_fn(features: Any, labels: Any, mode: str, model: Any, optimizer: Any) -> Any:
+        logits = model["layer"](features["x"])
+        return model["head"].create_estimator_spec(features, mode, logits, labels, optimizer)
+
+    head = th.BinaryClassHead()
+    model = nn.ModuleDict({"layer": nn.Linear(2, 1), "head": head})
+    given = {**options, "head": head} if options else {}
+    estimator = est.Estimator(
+        model_fn, model, torch.optim.Adam, tmp_path / "model", config=CONFIG, **given
+    )
+    example, _ = numbers()
+    evaluate = est.EvalSpec(numbers, exporters=est.FinalExporter("last", example))
+    estimator.train_and_evaluate(est.TrainSpec(numbers, max_steps=1), evaluate)
+    [last] = (tmp_path / "model/export/last").iterdir()
+    predicted = list(estimator.predict(lambda: [example]))
+    for path in (last, estimator.export_saved_model(tmp_path / "served", example)):
+        np.testing.assert_allclose(
+            Bundle.load(path)(example)["scores"],
+            [row["probabilities"] for row in predicted],
+            1e-6,
+            1e-6,
+        )
 
 
 def test_the_last_and_the_best_are_exported(tmp_path: Path) -> None:

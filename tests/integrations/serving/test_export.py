@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,7 @@ from tests.test_golden import CASES as GOLDEN
 from tests.test_golden import as_tensors, build, decode
 from torch_heads.integrations.lightning import HeadModule
 from torch_heads.integrations.serving import Bundle, export_bundle
+from torch_heads.integrations.serving.answers import Answers
 
 CPU = torch.device("cpu")
 SOME = ["binary, names", "multi-class, 3-D", "own among others", "multi, nested, stacked"]
@@ -179,6 +182,49 @@ def test_features_are_a_dict_and_strings_are_looked_up(tmp_path: Path, others: b
             assert_answers(bundle, unknown, model.head, model.logits(ids))
 
 
+class Coloured(nn.Module):
+    """A model that takes ids of strings as numbers, which no tensor limits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = th.RegressionHead()
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.head(features["farbe"].float().unsqueeze(-1))
+
+
+@pytest.mark.parametrize("numbers", [None, [7, 3, 9]])
+def test_the_graph_itself_refuses_strings_that_are_not_known(tmp_path: Path, numbers: Any) -> None:
+    known = ["röt", "x", "猫"]
+    table: Any = known if numbers is None else dict(zip(known, numbers, strict=True))
+    path = tmp_path / "bundle"
+    export_bundle(Coloured(), path, {"farbe": known}, lookups={"farbe": table}, program=True)
+    session = onnxruntime.InferenceSession(path / "model.onnx")
+    [found] = session.run(["predictions"], {"farbe": np.array(["猫", "röt"], object)})
+    assert found.tolist() == ([[2.0], [0.0]] if numbers is None else [[9.0], [7.0]])
+    with pytest.raises(Exception, match="out of data bounds"):
+        session.run(["predictions"], {"farbe": np.array(["blau"], object)})
+
+
+@pytest.mark.parametrize("others", [{}, {None: -1}])
+@pytest.mark.parametrize("numbers", [[0, 1, 2], [7, 3, 9]])
+def test_a_program_is_given_the_numbers_of_strings(
+    tmp_path: Path, numbers: list[int], others: Any
+) -> None:
+    table = dict(zip(["röt", "x", "猫"], numbers, strict=True)) | others
+    path, example = tmp_path / "bundle", {"farbe": ["x", "x"]}
+    export_bundle(Coloured(), path, example, lookups={"farbe": table}, program=True)
+    graph, program = Bundle.load(path), Bundle.load(path, "program", trusted=True)
+    for given in (["猫", "röt", "x"], [], *([["blau"]] if others else [])):
+        expected = [[float(table.get(one, -1))] for one in given]
+        for bundle in (graph, program):
+            assert bundle({"farbe": given}, "predict")["predictions"].tolist() == expected
+    if not others:
+        for bundle in (graph, program):
+            with pytest.raises(ValueError, match=r"farbe among .* got 'blau'"):
+                bundle({"farbe": ["blau"]})
+
+
 class Two(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -202,6 +248,43 @@ def test_a_model_may_return_logits_for_a_head_behind_it(tmp_path: Path) -> None:
     model, x = network(head)[:-1].eval(), torch.randn(2, 8)
     bundle = exported(tmp_path, model, x, head=head)
     assert_answers(bundle, x, head, model(x).detach())
+
+
+class Pet(nn.Module):
+    """A model that holds its head, and returns logits; or that calls its head, too."""
+
+    def __init__(self, head: th.Head, calls: str = "") -> None:
+        super().__init__()
+        self.layer, self.head, self.calls = nn.Linear(4, head.logits_dimension), head, calls
+
+    def forward(self, x: Tensor) -> Any:
+        logits = self.layer(x)
+        answer = self.head(logits) if self.calls else {}
+        return answer.get(self.calls, logits)
+
+
+@pytest.mark.parametrize("calls", ["", "nothing of it"])
+@pytest.mark.parametrize("count", [1, 101])
+def test_a_model_may_hold_its_head_and_return_logits(
+    tmp_path: Path, calls: str, count: int
+) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name=f"h{i}") for i in range(count)])
+    head.fit_prior({name: [0, 1, 1] for name in head})
+    model, x = Pet(head, calls), torch.randn(2, 4)
+    bundle = exported(tmp_path, model, x, head=model.head)
+    with torch.no_grad():
+        assert_answers(bundle, x, head, model.layer(x))
+    torch.testing.assert_close(bundle.head().state_dict(), head.state_dict(), rtol=0, atol=0)
+
+
+def test_what_is_no_logits_is_not_taken_for_them(tmp_path: Path) -> None:
+    model = Pet(th.BinaryClassHead(), "logistic")
+    for head in (None, model.head):
+        with pytest.raises(ValueError, match=r"to return what its head returns, got Tensor"):
+            export_bundle(model, tmp_path / "b", torch.zeros(2, 4), head=head)
+    silent = Pet(th.BinaryClassHead())
+    with pytest.raises(ValueError, match=r"that returns logits, and head=model\.head\."):
+        export_bundle(silent, tmp_path / "b", torch.zeros(2, 4))
 
 
 class ByHead(nn.Module):
@@ -253,6 +336,19 @@ def test_tied_weights_are_written_once(tmp_path: Path) -> None:
     assert_same(
         bundle(x, "predict"), dict(model(x)) | {"predictions": model(x)["predictions"].detach()}
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is in kB")
+@pytest.mark.parametrize("kind", [th.MultiClassHead, th.OrdinalClassHead])
+def test_memory_is_not_quadratic_in_the_classes(kind: Any) -> None:
+    names = [f"class {i}" for i in range(20_000)]
+    head = kind(20_000, label_vocabulary=names)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answers = Answers(head, torch.zeros(2, head.logits_dimension))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < 200e6  # a row of numbers for each class takes 20 times that
+    assert answers.strings["classes"] == (tuple(names), "class_ids")
+    assert answers.strings["all_classes"] == (tuple(names), None)
 
 
 def many(count: int, width: int = 64, **options: Any) -> tuple[nn.Module, th.MultiHead]:

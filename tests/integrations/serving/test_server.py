@@ -26,7 +26,7 @@ from tests.integrations.serving.exporting import (  # noqa: F401
     mixture,
     network,
 )
-from torch_heads.integrations.serving import Bundle, export_bundle, serving_app
+from torch_heads.integrations.serving import Bundle, export_bundle, rest, serving_app, v2
 from torch_heads.integrations.serving.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -416,6 +416,9 @@ BAD: list[tuple[str, Any, int]] = [
             tensor(name="other"),
             tensor(datatype="FP8"),
             tensor(datatype="BYTES"),
+            tensor(datatype=[]),
+            tensor(datatype={}),
+            tensor(datatype=[["FP32"]]),
             tensor(shape=None),
             tensor(shape=[8]),
             tensor(shape=[-1, 8]),
@@ -446,6 +449,57 @@ def test_bad_requests_are_refused_in_words_and_the_server_goes_on(port: int) -> 
         assert answer["error"]
         assert "Traceback" not in answer["error"]
     assert ask(port, PETS, {"instances": [ROW]})[0] == 200
+
+
+JUNK: list[Any] = [None, True, 7, 10**400, 1.5, "x", "\ud800", [], [[]], [None], {}, {"x": []}]
+JUNK += [[1, [2]], {"b64": []}, {"b64": "/w=="}, [{}], [[[[]]]], ["x", 7]]
+
+
+def with_junk(body: Any) -> Iterator[Any]:
+    """Yield a body with each of its parts replaced by what nobody expects there."""
+    yield from JUNK
+    for key in body if isinstance(body, dict) else range(len(body)):
+        for one in with_junk(body[key]) if isinstance(body[key], (dict, list)) else JUNK:
+            yield {**body, key: one} if isinstance(body, dict) else [one]
+
+
+def test_no_part_of_a_request_can_fail_the_server(models: Path) -> None:
+    bundle = Bundle.load(models / "tagged")
+    features = {"tag": ["foo"], "signal": [[0.0] * 5], "sensor": [[[0.0, 0.0], [0.0, 0.0]]]}
+    row = {name: value[0] for name, value in features.items()}
+    default = {"signature_name": "predict"}
+    bodies = {
+        "predict": [{**default, "instances": [row]}, {**default, "inputs": features}],
+        "classify": [{"signature_name": "classification", "examples": [row], "context": {}}],
+    }
+    refused = 0
+    for verb, given in bodies.items():
+        for one in given:
+            assert rest.answer(bundle, verb, one)
+            for bad in with_junk(one):
+                try:
+                    rest.answer(bundle, verb, bad)
+                except (ValueError, KeyError):
+                    refused += 1
+    tensors = [
+        {"name": "tag", "shape": [1], "datatype": "BYTES", "data": ["foo"], "parameters": {}},
+        {"name": "signal", "shape": [1, 5], "datatype": "FP32", "data": [0.0] * 5},
+        {"name": "sensor", "shape": [1, 2, 2], "datatype": "FP32", "data": [0.0] * 4},
+    ]
+    outputs = [{"name": "logistic", "parameters": {"binary_data": True}}]
+    for i in range(3):
+        for bad in with_junk({**tensors[i], "parameters": {"binary_data_size": 8}}):
+            body = {"inputs": [*tensors[:i], bad, *tensors[i + 1 :]], "outputs": outputs}
+            try:
+                v2.infer("tagged", 1, bundle, json.dumps(body).encode(), None)
+            except (ValueError, KeyError):
+                refused += 1
+    for bad in with_junk({"inputs": tensors, "outputs": outputs, "parameters": {}}):
+        try:
+            v2.infer("tagged", 1, bundle, json.dumps(bad).encode(), None)
+        except (ValueError, KeyError):
+            refused += 1
+    assert refused > 500
 
 
 def test_bad_binary_tensors_are_refused(port: int) -> None:

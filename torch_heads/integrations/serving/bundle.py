@@ -100,7 +100,7 @@ class Bundle:
             if PROGRAM not in manifest.files:
                 hint = "Export it with program=True."
                 raise ValueError(unexpected(title, PROGRAM, "in the folder", "none", hint))
-            made = ProgramRuntime(title, folder / PROGRAM, [*manifest.inputs])
+            made = ProgramRuntime(title, folder / PROGRAM, manifest.inputs)
         return cls(folder, manifest, made)
 
     @property

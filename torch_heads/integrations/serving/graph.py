@@ -23,6 +23,7 @@ from torch_heads.integrations.serving.answers import Answers, below
 from torch_heads.integrations.serving.example import Example
 from torch_heads.integrations.serving.signature import Dims
 
+NOWHERE = 2**62  # the place of a string that is not known
 IDS = ":ids"  # after the name of an input, of the numbers that its strings stand for
 
 
@@ -111,16 +112,24 @@ def _look_up(model: ModelProto, name: str, shape: Dims, table: Mapping[str | Non
         helper.make_tensor_value_info(name, TensorProto.STRING, shape)
     )
     known = [one for one in table if one is not None]
+    values = [table[one] for one in known]
+    closed = None not in table
+    # without a number for all others, they are a place that no tensor has: to take what is there
+    # is refused, whatever the model would make of a number
     node = helper.make_node(
         "LabelEncoder",
         [name],
-        [numbers],
+        [f"{name}:places" if closed else numbers],
         domain="ai.onnx.ml",
         keys_strings=known,
-        values_int64s=[table[one] for one in known],
-        default_int64=table.get(None, -1),
+        values_int64s=[*range(len(known))] if closed else values,
+        default_int64=NOWHERE if closed else table[None],
     )
     graph.node.insert(0, node)
+    if closed:
+        graph.initializer.append(numpy_helper.from_array(_int64(values), f"{name}:numbers"))
+        taken = [f"{name}:numbers", f"{name}:places"]
+        graph.node.insert(1, helper.make_node("Gather", taken, [numbers]))
     if "ai.onnx.ml" not in [one.domain for one in model.opset_import]:
         model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.integrations.serving.bundle import DEFAULT, Bundle
+from torch_heads.integrations.serving.reading import reading
 from torch_heads.integrations.serving.signature import Dims, Input, Output
 
 Body = Mapping[str, Any]
@@ -56,11 +57,15 @@ def _predict(bundle: Bundle, body: Body) -> dict[str, Any]:
         came = "both" if "inputs" in body else preview(body)
         raise ValueError(unexpected("predict", "either instances or inputs", "in the body", came))
     if "inputs" in body:
-        found = bundle(_plain(body["inputs"]), name)
+        with reading("predict"):
+            given = _plain(body["inputs"])
+        found = bundle(given, name)
         outputs = {key: value.tolist() for key, value in found.items()}
         return {"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}
     rows = body["instances"]
-    found = bundle(_columns(bundle, rows), name)
+    with reading("predict"):
+        columns = _columns(bundle, rows)
+    found = bundle(columns, name)
     for key, value in found.items():
         if value.shape[:1] != (len(rows),):
             expected, given = f"with {len(rows)} rows of {key!r}", list(value.shape)
@@ -110,8 +115,10 @@ def _classify_or_regress(bundle: Bundle, verb: str, body: Body) -> dict[str, Any
         raise ValueError(unexpected(verb, "context", "as an object", type(context).__name__))
     rows = [{**context, **one} if isinstance(one, dict) else one for one in examples]
     inputs = bundle.manifest.inputs
-    columns = _gathered(verb, "examples", inputs, rows)
-    found = bundle({key: _shaped(columns[key], one.shape) for key, one in inputs.items()}, name)
+    with reading(verb):
+        columns = _gathered(verb, "examples", inputs, rows)
+        shaped = {key: _shaped(columns[key], one.shape) for key, one in inputs.items()}
+    found = bundle(shaped, name)
     if verb == "regress":
         values = found["outputs"]
         if values.shape not in ((len(rows),), (len(rows), 1)):

@@ -21,12 +21,14 @@ class Input:
         dtype: NumPy's name, or ``"string"``.
         shape: of each axis its size, or a name where it is free.
         lookup: of strings, those that are known, in place of which the graph puts numbers.
+        numbers: the number of each; None for 0, 1, ....
         others: the number of all other strings; None where they are refused.
     """
 
     dtype: str
     shape: Dims
     lookup: tuple[str, ...] | None = None
+    numbers: tuple[int, ...] | None = None
     others: int | None = None
 
 

@@ -118,8 +118,20 @@ class _Reader:
     def input(self, name: str, given: Any) -> Input:
         own = _dict(self._who, name, given)
         lookup = self.names(name, own["lookup"]) if "lookup" in own else None
+        numbers = self._numbers(name, own, lookup)
         others = self._whole(name, own.get("others"))
-        return Input(self.dtype(name, own), self.shape(name, own), lookup, others)
+        return Input(self.dtype(name, own), self.shape(name, own), lookup, numbers, others)
+
+    def _numbers(
+        self, name: str, own: Mapping[str, Any], lookup: tuple[str, ...] | None
+    ) -> tuple[int, ...] | None:
+        given = own.get("numbers")
+        if given is None:
+            return None
+        whole = isinstance(given, list) and all(type(one) is int for one in given)
+        if not whole or len(given) != len(lookup or ()):
+            self._refuse(name, "with a whole number for each known string", given)
+        return tuple(given)
 
     def output(self, name: str, given: Any) -> Output:
         own = _dict(self._who, name, given)
