@@ -596,6 +596,15 @@ def test_a_server_of_one_model_ends_when_it_has_answered(models: Path) -> None:
     assert said == ""
 
 
+def test_ctrl_c_ends_the_server_in_silence(models: Path) -> None:
+    process, number = start(str(models / "half_plus"))
+    assert ask(number, "/ping") == (200, "")
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+    assert said == ""
+    assert process.returncode == 130
+
+
 def test_a_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ValueError, match=r"path to a bundle, or a folder of some, got \['notes"):

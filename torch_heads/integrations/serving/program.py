@@ -57,7 +57,9 @@ class ProgramRuntime:
         self._module = program.module()
         outputs = program.call_spec.out_spec
         names: Any = outputs.unflatten(range(outputs.num_leaves)) if outputs else {}
-        self.names = frozenset(names)
+        # an output that has the name of an input is called as in the graph
+        self._outputs = {f"{name}:" if name in inputs else name: name for name in names}
+        self.names = frozenset(self._outputs)
 
     def run(self, names: Sequence[str], inputs: Arrays) -> list[np.ndarray[Any, Any]]:
         """Return the tensors of these names; all of them are computed.
@@ -74,7 +76,7 @@ class ProgramRuntime:
             given = "what it refuses"
             refusal = unexpected(self._who, "inputs", "that the program takes", given, reason)
             raise ValueError(refusal) from None
-        return [found[name].numpy() for name in names]
+        return [found[self._outputs[name]].numpy() for name in names]
 
     def _looked_up(self, name: str, given: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         numbers, others = self._numbers.get(name), self._inputs[name].others
