@@ -339,6 +339,8 @@ def written_many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (lambda a: a["outputs"]["classes"].update(ids="classes"), "of whole numbers"),
         (lambda a: a["outputs"]["logits"].update(tensor="logits"), "a tensor among"),
         (lambda a: a["signatures"][""].update(outputs={"scores": "no"}), "outputs among"),
+        (lambda a: a["outputs"]["classes"].update(names="h0"), "with a vocabulary among"),
+        (lambda a: a["heads"][0].__setitem__(0, "nope"), "vocabularies with 'nope', got none"),
         (lambda a: a["heads"][0].__setitem__(1, -1), "columns from 0 to"),
         (lambda a: a["heads"][0].__setitem__(2, 10**12), "columns from 0 to"),
         (lambda a: a.update(heads=[["x", 0, 1, None]] * 400), "outputs at most 2000"),

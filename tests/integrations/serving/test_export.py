@@ -397,6 +397,22 @@ def test_a_thousand_heads_are_small(tmp_path: Path) -> None:
     ].shape == (32, 1000)
 
 
+def test_a_thousand_heads_with_classes_of_their_own_are_small(tmp_path: Path) -> None:
+    own = [
+        th.BinaryClassHead(name=f"task_{i}", label_vocabulary=[f"no{i}", f"yes{i}"])
+        for i in range(1000)
+    ]
+    head = th.MultiHead(own)
+    model, x = nn.Sequential(nn.Linear(8, 1000), head), torch.randn(5, 8)
+    bundle = exported(tmp_path, model, x)
+    assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 2**20
+    assert len(bundle.manifest.alike) == 1
+    with torch.no_grad():
+        assert_answers(bundle, x, head, model[0](x))
+    assert bundle.vocabularies["task_7"] == ("no7", "yes7")
+    assert bundle.head()["task_999"].label_vocabulary == ("no999", "yes999")
+
+
 def test_a_bundle_is_little_more_than_its_parameters(tmp_path: Path) -> None:
     names = [f"class number {i}" for i in range(2000)]
     head = th.MultiClassHead(2000, label_vocabulary=names)

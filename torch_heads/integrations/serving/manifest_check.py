@@ -6,7 +6,14 @@ from collections.abc import Collection, Mapping
 from typing import NoReturn
 
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.integrations.serving.signature import EVERY, Alike, Manifest, Output, Signature
+from torch_heads.integrations.serving.signature import (
+    EVERY,
+    OWN,
+    Alike,
+    Manifest,
+    Output,
+    Signature,
+)
 
 MOST = 2**22  # predictions, those of heads that are alike each for itself
 SIZE = 2**31  # of an axis, and the number of a column
@@ -40,7 +47,7 @@ class _Check:
         )
         if count > MOST:
             self._refuse("outputs", f"at most {MOST}", count)
-        self.outputs(manifest.outputs)
+        self.outputs(manifest.outputs, manifest.vocabularies)
         for name, stacked in manifest.stacked.items():
             if stacked.names is not None or not stacked.shape:
                 self._refuse(f"stacked {name!r}", "as a tensor with an axis", stacked.dtype)
@@ -50,10 +57,9 @@ class _Check:
         for name, signature in manifest.signatures.items():
             self.signature(f"signatures {name!r}", signature, known)
 
-    def outputs(self, outputs: Mapping[str, Output]) -> None:
+    def outputs(self, outputs: Mapping[str, Output], vocabularies: Collection[str]) -> None:
         """Refuse predictions of one or more heads; those of one head stand beside each other."""
         tensors = {name.rpartition("/")[0] for name, one in outputs.items() if one.names is None}
-        vocabularies = self._manifest.vocabularies
         for key, one in outputs.items():
             name = f"outputs {key!r}"
             for vocabulary in (one.columns, one.names):
@@ -77,7 +83,10 @@ class _Check:
                 self._refuse(name, "beside a prediction that is a tensor", "none")
 
     def alike(self, alike: Alike) -> None:
-        self.outputs(alike.outputs)
+        self.outputs(alike.outputs, {OWN})
+        lacking = {name for name, *_ in alike.heads} - {*self._manifest.vocabularies}
+        if lacking and any(one.names == OWN for one in alike.outputs.values()):
+            self._refuse("vocabularies", f"with {sorted(lacking)[0]!r}", "none")
         for key, one in alike.outputs.items():
             if not one.shape:
                 self._refuse(f"outputs {key!r}", "with an axis", [])

@@ -8,6 +8,7 @@ from typing import Any
 
 DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
 METHODS = ("predict", "classify", "regress")
+OWN = "*"  # in place of the name of a vocabulary, that of each head itself
 EVERY = {"*": "*"}  # the outputs of a signature that has all of them by their names
 
 Dims = tuple[int | str, ...]
@@ -81,7 +82,8 @@ class Alike:
 
     Attributes:
         heads: the name of each with its first column, the one after its last, and its width.
-        outputs: the prediction of each key; ``width`` is that of the head where it is negative.
+        outputs: the prediction of each key; ``width`` is that of the head where it is negative, and
+            ``names`` are its own vocabulary where they are `OWN`.
         signatures: by the ending of their names, with keys in place of predictions.
     """
 
@@ -106,7 +108,8 @@ class Alike:
 def _of_head(one: Output, name: str, start: int, stop: int, width: int | None) -> Output:
     ids = None if one.ids is None else f"{name}/{one.ids}"
     if one.names is not None:
-        return Output(one.dtype, one.shape, one.columns, names=one.names, ids=ids)
+        names = name if one.names == OWN else one.names
+        return Output(one.dtype, one.shape, one.columns, names=names, ids=ids)
     own = width if one.width is not None and one.width < 0 else one.width
     last = (stop - start) if own is None else (stop - start) * own if one.flat else own
     shape = one.shape if one.shape[-1] == last else (*one.shape[:-1], last)
