@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -526,15 +527,43 @@ def test_what_cannot_be_served_is_refused_before_anything_is_written(
 LOADER = re.compile(r"```python\n# loader.py\n(.*?)```", re.DOTALL)
 
 
+def loader(folder: Path) -> Path:
+    """Write the loader of the page into a folder."""
+    page = Path(__file__).parents[3] / "docs" / "serving.md"
+    [code] = LOADER.findall(page.read_text("utf-8"))
+    assert len(code.splitlines()) <= 30
+    path = folder / "loader.py"
+    path.write_text(code)
+    return path
+
+
+def test_the_loader_answers_what_the_graph_has_and_says_what_it_is(tmp_path: Path) -> None:
+    load = runpy.run_path(str(loader(tmp_path)))["load"]
+    for count, there in [(101, ["stacked"]), (100, None)]:
+        model, _ = many(count)
+        path, x = tmp_path / str(count), torch.randn(3, 64)
+        answer = load(export_bundle(model, path, x))
+        bundle, given = Bundle.load(path), {"input": x.numpy()}
+        for name in there or bundle.signatures:
+            assert_same(answer(given, name), bundle(x, name))
+        for name in ["serving_default", "predict", "task_3/classification"] if there else ["no"]:
+            says = rf"expected signature among \['.*'\], got '{name}'\."
+            with pytest.raises(ValueError, match=says):
+                answer(given, name)
+    path = tmp_path / "strings"
+    export_bundle(Coloured(), path, {"farbe": ["a", "b"]}, lookups={"farbe": ["a", "b"]})
+    answer = load(path)
+    assert answer({"farbe": np.array(["b"], object)})["outputs"].tolist() == [[1.0]]
+    with pytest.raises(Exception, match="out of data bounds"):
+        answer({"farbe": np.array(["c"], object)})
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_it_answers_where_torch_is_not_installed(tmp_path: Path) -> None:
     head = mixture()
     model, x = network(head).eval(), torch.randn(2, 8)
     path = export_bundle(model, tmp_path / "bundle", x)
-    page = Path(__file__).parents[3] / "docs" / "serving.md"
-    [code] = LOADER.findall(page.read_text("utf-8"))
-    assert len(code.splitlines()) <= 30
-    (tmp_path / "loader.py").write_text(code)
+    loader(tmp_path)
     script = f"""
 import sys, time
 class Blocked:

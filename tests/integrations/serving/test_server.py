@@ -272,6 +272,21 @@ def test_nested_data_are_read_flat(port: int, pets: Bundle) -> None:
     assert ask(port, "/v2/health/live")[0] == 200
 
 
+def test_of_many_heads_the_stacked_outputs_are_answered(tmp_path: Path) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name=f"h{i}") for i in range(101)])
+    model = nn.Sequential(nn.Linear(8, 101), head)
+    bundle = Bundle.load(export_bundle(model, tmp_path / "b", torch.zeros(2, 8)))
+    listed = [one["name"] for one in v2.metadata("b", [1], bundle)["outputs"]]
+    assert listed == list(bundle.signatures["stacked"].outputs)
+    answer, _ = v2.infer("b", 1, bundle, json.dumps(tensor()).encode(), None)
+    assert [one["name"] for one in json.loads(answer)["outputs"]] == listed
+    asked = {**tensor(), "outputs": [{"name": "h7/classes"}, {"name": "h100/logistic"}]}
+    answer, _ = v2.infer("b", 1, bundle, json.dumps(asked).encode(), None)
+    names = [one["data"] for one in json.loads(answer)["outputs"]]
+    assert names[0] in (["0"], ["1"])
+    np.testing.assert_allclose(names[1], bundle([ROW], "h100")["scores"][0, 1:], 1e-6)
+
+
 # ---- counters ----
 
 
