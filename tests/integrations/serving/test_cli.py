@@ -121,6 +121,14 @@ def test_features_of_a_line_are_an_object(shop: Bundle, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, answers, 1e-6)
 
 
+def test_strings_and_numbers_are_not_mixed(shop: Bundle) -> None:
+    for towns in (["Rom", 3], [3, "Rom"], [["Rom"], 3]):
+        with pytest.raises(ValueError, match="town as strings, got"):
+            shop({"town": towns, "price": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="price of type float32, got numbers with true or false"):
+        shop({"town": ["Rom", "Ulm"], "price": [1.0, True]})
+
+
 def test_what_json_lacks_is_null(tmp_path: Path) -> None:
     bundle = Bundle.load(export_bundle(th.RegressionHead(2), tmp_path / "b", torch.zeros(2, 2)))
     source, target = tmp_path / "in.csv", tmp_path / "out.jsonl"

@@ -311,6 +311,8 @@ def tensor(**changes: Any) -> dict[str, Any]:
     return {"inputs": [{key: value for key, value in given.items() if value is not None}]}
 
 
+SENSOR = {"sensor": [[0, 0], [0, 0]]}
+
 BAD: list[tuple[str, Any, int]] = [
     ("/v1/models/cats:predict", {"instances": [ROW]}, 404),
     ("/v1/models/pets/versions/7:predict", {"instances": [ROW]}, 404),
@@ -408,6 +410,23 @@ BAD: list[tuple[str, Any, int]] = [
         {"inputs": {"tag": ["new"], "signal": [[0] * 5], "sensor": [[[0, 0], [0, 0]]]}},
         400,
     ),
+    *(
+        (
+            f"/v1/models/tagged:{verb}",
+            {**named, key: [{"tag": tag, "signal": signal, **SENSOR}]},
+            400,
+        )
+        for verb, key, named in [
+            ("predict", "instances", {}),
+            ("classify", "examples", {"signature_name": "classification"}),
+        ]
+        for tag, signal in [
+            (3, [0.0] * 5),
+            (["foo", 3], [0.0] * 5),
+            (["foo"], [0.0, 1.0, True, 0.0, 0.0]),
+        ]
+    ),
+    (PETS, {"instances": [[1, 2, 3, True, 5, 6, 7, 8]]}, 400),
     (
         "/v1/models/tagged:predict",
         {"inputs": {"tag": ["\ud800"], "signal": [[0] * 5], "sensor": [[[0, 0], [0, 0]]]}},
@@ -430,6 +449,8 @@ BAD: list[tuple[str, Any, int]] = [
             tensor(name=None),
             tensor(name="other"),
             tensor(datatype="FP8"),
+            tensor(data=[1, 2, 3, True, 5, 6, 7, 8]),
+            tensor(data=[[1, 2, 3, 4], [True, 6, 7, 8]]),
             tensor(datatype="BYTES"),
             tensor(datatype=[]),
             tensor(datatype={}),

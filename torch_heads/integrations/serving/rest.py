@@ -14,8 +14,9 @@ import numpy as np
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.integrations.serving.bundle import DEFAULT, Bundle
+from torch_heads.integrations.serving.feeds import mixes_bools
 from torch_heads.integrations.serving.reading import reading
-from torch_heads.integrations.serving.signature import Dims, Input, Output
+from torch_heads.integrations.serving.signature import Input, Output
 
 Body = Mapping[str, Any]
 
@@ -117,7 +118,7 @@ def _classify_or_regress(bundle: Bundle, verb: str, body: Body) -> dict[str, Any
     inputs = bundle.manifest.inputs
     with reading(verb):
         columns = _gathered(verb, "examples", inputs, rows)
-        shaped = {key: _shaped(columns[key], one.shape) for key, one in inputs.items()}
+        shaped = {key: _shaped(columns[key], one) for key, one in inputs.items()}
     found = bundle(shaped, name)
     if verb == "regress":
         values = found["outputs"]
@@ -139,22 +140,22 @@ def _classify_or_regress(bundle: Bundle, verb: str, body: Body) -> dict[str, Any
     return {"results": [[list(pair) for pair in zip(*both, strict=True)] for both in pairs]}
 
 
-def _shaped(column: list[Any], shape: Dims) -> Any:
-    """Return a feature of examples, each a value or a list, in the shape of the input."""
-    lists = [one if isinstance(one, list) else [one] for one in column]
-    try:
-        array = np.array(lists, dtype=object if _has_strings(lists) else None)
-    except ValueError:  # of rows that differ in length, which the input refuses in its own words
+def _shaped(column: list[Any], one: Input) -> Any:
+    """Return a feature of examples, each a value or a list, in the shape of the input.
+
+    What does not fit stays as it is, for the input to refuse in its own words.
+    """
+    lists = [own if isinstance(own, list) else [own] for own in column]
+    strings = one.dtype == "string"
+    if not strings and mixes_bools(lists):
         return column
-    sizes = [len(column), *(size for size in shape[1:] if isinstance(size, int))]
-    fits = len(sizes) == len(shape) and array.size == prod(sizes)
+    try:
+        array = np.array(lists, dtype=object if strings else None)
+    except ValueError:  # of rows that differ in length
+        return column
+    sizes = [len(column), *(size for size in one.shape[1:] if isinstance(size, int))]
+    fits = len(sizes) == len(one.shape) and array.size == prod(sizes)
     return array.reshape(sizes) if fits else column
-
-
-def _has_strings(column: Any) -> bool:
-    while isinstance(column, list) and column:
-        column = column[0]
-    return isinstance(column, str)
 
 
 def _is_bytes(value: Any) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.integrations.serving.bundle import Bundle
+from torch_heads.integrations.serving.feeds import mixes_bools
 from torch_heads.integrations.serving.reading import reading
 from torch_heads.integrations.serving.signature import Dims
 
@@ -143,6 +144,8 @@ def _input(given: Mapping[str, Any], binary: memoryview) -> tuple[str, Array, me
 
 def _from_list(name: str, data: list[Any], dtype: np.dtype[Any]) -> Array:
     """Return nested or flat lists as one axis, without a change of any number."""
+    if dtype.kind != "O" and mixes_bools(data):
+        raise ValueError(unexpected(name, "data", f"of type {dtype}", "bools among numbers"))
     array = np.array(data, dtype=object if dtype.kind == "O" else None)
     kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "O": "O"}[dtype.kind]
     fits = array.size == 0 or array.dtype.kind in kinds
