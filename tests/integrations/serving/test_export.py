@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 import torch_heads as th
@@ -34,6 +35,7 @@ from tests.test_golden import as_tensors, build, decode
 from torch_heads.integrations.lightning import HeadModule
 from torch_heads.integrations.serving import Bundle, export_bundle
 from torch_heads.integrations.serving.answers import Answers
+from torch_heads.integrations.serving.ranges import count_ranges
 
 CPU = torch.device("cpu")
 SOME = ["binary, names", "multi-class, 3-D", "own among others", "multi, nested, stacked"]
@@ -426,6 +428,41 @@ def test_a_bundle_is_little_more_than_its_parameters(tmp_path: Path) -> None:
     text = (bundle.path / "signature.json").read_text("utf-8")
     assert text.count("class number ") == len(names)
     assert size <= 1.02 * parameters + 50_000 + 2 * sum(len(one) + 3 for one in names)
+
+
+def test_class_ids_are_counted_and_not_kept(tmp_path: Path) -> None:
+    head = th.MultiClassHead(10_000, label_vocabulary=[f"{i:04d}" for i in range(10_000)])
+    model, x = nn.Sequential(nn.Linear(4, 10_000), head), torch.randn(3, 4)
+    bundle = exported(tmp_path, model, x)
+    size = (bundle.path / "model.safetensors").stat().st_size
+    assert size < sum(one.nbytes for one in model.parameters()) + 1000
+    found = bundle(x, outputs=["all_class_ids", "class_ids"])
+    assert found["all_class_ids"].dtype == np.int64
+    np.testing.assert_array_equal(found["all_class_ids"], np.tile(np.arange(10_000), (3, 1)))
+
+
+def test_only_rows_of_numbers_are_counted() -> None:
+    rows = {
+        "up": [*range(200)],
+        "down": [*range(400, 0, -2)],
+        "same": [7] * 200,
+        "odd": [*range(199), 0],
+        "short": [0, 1, 2],
+        "model.own": [*range(200)],
+    }
+    constants = [numpy_helper.from_array(np.array(row), name) for name, row in rows.items()]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in rows]
+    nodes = [helper.make_node("Identity", [name], [f"{name}!"]) for name in rows]
+    for one in outputs:
+        one.name += "!"
+    graph = helper.make_graph(nodes, "g", [], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    count_ranges(model)
+    kept = {one.name for one in model.graph.initializer}
+    assert kept & rows.keys() == {"same", "odd", "short", "model.own"}
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for name, found in zip(rows, session.run(None, {}), strict=True):
+        assert found.tolist() == rows[name]
 
 
 @pytest.mark.parametrize("program", [False, True])

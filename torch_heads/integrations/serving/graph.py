@@ -21,6 +21,7 @@ from onnx import (
 
 from torch_heads.integrations.serving.answers import Answers, below
 from torch_heads.integrations.serving.example import Example
+from torch_heads.integrations.serving.ranges import count_ranges
 from torch_heads.integrations.serving.signature import Dims
 
 NOWHERE = 2**62  # the place of a string that is not known
@@ -47,6 +48,7 @@ def make_graph(program: torch.export.ExportedProgram, example: Example) -> Model
     assert made is not None
     model: ModelProto = made.model_proto
     _forget(model)
+    count_ranges(model)
     for name, table in example.tables.items():
         _look_up(model, name, example.inputs[name].shape, table)
     return model
