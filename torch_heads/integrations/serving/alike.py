@@ -80,7 +80,7 @@ def _kind(answers: Answers, target: int, places: Places, own: Mapping[str, Signa
     return tensors, signatures, tuple(strings)
 
 
-def _names(answers: Answers, path: str, strings: Strings) -> str | tuple[str, ...]:
+def _names(answers: Answers, path: str, strings: Strings) -> str | int | tuple[str, ...]:
     """Return the names of strings, or that they are the head's own vocabulary."""
     names = answers.names_of(path, strings)
     return OWN if names == path else names

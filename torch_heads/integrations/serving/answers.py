@@ -28,6 +28,11 @@ class Strings(NamedTuple):
     names: tuple[str, ...]
     ids: str | None
 
+    @property
+    def are_ids(self) -> bool:
+        """Whether the names are "0", "1", ...."""
+        return self.names == tuple(map(str, range(len(self.names))))
+
 
 class Answers:
     """What a head makes of the logits of an example.
@@ -82,9 +87,11 @@ class Answers:
             )
         return Manifest({}, outputs, self.signatures, self.vocabularies)
 
-    def names_of(self, path: str, strings: Strings) -> str | tuple[str, ...]:
-        """Return the names of strings, or the vocabulary that has them."""
-        return path if strings.names == self.vocabularies.get(path) else strings.names
+    def names_of(self, path: str, strings: Strings) -> str | int | tuple[str, ...]:
+        """Return the names of strings, or the vocabulary that has them, or the number of ids."""
+        if strings.names == self.vocabularies.get(path):
+            return path
+        return len(strings.names) if strings.are_ids else strings.names
 
     def _strings(self, path: str, target: Target) -> dict[str, Strings]:
         if not target.string_keys:

@@ -204,7 +204,8 @@ class Bundle:
 
     def _strings(self, one: Output, name: str, tensors: list[str]) -> Read:
         known = self.vocabularies[one.names] if isinstance(one.names, str) else one.names
-        names = np.array(known or (), dtype=object)
+        every = map(str, range(known)) if isinstance(known, int) else known or ()
+        names = np.array([*every], dtype=object)
         if one.ids is not None:
             ids = self._read(one.ids, tensors)
             return lambda found: np.asarray(names[ids(found)])

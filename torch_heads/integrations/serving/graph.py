@@ -19,12 +19,13 @@ from onnx import (
     numpy_helper,
 )
 
-from torch_heads.integrations.serving.answers import Answers, below
+from torch_heads.integrations.serving.answers import Answers, Strings, below
 from torch_heads.integrations.serving.example import Example
-from torch_heads.integrations.serving.ranges import count_ranges
+from torch_heads.integrations.serving.ranges import count_ranges, range_node
 from torch_heads.integrations.serving.signature import Dims
 
 NOWHERE = 2**62  # the place of a string that is not known
+FEW = 100  # names that are ids and written all the same
 IDS = ":ids"  # after the name of an input, of the numbers that its strings stand for
 
 
@@ -82,7 +83,7 @@ def add_strings(model: ModelProto, answers: Answers, example: Example) -> None:
             strings, output = answers.strings[name], graph_name(name, example)
             if strings.names not in tables:
                 tables[strings.names] = f"{name}:names"
-                graph.initializer.append(_strings(f"{name}:names", strings.names))
+                _add_table(graph, f"{name}:names", strings)
             table = tables[strings.names]
             if strings.ids is not None:
                 ids = below(path, strings.ids)
@@ -97,6 +98,18 @@ def add_strings(model: ModelProto, answers: Answers, example: Example) -> None:
                 )
                 shape = (*shapes[batch][:-1], len(strings.names))
             graph.output.append(helper.make_tensor_value_info(output, TensorProto.STRING, shape))
+
+
+def _add_table(graph: GraphProto, name: str, strings: Strings) -> None:
+    """Add all names of strings, in order."""
+    count = len(strings.names)
+    if count <= FEW or not strings.are_ids:
+        graph.initializer.append(_strings(name, strings.names))
+        return
+    constants, node = range_node(f"{name}:ids", 0, count, 1)
+    graph.initializer.extend(constants)
+    cast = helper.make_node("Cast", [f"{name}:ids"], [name], to=TensorProto.STRING)
+    graph.node.extend([node, cast])
 
 
 def _in_each_row(table: str, like: str, output: str) -> Iterator[NodeProto]:

@@ -66,6 +66,8 @@ class _Check:
                 if isinstance(vocabulary, str) and vocabulary not in vocabularies:
                     expected = f"with a vocabulary among {preview(vocabularies)}"
                     self._refuse(name, expected, repr(vocabulary))
+            if isinstance(one.names, int) and not 0 <= one.names <= MOST:
+                self._refuse(name, f"with at most {MOST} names", one.names)
             for number in (one.start, one.stop, one.width):
                 if number is not None and not -1 <= number < SIZE:
                     self._refuse(name, f"with columns from 0 to {SIZE}", number)

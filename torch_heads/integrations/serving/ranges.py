@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from torch_heads.integrations.serving.weights import MODEL, SMALL
 
@@ -19,14 +17,24 @@ def count_ranges(model: ModelProto) -> None:
         if limits is None:
             kept.append(one)
             continue
-        names = [f"{one.name}:{part}" for part in ("start", "limit", "delta")]
-        kept += map(numpy_helper.from_array, limits, names)
-        graph.node.insert(0, helper.make_node("Range", names, [one.name]))
+        constants, node = range_node(one.name, *limits)
+        kept += constants
+        graph.node.insert(0, node)
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
 
-def _limits(one: TensorProto) -> list[np.ndarray[Any, Any]] | None:
+def range_node(name: str, start: int, limit: int, step: int) -> tuple[list[TensorProto], NodeProto]:
+    """Return the node that counts, and the constants that it takes."""
+    numbers = {"start": start, "limit": limit, "delta": step}
+    constants = [
+        numpy_helper.from_array(np.array(number, np.int64), f"{name}:{part}")
+        for part, number in numbers.items()
+    ]
+    return constants, helper.make_node("Range", [one.name for one in constants], [name])
+
+
+def _limits(one: TensorProto) -> tuple[int, int, int] | None:
     """Return start, limit and step of a constant; None where it is no row of whole numbers."""
     if one.data_type != TensorProto.INT64 or len(one.dims) != 1 or 8 * one.dims[0] <= SMALL:
         return None
@@ -35,4 +43,4 @@ def _limits(one: TensorProto) -> list[np.ndarray[Any, Any]] | None:
     limit = start + step * len(values)
     if step == 0 or not np.array_equal(values, np.arange(start, limit, step)):
         return None
-    return [np.array(number, np.int64) for number in (start, limit, step)]
+    return start, limit, step

@@ -46,7 +46,8 @@ class Output:
         stop: the column after the last one.
         width: how many numbers each column has; None where it has no axis of them.
         flat: whether columns and numbers are one axis.
-        names: of strings, all of them in order, or the vocabulary that has them.
+        names: of strings, all of them in order, or the vocabulary that has them, or how many they
+            are where they are "0", "1", ....
         ids: of strings, the prediction that says which; None where all stand in each row.
     """
 
@@ -58,7 +59,7 @@ class Output:
     stop: int | None = None
     width: int | None = None
     flat: bool = False
-    names: str | tuple[str, ...] | None = None
+    names: str | int | tuple[str, ...] | None = None
     ids: str | None = None
 
 

@@ -144,6 +144,8 @@ class _Reader:
     def output(self, name: str, given: Any) -> Output:
         own = _dict(self._who, name, given)
         names = own.get("names")
+        if not isinstance(names, str | None):
+            names = self.names(name, names) if isinstance(names, list) else self._whole(name, names)
         return Output(
             self.dtype(name, own),
             self.shape(name, own),
@@ -153,7 +155,7 @@ class _Reader:
             stop=self._whole(name, own.get("stop")),
             width=self._whole(name, own.get("width")),
             flat=own.get("flat", False) is True,
-            names=names if isinstance(names, str | None) else self.names(name, names),
+            names=names,
             ids=self._optional(name, own.get("ids")),
         )
 
