@@ -197,6 +197,43 @@ def test_numbers_that_json_lacks_are_written_as_in_yaml(value: float) -> None:
     torch.testing.assert_close(again.missing_label, value, equal_nan=True)
 
 
+NUMBERS = [".nan", ".inf", "-.inf"]
+
+
+@pytest.mark.parametrize("missing", [None, ".nan", ["-.inf", ".inf"]])
+def test_names_may_read_as_numbers(missing: Any) -> None:
+    names = ["cat", *(one for one in NUMBERS if one not in (missing or ""))]
+    head = th.MultiHead(
+        [
+            th.MultiClassHead(
+                len(names),
+                label_vocabulary=names,
+                name=".nan",
+                missing_label=missing,
+                weight_column="-.inf",
+                class_weight=dict.fromkeys(names, 2.0),
+            ),
+            th.BinaryClassHead(name="b", missing_label=[nan, inf]),
+        ]
+    )
+    written = th.head_config(head)["init_args"]["heads"][0]["init_args"]
+    assert (written["name"], written["label_vocabulary"]) == (".nan", names)
+    again = copy_of(head)
+    assert again[".nan"].label_vocabulary == tuple(names)
+    assert again[".nan"].missing_label == head[".nan"].missing_label
+    assert again[".nan"].weight_column == "-.inf"
+    assert repr(again["b"].missing_label) == repr(head["b"].missing_label)
+
+
+@pytest.mark.parametrize("text", [*NUMBERS, "\\.nan", "\\\\-.inf", "\\", "\\x", "nan", ".NaN"])
+def test_a_string_comes_back_as_it_was(text: str) -> None:
+    head = Measured(Laplace(), [text, {text: text}, nan], name=text)
+    config = json.loads(json.dumps(th.head_config(head), allow_nan=False))
+    again = th.build_head(config, classes=[Measured, Laplace])
+    assert repr(again.extra) == repr([text, {text: text}, nan])
+    assert again.name == text
+
+
 def test_the_class_path_of_a_head_is_where_it_is_imported_from() -> None:
     for name in th.__all__:
         kind = getattr(th, name)
@@ -301,7 +338,7 @@ def test_what_can_be_called_stands_by_its_class_and_is_given_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [object(), b"x", {1: "a"}, {"class_path": "x"}, ".nan", [{"function": "f"}]]
+    "extra", [object(), b"x", {1: "a"}, {"class_path": "x"}, [{"function": "f"}]]
 )
 def test_what_is_no_plain_data_is_refused(extra: Any) -> None:
     with pytest.raises(TypeError, match="Measured: expected extra as plain data"):
@@ -400,6 +437,7 @@ def test_nothing_is_imported() -> None:
         ),
         th.SequentialHeadWrapper(th.BinaryClassHead("w"), "mask", ["w"]),
         th.MultiLabelHead(3, class_weight=[1.0, 2.0, 3.0], missing_label=nan),
+        th.MultiClassHead(3, label_vocabulary=[".nan", ".inf", "-.inf"], name=".nan"),
     ],
     ids=lambda head: type(head).__name__,
 )

@@ -1,11 +1,13 @@
 """What estimators leave for servers: versions of a bundle, the best ones, the last one."""
 
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torchmetrics
 from torch import Tensor, nn
 
 import torch_heads as th
@@ -114,7 +116,7 @@ def test_a_model_fn_is_served_with_the_head_that_it_calls(tmp_path: Path) -> Non
     bundle = Bundle.load(estimator.export_saved_model(tmp_path / "served", example))
     predicted = list(estimator.predict(lambda: [example]))
     np.testing.assert_allclose(
-        bundle(example)["scores"], [row["probabilities"] for row in predicted], 1e-6
+        bundle(example)["scores"], [row["probabilities"] for row in predicted], 1e-6, 1e-6
     )
     lost = of_function(tmp_path, head)
     with pytest.raises(ValueError, match="with one head, or head="):
@@ -122,6 +124,32 @@ def test_a_model_fn_is_served_with_the_head_that_it_calls(tmp_path: Path) -> Non
     other = of_function(tmp_path, head, head=th.BinaryClassHead())
     with pytest.raises(ValueError, match="model_fn to call create_estimator_spec of the head"):
         other.export_saved_model(tmp_path / "served", example)
+
+
+@pytest.mark.parametrize("options", [{}, {"fit_prior": True}])
+def test_a_model_fn_may_call_the_head_of_its_model(tmp_path: Path, options: Any) -> None:
+    def model_fn(features: Any, labels: Any, mode: str, model: Any, optimizer: Any) -> Any:
+        logits = model["layer"](features["x"])
+        return model["head"].create_estimator_spec(features, mode, logits, labels, optimizer)
+
+    head = th.BinaryClassHead()
+    model = nn.ModuleDict({"layer": nn.Linear(2, 1), "head": head})
+    given = {**options, "head": head} if options else {}
+    estimator = est.Estimator(
+        model_fn, model, torch.optim.Adam, tmp_path / "model", config=CONFIG, **given
+    )
+    example, _ = numbers()
+    evaluate = est.EvalSpec(numbers, exporters=est.FinalExporter("last", example))
+    estimator.train_and_evaluate(est.TrainSpec(numbers, max_steps=1), evaluate)
+    [last] = (tmp_path / "model/export/last").iterdir()
+    predicted = list(estimator.predict(lambda: [example]))
+    for path in (last, estimator.export_saved_model(tmp_path / "served", example)):
+        np.testing.assert_allclose(
+            Bundle.load(path)(example)["scores"],
+            [row["probabilities"] for row in predicted],
+            1e-6,
+            1e-6,
+        )
 
 
 def test_the_last_and_the_best_are_exported(tmp_path: Path) -> None:
@@ -156,20 +184,68 @@ def test_the_last_and_the_best_are_exported(tmp_path: Path) -> None:
 def test_the_best_is_remembered(tmp_path: Path) -> None:
     written: list[Path] = []
 
-    def write(folder: Path, example: Any) -> Path:
+    def write(folder: Path, example: Any, functions: Any = None) -> Path:
         written.append(folder / str(len(written)))
         written[-1].mkdir(parents=True)
         return written[-1]
 
-    for loss, is_better in [(1.0, True), (2.0, False), (1.0, False), (0.5, True)]:
-        exporter = est.BestExporter("best", None)
+    losses = [(nan, True), (nan, False), (1.0, True), (2.0, False), (nan, False), (1.0, False)]
+    for loss, is_better in [*losses, (0.5, True)]:
+        exporter = est.BestExporter("best", FEATURES)
         path = exporter.export(write, tmp_path, {"loss": loss, "curve": np.zeros(3)}, False)
         assert (path is not None) == is_better
-    assert len(written) == 2
+    assert len(written) == 3
+    for make in (est.BestExporter, lambda: est.FinalExporter("last", None)):
+        with pytest.raises(TypeError, match=r"Exporter: expected example as features by name"):
+            make()
     with pytest.raises(ValueError, match="name as the name of a folder, got 'a/b'"):
         est.FinalExporter("a/b", None)
     with pytest.raises(ValueError, match="exports_to_keep > 0, got 0"):
         est.BestExporter(exports_to_keep=0)
+
+
+def losses_of_one_path() -> tuple[th.MultiHead, dict[str, Any]]:
+    functions = {f"huber {d}": nn.HuberLoss(reduction="none", delta=d) for d in (1.0, 2.0)}
+    measures = {f"error {i}": torchmetrics.MeanAbsolutePercentageError() for i in range(2)}
+    parts = zip("ab", functions.values(), measures.values(), strict=True)
+    heads = [th.RegressionHead(name=n, loss_fn=f, metrics=["r2", m]) for n, f, m in parts]
+    return th.MultiHead(heads), functions | measures
+
+
+def test_functions_of_one_path_are_exported_by_names(tmp_path: Path) -> None:
+    head, functions = losses_of_one_path()
+    estimator = of_function(tmp_path, head, head=head)
+    example = {"x": torch.tensor([[1.0, 2.0], [3.0, 4.0]])}
+    labels = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([1.0, 2.0])}
+    exporters = [
+        est.FinalExporter("last", example, functions),
+        est.BestExporter("best", example, functions=functions),
+    ]
+    evaluate = est.EvalSpec(lambda: (example, labels), exporters=exporters)
+    estimator.train_and_evaluate(est.TrainSpec(lambda: (example, labels), max_steps=1), evaluate)
+    paths = [*(tmp_path / "model/export").glob("*/*/")]
+    assert len(paths) == 2
+    with pytest.raises(ValueError, match="with different import paths"):
+        estimator.export_saved_model(tmp_path / "served", example)
+    paths.append(estimator.export_saved_model(tmp_path / "served", example, functions=functions))
+    module = HeadModule(nn.Linear(2, 2), head)
+    paths.append(module.export(tmp_path / "module", example["x"], functions=functions))
+    for path in paths:
+        again = Bundle.load(path).head(functions)
+        assert again["b"].loss_fn is functions["huber 2.0"]
+
+
+def test_a_head_module_names_its_inputs_and_their_free_axes(tmp_path: Path) -> None:
+    head = th.SequentialHeadWrapper(th.RegressionHead(), "mask")
+    module, x = HeadModule(nn.Linear(2, 1), head), torch.randn(3, 4, 2)
+    inputs = {"words": ["batch", "step", 2]}
+    bundle = Bundle.load(module.export(tmp_path / "b", x, inputs=inputs))
+    assert bundle.manifest.inputs["words"].shape == ("batch", "step", 2)
+    more = torch.randn(2, 7, 2)
+    with torch.no_grad():
+        expected = module(more)["predictions"]
+    found = bundle({"words": more}, outputs=["predictions"])["predictions"]
+    np.testing.assert_allclose(found, expected, 1e-6, 1e-6)
 
 
 def test_a_head_module_exports_itself(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from torch_heads.heads.base import Head
 WHO = "build_head"
 CLASS, ARGUMENTS, FUNCTION = "class_path", "init_args", "function"
 NUMBERS = {".nan": nan, ".inf": inf, "-.inf": -inf}  # as YAML writes them; JSON has none
+TEXTS = ("name", "label_vocabulary")  # arguments that are never numbers
 NAMESPACES = {"families": "families.", "metrics": "metrics."}
 PLAIN = "Plain data are numbers, strings, lists, dicts, heads, and dataclasses such as readings."
 
@@ -30,8 +31,9 @@ Functions = Mapping[str, Callable[..., Any]]
 def head_config(head: Head, functions: Functions | None = None) -> dict[str, Any]:
     """Return what makes an equal head, as plain data: ``{"class_path": ..., "init_args": ...}``.
 
-    It is strict JSON, with NaN as ``".nan"``, and stands in a configuration file of the command
-    line as it is. It holds what a constructor was given, and not what was learned: that is in the
+    It is strict JSON, and stands in a configuration file of the command line as it is. NaN is
+    ``".nan"``; a string that reads so has a backslash before it, but for names of heads and
+    classes. It holds what a constructor was given, and not what was learned: that is in the
     ``state_dict``. Of arguments that are attributes, it holds the present values.
 
     A function is recorded by its import path, and so is whatever else can be called, such as a
@@ -160,8 +162,9 @@ class _Writer:
             return value
         if isinstance(value, float):
             return value if isfinite(value) else _number_name(value)
-        if isinstance(value, str) and value not in NUMBERS:
-            return value
+        if isinstance(value, str):
+            escaped = name not in TEXTS and value.lstrip("\\") in NUMBERS
+            return f"\\{value}" if escaped else value
         if isinstance(value, Mapping) and not {CLASS, FUNCTION} & set(value):
             if all(isinstance(key, str) for key in value):
                 return {key: self.value(who, name, own) for key, own in value.items()}
@@ -179,16 +182,19 @@ class _Reader:
         self._functions = functions
         self._classes = {class_path(kind): kind for kind in [*_known(), *classes]}
 
-    def value(self, given: Any) -> Any:
+    def value(self, given: Any, name: str | None = None) -> Any:
         if isinstance(given, Mapping):
             if CLASS in given:
                 return self._made(given)
             if FUNCTION in given:
                 return self._function(given[FUNCTION])
-            return {key: self.value(own) for key, own in given.items()}
+            return {key: self.value(own, name) for key, own in given.items()}
         if isinstance(given, (list, tuple)):
-            return [self.value(own) for own in given]
-        return NUMBERS.get(given, given) if isinstance(given, str) else given
+            return [self.value(own, name) for own in given]
+        if name in TEXTS or not isinstance(given, str):
+            return given
+        escaped = given.startswith("\\") and given.lstrip("\\") in NUMBERS
+        return given[1:] if escaped else NUMBERS.get(given, given)
 
     def _function(self, name: Any) -> Any:
         if not isinstance(name, str) or name not in self._functions:
@@ -212,7 +218,7 @@ class _Reader:
             if not isinstance(name, str):
                 raise TypeError(unexpected(path, ARGUMENTS, "by name", repr(name)))
             function = name.endswith("_fn") and isinstance(own, str)
-            made[name] = self._function(own) if function else self.value(own)
+            made[name] = self._function(own) if function else self.value(own, name)
         if dataclasses.is_dataclass(kind):
             made = {name: _frozen(own) for name, own in made.items()}
         try:

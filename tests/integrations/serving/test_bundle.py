@@ -6,8 +6,9 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from tests.integrations.serving.exporting import (  # noqa: F401
     mixture,
     network,
 )
-from torch_heads.integrations.serving import Bundle, export_bundle
+from torch_heads.integrations.serving import Bundle, export_bundle, manifest_check, rest, v2
 from torch_heads.integrations.serving.pruning import pruned
+from torch_heads.integrations.serving.runtime import OnnxRuntime
+from torch_heads.integrations.serving.signature_file import from_json
 
 X = np.zeros((2, 8), np.float32)
 
@@ -124,6 +127,7 @@ def test_what_is_not_there_is_refused(written: Path) -> None:
         (X[0], r"input of shape \['batch', 8\], got \[8\]"),
         (X[:, :3], r"input of shape \['batch', 8\], got \[2, 3\]"),
         ([["a"] * 8], "input of type float32, got <U1"),
+        ([[1, 2, 3, True, 5, 6, 7, 8]], "float32, got numbers with true or false among them"),
         ([[1.0], [1.0, 2.0]], r"input of shape \['batch', 8\]"),
         ([[None] * 8], "of type float32, got object"),
         (X.astype(complex), "of type float32, got complex"),
@@ -210,13 +214,21 @@ def test_a_file_that_is_missing_or_changed_is_refused(folder: Path, name: str) -
         Bundle.load(folder)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
-@pytest.mark.parametrize("keep", [0, 7, 100])
-def test_a_truncated_file_with_a_new_digest_is_refused(folder: Path, name: str, keep: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("model.onnx", "model.onnx as a graph with its weights"),
+        ("model.safetensors", "model.safetensors with a header of at most|within the file"),
+    ],
+)
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_a_truncated_file_with_a_new_digest_is_refused(
+    folder: Path, name: str, says: str, keep: int
+) -> None:
     path = folder / name
     path.write_bytes(path.read_bytes()[:keep])
     change(folder, nothing, sign=True)
-    with pytest.raises(ValueError, match=r"model.onnx as a graph with its weights"):
+    with pytest.raises(ValueError, match=says):
         Bundle.load(folder)
 
 
@@ -257,6 +269,140 @@ def test_a_signature_of_another_form_is_refused(folder: Path, edit: Any, says: s
     change(folder, edit)
     with pytest.raises(ValueError, match=says):
         Bundle.load(folder)
+
+
+STRINGS = {"dtype": "string", "shape": ["batch", 1]}
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda s: s.update(inputs={}), "inputs with at least one, got none"),
+        (lambda s: s["inputs"]["input"].update(shape=[]), "inputs 'input' with an axis"),
+        (lambda s: s["inputs"]["input"].update(dtype="string"), "with a lookup where"),
+        (
+            lambda s: s["inputs"]["input"].update(dtype="string", lookup=["a"], numbers=[0.5]),
+            "with a whole number for each known string",
+        ),
+        (lambda s: s["outputs"]["kind/classes"].update(names="nope"), r"among \['kind'\].*'nope'"),
+        (lambda s: s["outputs"]["kind/logits"].update(columns="nope"), r"among \['kind'\].*'nope'"),
+        (lambda s: s["outputs"]["kind/classes"].update(ids="kind/classes"), "of whole numbers"),
+        (lambda s: s["outputs"]["kind/classes"].update(ids="kind/nope"), "of whole numbers"),
+        (lambda s: s["outputs"]["kind/classes"].update(ids="kind/logits"), "of whole numbers"),
+        (lambda s: s["outputs"]["kind/classes"].update(shape=[]), "as strings with an axis"),
+        (lambda s: s["outputs"]["kind/classes"].update(dtype="int64"), "as strings with an axis"),
+        (lambda s: s["outputs"]["kind/logits"].update(ids="kind/class_ids"), "with names"),
+        (lambda s: s["outputs"]["kind/logits"].update(start=10**12), "columns from 0 to"),
+        (lambda s: s["outputs"]["indoors/classes"].update(names=-1), "at most .* names, got -1"),
+        (lambda s: s["outputs"]["indoors/classes"].update(names=10**9), "at most .* names"),
+        (lambda s: s["outputs"]["indoors/classes"].update(names=True), "with whole numbers"),
+        (lambda s: s["outputs"]["kind/logits"].update(start=10**30), "with whole numbers"),
+        (lambda s: s["outputs"].update({"lone/x": STRINGS | {"names": ["a"]}}), "beside a"),
+        (lambda s: s["outputs"].update({"more": STRINGS}), "with a tensor 'more', got"),
+        (lambda s: s["outputs"]["kind/logits"].update(tensor="t"), "with a tensor 't', got"),
+        (lambda s: s["signatures"]["kind"].update(outputs={}), "outputs of 'classify', got"),
+        (lambda s: s["signatures"]["kind/predict"].update(outputs={}), "outputs of 'predict'"),
+        (lambda s: s["signatures"]["size"].update(outputs={"a": "x"}), "outputs of 'regress'"),
+        (lambda s: s["signatures"]["size"].update(outputs={"outputs": "x"}), "got 'x'"),
+        (lambda s: s.update(stacked={"s": {"dtype": "float32", "shape": []}}), "with an axis"),
+    ],
+)
+def test_a_signature_that_contradicts_itself_is_refused(folder: Path, edit: Any, says: str) -> None:
+    change(folder, edit)
+    with pytest.raises(ValueError, match=f"Bundle 'pets': expected .*{says}"):
+        Bundle.load(folder)
+
+
+def test_names_that_are_fewer_than_the_ids_are_refused(folder: Path) -> None:
+    change(folder, lambda content: content["vocabularies"].update(kind=[]))
+    graph = onnx.load(folder / "model.onnx", load_external_data=False)
+    del graph.graph.output[[one.name for one in graph.graph.output].index("kind/classes")]
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    change(folder, nothing, sign=True)
+    with pytest.raises(ValueError, match=r"the graph to answer as its signature.json says"):
+        Bundle.load(folder)(X, outputs=["kind/classes"])
+
+
+@pytest.fixture(scope="module")
+def written_many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bundle of many heads, some of them alike."""
+    own = [
+        th.BinaryClassHead(name=f"h{i}", label_vocabulary=[f"no {i}", f"yes {i}"])
+        for i in range(100)
+    ]
+    head = th.MultiHead([*own, th.MultiClassHead(3, name="kind", label_vocabulary=NAMES)])
+    folder = tmp_path_factory.mktemp("bundles") / "pets"
+    return export_bundle(network(head), folder, torch.zeros(2, 8))
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda a: a["outputs"]["logits"].update(shape=[]), "with an axis"),
+        (lambda a: a["outputs"]["classes"].update(shape=[]), "with an axis"),
+        (lambda a: a["outputs"]["classes"].update(ids="classes"), "of whole numbers"),
+        (lambda a: a["outputs"]["logits"].update(tensor="logits"), "a tensor among"),
+        (lambda a: a["signatures"][""].update(outputs={"scores": "no"}), "outputs among"),
+        (lambda a: a["outputs"]["classes"].update(names="h0"), "with a vocabulary among"),
+        (lambda a: a["heads"][0].__setitem__(0, "nope"), "vocabularies with 'nope', got none"),
+        (lambda a: a["heads"][0].__setitem__(1, -1), "columns from 0 to"),
+        (lambda a: a["heads"][0].__setitem__(2, 10**12), "columns from 0 to"),
+        (lambda a: a.update(heads=[["x", 0, 1, None]] * 400), "outputs at most 2000"),
+    ],
+)
+def test_heads_that_are_alike_are_looked_at_too(
+    written_many: Path, tmp_path: Path, edit: Any, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest_check, "MOST", 2000)
+    folder = Path(shutil.copytree(written_many, tmp_path / "pets"))
+    change(folder, lambda content: edit(content["alike"][0]))
+    with pytest.raises(ValueError, match=f"Bundle 'pets': expected .*{says}"):
+        Bundle.load(folder)
+
+
+JUNK: list[Any] = [None, True, -1, 3, 10**30, 0.5, "", "nope", "kind/classes", [], [[]], {}, ["x"]]
+
+
+def changed_once(value: Any) -> Iterator[Any]:
+    """Yield a value with one of its parts replaced, or left out."""
+    keys = value if isinstance(value, dict) else range(min(len(value), 3))
+    for key in list(keys):
+        own = value[key]
+        for other in [*JUNK, *(changed_once(own) if isinstance(own, (dict, list)) else ())]:
+            copy = value.copy()
+            copy[key] = other
+            yield copy
+        copy = value.copy()
+        del copy[key]
+        yield copy
+
+
+@pytest.mark.parametrize("kind", ["few", "many"])
+def test_whatever_a_signature_says_is_answered_or_refused_in_words(
+    written: Path, written_many: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    path = {"few": written, "many": written_many}[kind]
+    content = json.loads((path / "signature.json").read_text("utf-8"))
+    runtime, refused = OnnxRuntime("Bundle", path / "model.onnx"), 0
+    few = 1 if request.config.getoption("--full") else 11 if kind == "few" else 101
+    for other in islice(changed_once(content), 0, None, few):
+        try:
+            bundle = Bundle(path, from_json("Bundle", json.dumps(other)), runtime)
+        except ValueError:
+            refused += 1
+            continue
+        v2.metadata("pets", [1], bundle)
+        rest.metadata("pets", 1, bundle)
+        for name in list(bundle.signatures)[:10]:
+            try:
+                bundle({"input": X}, name)
+            except ValueError:
+                refused += 1
+        try:
+            bundle.head()
+        except ValueError:
+            refused += 1
+    assert refused > 20
 
 
 def test_what_is_new_in_a_signature_is_ignored(folder: Path) -> None:
@@ -332,6 +478,8 @@ def test_a_foreign_class_is_refused(folder: Path, tmp_path: Path) -> None:
     ("header", "says"),
     [
         ((2**60).to_bytes(8, "little") + b"{}", "a header of at most"),
+        ((101 * 2**20).to_bytes(8, "little") + b"{}", "a header of at most"),
+        ((10).to_bytes(8, "little") + b'{"a": [1]}', "a with a type, a shape and offsets"),
         ((2).to_bytes(8, "little") + b"[]", "a header of JSON"),
         ((2).to_bytes(8, "little") + b"{", "a header of"),
         ((2).to_bytes(8, "little") + b"{}", "with 'prior_offset', got None"),
@@ -341,6 +489,9 @@ def test_a_broken_header_of_the_weights_is_refused(alone: Path, header: bytes, s
     rewrite(alone, header)
     with pytest.raises(ValueError, match=says):
         Bundle.load(alone).head()
+    if "prior_offset" not in says:  # which the head alone lacks
+        with pytest.raises(ValueError, match=says):
+            Bundle.load(alone)
 
 
 @pytest.mark.parametrize(
@@ -363,10 +514,36 @@ def test_a_tensor_that_is_not_in_the_file_is_refused(folder: Path, entry: Any) -
         bundle.head()
 
 
-def test_a_vocabulary_that_is_not_there_is_refused(folder: Path) -> None:
-    change(folder, lambda content: content.update(vocabularies={}))
-    with pytest.raises(ValueError, match="vocabulary among"):
-        Bundle.load(folder).head()
+def nested(levels: int) -> dict[str, Any]:
+    """Return the configuration of a head in so many others."""
+    config: dict[str, Any] = {"class_path": "torch_heads.BinaryClassHead"}
+    for _ in range(levels):
+        inner = {"static_head": config}
+        config = {"class_path": "torch_heads.SequentialHeadWrapper", "init_args": inner}
+    return config
+
+
+BINARY = "torch_heads.BinaryClassHead"
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        ({"vocabulary": "nope"}, r"vocabulary among \['kind'\], got 'nope'"),
+        ({"vocabulary": [1]}, r"vocabulary among \['kind'\], got '\[1\]'"),
+        ({"vocabulary": {}}, r"vocabulary among \['kind'\]"),
+        ({}, "head as of a head, got"),
+        ({"class_path": BINARY, "init_args": {"thresholds": {"a": []}}}, "expected"),
+        ({"class_path": BINARY, "init_args": {"thresholds": 7}}, "expected"),
+        ({"class_path": BINARY, "init_args": {"metrics": [[[]]]}}, "expected"),
+        (nested(300), "few levels"),
+    ],
+)
+def test_a_head_that_is_none_is_refused(folder: Path, head: Any, says: str) -> None:
+    change(folder, lambda content: content.update(head=head))
+    bundle = Bundle.load(folder)
+    with pytest.raises(ValueError, match=says):
+        bundle.head()
 
 
 def test_it_needs_no_model(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,11 +114,19 @@ def test_a_file_of_csv_is_predicted(bundle: Bundle, shop: Bundle, tmp_path: Path
 
 def test_features_of_a_line_are_an_object(shop: Bundle, tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    source.write_text('{"price": 2, "town": "Ulm", "other": 0}\n{"town": "Rom", "price": 1}\n')
+    source.write_text('{"price": 2, "town": "Ulm"}\n{"town": "Rom", "price": 1}\n')
     predict_file(shop, source, target)
     answers = shop({"town": ["Ulm", "Rom"], "price": [2, 1]})["outputs"]
     found = [row["predictions"] for row in lines_of(target)]
     np.testing.assert_allclose(found, answers, 1e-6)
+
+
+def test_strings_and_numbers_are_not_mixed(shop: Bundle) -> None:
+    for towns in (["Rom", 3], [3, "Rom"], [["Rom"], 3]):
+        with pytest.raises(ValueError, match="town as strings, got"):
+            shop({"town": towns, "price": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="price of type float32, got numbers with true or false"):
+        shop({"town": ["Rom", "Ulm"], "price": [1.0, True]})
 
 
 def test_what_json_lacks_is_null(tmp_path: Path) -> None:
@@ -134,23 +142,74 @@ def test_what_json_lacks_is_null(tmp_path: Path) -> None:
     ("name", "text", "says"),
     [
         ("in.jsonl", "[1, 2]\n", "rows 1 to 1: .*of shape"),
-        ("in.jsonl", "{\n", "lines 1 to 1 of JSON"),
-        ("in.jsonl", '{"other": 1}\n', "a line with"),
+        ("in.jsonl", "{\n", "line 1 of JSON"),
+        ("in.jsonl", f"{[0] * 8}, {[1] * 8}\n", "line 1 with one value of JSON, got ', .*after it"),
+        ("in.jsonl", f"{[0] * 8}\n[0, 0, 0\n0, 0, 0, 0, 0]\n", "line 2 of JSON"),
+        ("in.jsonl", "[" * 10**5, "line 1 of JSON"),
+        ("in.jsonl", '{"other": 1}\n', r"line 1 with \['input'\], got \['other'\]"),
+        ("in.jsonl", f'\n{[0] * 8}\n{{"input": 1, "b": 2}}\n', r"line 3 with .* got .*'b'\]"),
         ("in.csv", "a,b\n1,2\n", "a head line with the columns"),
-        ("in.csv", ",".join("abcdefgh") + "\n1,2\n", "a row of 8 columns"),
+        ("in.csv", ",".join("abcdefgh") + "\n1,2\n", "line 2 of 8 columns"),
+        ("in.csv", ",".join("abcdefgh") + '\n\n"1,2\n', "line 3 of CSV"),
+        ("in.csv", "\xe4".encode("latin-1"), "line 1 in UTF-8"),
+        ("in.jsonl", b"1\n\xff\n", "line 2 in UTF-8"),
         ("in.csv", ",".join("abcdefgh") + "\n" + ",".join("xxxxxxxx"), "of type float32"),
         ("in.txt", "", "a file of .jsonl or .csv"),
     ],
 )
 def test_a_file_of_another_form_is_refused_and_the_earlier_answer_stays(
-    bundle: Bundle, tmp_path: Path, name: str, text: str, says: str
+    bundle: Bundle, tmp_path: Path, name: str, text: str | bytes, says: str
 ) -> None:
     source, target = tmp_path / name, tmp_path / "out.jsonl"
-    source.write_text(text)
+    source.write_bytes(text.encode() if isinstance(text, str) else text)
     target.write_text("before")
     with pytest.raises(ValueError, match=says):
         predict_file(bundle, source, target)
     assert target.read_text() == "before"
+
+
+def test_columns_of_one_name_are_refused(shop: Bundle, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("town,price,town\nRom,1,Ulm\n")
+    says = r"the columns \['town', 'price'\].* got \['town', 'price', 'town'\]"
+    with pytest.raises(ValueError, match=says):
+        predict_file(shop, source, target)
+    source = tmp_path / "in.jsonl"
+    source.write_text("3\n")
+    with pytest.raises(ValueError, match=r"line 1 with \['town', 'price'\], got 3"):
+        predict_file(shop, source, target)
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl"])
+def test_a_mark_of_utf8_is_no_part_of_a_name(shop: Bundle, tmp_path: Path, name: str) -> None:
+    text = "town,price\nUlm,2\n" if name == "in.csv" else '{"town": "Ulm", "price": 2}\n'
+    (tmp_path / name).write_text(text, "utf-8-sig")
+    assert predict_file(shop, tmp_path / name, tmp_path / "out.jsonl") == 1
+    [found] = lines_of(tmp_path / "out.jsonl")
+    expected = shop({"town": ["Ulm"], "price": [2.0]})["outputs"][0]
+    np.testing.assert_allclose(found["predictions"], expected, 1e-6, 1e-6)
+
+
+class Flags(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = th.RegressionHead()
+
+    def forward(self, flag: Tensor, small: Tensor) -> dict[str, Tensor]:
+        return self.head((flag.float() + small.float()).unsqueeze(-1))
+
+
+def test_cells_are_of_the_type_of_the_input(tmp_path: Path) -> None:
+    example = torch.tensor([True, False]), torch.zeros(2, dtype=torch.uint8)
+    bundle = Bundle.load(export_bundle(Flags(), tmp_path / "b", example))
+    source, target = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("small,flag\n2,True\n2,False\n2,0\n2,1\n")
+    predict_file(bundle, source, target)
+    assert [row["predictions"] for row in lines_of(target)] == [[3.0], [2.0], [2.0], [3.0]]
+    for text, says in [("2,no", "flag of type bool, got 'no'"), ("300,1", "small of type uint8")]:
+        source.write_text(f"small,flag\n{text}\n")
+        with pytest.raises(ValueError, match=says):
+            predict_file(bundle, source, target)
 
 
 def test_memory_does_not_grow_with_the_file(bundle: Bundle, tmp_path: Path) -> None:

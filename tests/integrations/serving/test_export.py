@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import resource
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -10,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 import torch_heads as th
@@ -30,6 +34,8 @@ from tests.test_golden import CASES as GOLDEN
 from tests.test_golden import as_tensors, build, decode
 from torch_heads.integrations.lightning import HeadModule
 from torch_heads.integrations.serving import Bundle, export_bundle
+from torch_heads.integrations.serving.answers import Answers
+from torch_heads.integrations.serving.ranges import count_ranges
 
 CPU = torch.device("cpu")
 SOME = ["binary, names", "multi-class, 3-D", "own among others", "multi, nested, stacked"]
@@ -179,6 +185,49 @@ def test_features_are_a_dict_and_strings_are_looked_up(tmp_path: Path, others: b
             assert_answers(bundle, unknown, model.head, model.logits(ids))
 
 
+class Coloured(nn.Module):
+    """A model that takes ids of strings as numbers, which no tensor limits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = th.RegressionHead()
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.head(features["farbe"].float().unsqueeze(-1))
+
+
+@pytest.mark.parametrize("numbers", [None, [7, 3, 9]])
+def test_the_graph_itself_refuses_strings_that_are_not_known(tmp_path: Path, numbers: Any) -> None:
+    known = ["röt", "x", "猫"]
+    table: Any = known if numbers is None else dict(zip(known, numbers, strict=True))
+    path = tmp_path / "bundle"
+    export_bundle(Coloured(), path, {"farbe": known}, lookups={"farbe": table}, program=True)
+    session = onnxruntime.InferenceSession(path / "model.onnx")
+    [found] = session.run(["predictions"], {"farbe": np.array(["猫", "röt"], object)})
+    assert found.tolist() == ([[2.0], [0.0]] if numbers is None else [[9.0], [7.0]])
+    with pytest.raises(Exception, match="out of data bounds"):
+        session.run(["predictions"], {"farbe": np.array(["blau"], object)})
+
+
+@pytest.mark.parametrize("others", [{}, {None: -1}])
+@pytest.mark.parametrize("numbers", [[0, 1, 2], [7, 3, 9]])
+def test_a_program_is_given_the_numbers_of_strings(
+    tmp_path: Path, numbers: list[int], others: Any
+) -> None:
+    table = dict(zip(["röt", "x", "猫"], numbers, strict=True)) | others
+    path, example = tmp_path / "bundle", {"farbe": ["x", "x"]}
+    export_bundle(Coloured(), path, example, lookups={"farbe": table}, program=True)
+    graph, program = Bundle.load(path), Bundle.load(path, "program", trusted=True)
+    for given in (["猫", "röt", "x"], [], *([["blau"]] if others else [])):
+        expected = [[float(table.get(one, -1))] for one in given]
+        for bundle in (graph, program):
+            assert bundle({"farbe": given}, "predict")["predictions"].tolist() == expected
+    if not others:
+        for bundle in (graph, program):
+            with pytest.raises(ValueError, match=r"farbe among .* got 'blau'"):
+                bundle({"farbe": ["blau"]})
+
+
 class Two(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -202,6 +251,43 @@ def test_a_model_may_return_logits_for_a_head_behind_it(tmp_path: Path) -> None:
     model, x = network(head)[:-1].eval(), torch.randn(2, 8)
     bundle = exported(tmp_path, model, x, head=head)
     assert_answers(bundle, x, head, model(x).detach())
+
+
+class Pet(nn.Module):
+    """A model that holds its head, and returns logits; or that calls its head, too."""
+
+    def __init__(self, head: th.Head, calls: str = "") -> None:
+        super().__init__()
+        self.layer, self.head, self.calls = nn.Linear(4, head.logits_dimension), head, calls
+
+    def forward(self, x: Tensor) -> Any:
+        logits = self.layer(x)
+        answer = self.head(logits) if self.calls else {}
+        return answer.get(self.calls, logits)
+
+
+@pytest.mark.parametrize("calls", ["", "nothing of it"])
+@pytest.mark.parametrize("count", [1, 101])
+def test_a_model_may_hold_its_head_and_return_logits(
+    tmp_path: Path, calls: str, count: int
+) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name=f"h{i}") for i in range(count)])
+    head.fit_prior({name: [0, 1, 1] for name in head})
+    model, x = Pet(head, calls), torch.randn(2, 4)
+    bundle = exported(tmp_path, model, x, head=model.head)
+    with torch.no_grad():
+        assert_answers(bundle, x, head, model.layer(x))
+    torch.testing.assert_close(bundle.head().state_dict(), head.state_dict(), rtol=0, atol=0)
+
+
+def test_what_is_no_logits_is_not_taken_for_them(tmp_path: Path) -> None:
+    model = Pet(th.BinaryClassHead(), "logistic")
+    for head in (None, model.head):
+        with pytest.raises(ValueError, match=r"to return what its head returns, got Tensor"):
+            export_bundle(model, tmp_path / "b", torch.zeros(2, 4), head=head)
+    silent = Pet(th.BinaryClassHead())
+    with pytest.raises(ValueError, match=r"that returns logits, and head=model\.head\."):
+        export_bundle(silent, tmp_path / "b", torch.zeros(2, 4))
 
 
 class ByHead(nn.Module):
@@ -255,6 +341,19 @@ def test_tied_weights_are_written_once(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is in kB")
+@pytest.mark.parametrize("kind", [th.MultiClassHead, th.OrdinalClassHead])
+def test_memory_is_not_quadratic_in_the_classes(kind: Any) -> None:
+    names = [f"class {i}" for i in range(20_000)]
+    head = kind(20_000, label_vocabulary=names)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answers = Answers(head, torch.zeros(2, head.logits_dimension))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < 200e6  # a row of numbers for each class takes 20 times that
+    assert answers.strings["classes"] == (tuple(names), "class_ids")
+    assert answers.strings["all_classes"] == (tuple(names), None)
+
+
 def many(count: int, width: int = 64, **options: Any) -> tuple[nn.Module, th.MultiHead]:
     head = th.MultiHead([th.BinaryClassHead(name=f"task_{i}", **options) for i in range(count)])
     return nn.Sequential(nn.Linear(width, count), head), head
@@ -301,6 +400,22 @@ def test_a_thousand_heads_are_small(tmp_path: Path) -> None:
     ].shape == (32, 1000)
 
 
+def test_a_thousand_heads_with_classes_of_their_own_are_small(tmp_path: Path) -> None:
+    own = [
+        th.BinaryClassHead(name=f"task_{i}", label_vocabulary=[f"no{i}", f"yes{i}"])
+        for i in range(1000)
+    ]
+    head = th.MultiHead(own)
+    model, x = nn.Sequential(nn.Linear(8, 1000), head), torch.randn(5, 8)
+    bundle = exported(tmp_path, model, x)
+    assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 2**20
+    assert len(bundle.manifest.alike) == 1
+    with torch.no_grad():
+        assert_answers(bundle, x, head, model[0](x))
+    assert bundle.vocabularies["task_7"] == ("no7", "yes7")
+    assert bundle.head()["task_999"].label_vocabulary == ("no999", "yes999")
+
+
 def test_a_bundle_is_little_more_than_its_parameters(tmp_path: Path) -> None:
     names = [f"class number {i}" for i in range(2000)]
     head = th.MultiClassHead(2000, label_vocabulary=names)
@@ -313,6 +428,45 @@ def test_a_bundle_is_little_more_than_its_parameters(tmp_path: Path) -> None:
     text = (bundle.path / "signature.json").read_text("utf-8")
     assert text.count("class number ") == len(names)
     assert size <= 1.02 * parameters + 50_000 + 2 * sum(len(one) + 3 for one in names)
+
+
+@pytest.mark.parametrize("names", [None, [*map(str, range(10_000))]])
+def test_class_ids_are_counted_and_not_kept(tmp_path: Path, names: Any) -> None:
+    head = th.MultiClassHead(10_000, label_vocabulary=names)
+    model, x = nn.Sequential(nn.Linear(4, 10_000), head), torch.randn(3, 4)
+    bundle = exported(tmp_path, model, x)
+    size = sum(file.stat().st_size for file in bundle.path.iterdir())
+    vocabulary = sum(len(one) + 1 for one in names or ())
+    assert size <= 1.02 * sum(one.nbytes for one in model.parameters()) + 50_000 + vocabulary
+    with torch.no_grad():
+        assert_answers(bundle, x, head, model[0](x))
+    found = bundle(x, outputs=["all_class_ids", "class_ids"])
+    assert found["all_class_ids"].dtype == np.int64
+    np.testing.assert_array_equal(found["all_class_ids"], np.tile(np.arange(10_000), (3, 1)))
+
+
+def test_only_rows_of_numbers_are_counted() -> None:
+    rows = {
+        "up": [*range(200)],
+        "down": [*range(400, 0, -2)],
+        "same": [7] * 200,
+        "odd": [*range(199), 0],
+        "short": [0, 1, 2],
+        "model.own": [*range(200)],
+    }
+    constants = [numpy_helper.from_array(np.array(row), name) for name, row in rows.items()]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in rows]
+    nodes = [helper.make_node("Identity", [name], [f"{name}!"]) for name in rows]
+    for one in outputs:
+        one.name += "!"
+    graph = helper.make_graph(nodes, "g", [], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    count_ranges(model)
+    kept = {one.name for one in model.graph.initializer}
+    assert kept & rows.keys() == {"same", "odd", "short", "model.own"}
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for name, found in zip(rows, session.run(None, {}), strict=True):
+        assert found.tolist() == rows[name]
 
 
 @pytest.mark.parametrize("program", [False, True])
@@ -414,15 +568,43 @@ def test_what_cannot_be_served_is_refused_before_anything_is_written(
 LOADER = re.compile(r"```python\n# loader.py\n(.*?)```", re.DOTALL)
 
 
+def loader(folder: Path) -> Path:
+    """Write the loader of the page into a folder."""
+    page = Path(__file__).parents[3] / "docs" / "serving.md"
+    [code] = LOADER.findall(page.read_text("utf-8"))
+    assert len(code.splitlines()) <= 30
+    path = folder / "loader.py"
+    path.write_text(code)
+    return path
+
+
+def test_the_loader_answers_what_the_graph_has_and_says_what_it_is(tmp_path: Path) -> None:
+    load = runpy.run_path(str(loader(tmp_path)))["load"]
+    for count, there in [(101, ["stacked"]), (100, None)]:
+        model, _ = many(count)
+        path, x = tmp_path / str(count), torch.randn(3, 64)
+        answer = load(export_bundle(model, path, x))
+        bundle, given = Bundle.load(path), {"input": x.numpy()}
+        for name in there or bundle.signatures:
+            assert_same(answer(given, name), bundle(x, name))
+        for name in ["serving_default", "predict", "task_3/classification"] if there else ["no"]:
+            says = rf"expected signature among \['.*'\], got '{name}'\."
+            with pytest.raises(ValueError, match=says):
+                answer(given, name)
+    path = tmp_path / "strings"
+    export_bundle(Coloured(), path, {"farbe": ["a", "b"]}, lookups={"farbe": ["a", "b"]})
+    answer = load(path)
+    assert answer({"farbe": np.array(["b"], object)})["outputs"].tolist() == [[1.0]]
+    with pytest.raises(Exception, match="out of data bounds"):
+        answer({"farbe": np.array(["c"], object)})
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_it_answers_where_torch_is_not_installed(tmp_path: Path) -> None:
     head = mixture()
     model, x = network(head).eval(), torch.randn(2, 8)
     path = export_bundle(model, tmp_path / "bundle", x)
-    page = Path(__file__).parents[3] / "docs" / "serving.md"
-    [code] = LOADER.findall(page.read_text("utf-8"))
-    assert len(code.splitlines()) <= 30
-    (tmp_path / "loader.py").write_text(code)
+    loader(tmp_path)
     script = f"""
 import sys, time
 class Blocked:

@@ -26,7 +26,7 @@ from tests.integrations.serving.exporting import (  # noqa: F401
     mixture,
     network,
 )
-from torch_heads.integrations.serving import Bundle, export_bundle, serving_app
+from torch_heads.integrations.serving import Bundle, export_bundle, rest, serving_app, v2
 from torch_heads.integrations.serving.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -272,6 +272,21 @@ def test_nested_data_are_read_flat(port: int, pets: Bundle) -> None:
     assert ask(port, "/v2/health/live")[0] == 200
 
 
+def test_of_many_heads_the_stacked_outputs_are_answered(tmp_path: Path) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name=f"h{i}") for i in range(101)])
+    model = nn.Sequential(nn.Linear(8, 101), head)
+    bundle = Bundle.load(export_bundle(model, tmp_path / "b", torch.zeros(2, 8)))
+    listed = [one["name"] for one in v2.metadata("b", [1], bundle)["outputs"]]
+    assert listed == list(bundle.signatures["stacked"].outputs)
+    answer, _ = v2.infer("b", 1, bundle, json.dumps(tensor()).encode(), None)
+    assert [one["name"] for one in json.loads(answer)["outputs"]] == listed
+    asked = {**tensor(), "outputs": [{"name": "h7/classes"}, {"name": "h100/logistic"}]}
+    answer, _ = v2.infer("b", 1, bundle, json.dumps(asked).encode(), None)
+    names = [one["data"] for one in json.loads(answer)["outputs"]]
+    assert names[0] in (["0"], ["1"])
+    np.testing.assert_allclose(names[1], bundle([ROW], "h100")["scores"][0, 1:], 1e-6)
+
+
 # ---- counters ----
 
 
@@ -295,6 +310,8 @@ def tensor(**changes: Any) -> dict[str, Any]:
     given = {"name": "input", "shape": [1, 8], "datatype": "FP32", "data": ROW, **changes}
     return {"inputs": [{key: value for key, value in given.items() if value is not None}]}
 
+
+SENSOR = {"sensor": [[0, 0], [0, 0]]}
 
 BAD: list[tuple[str, Any, int]] = [
     ("/v1/models/cats:predict", {"instances": [ROW]}, 404),
@@ -393,6 +410,23 @@ BAD: list[tuple[str, Any, int]] = [
         {"inputs": {"tag": ["new"], "signal": [[0] * 5], "sensor": [[[0, 0], [0, 0]]]}},
         400,
     ),
+    *(
+        (
+            f"/v1/models/tagged:{verb}",
+            {**named, key: [{"tag": tag, "signal": signal, **SENSOR}]},
+            400,
+        )
+        for verb, key, named in [
+            ("predict", "instances", {}),
+            ("classify", "examples", {"signature_name": "classification"}),
+        ]
+        for tag, signal in [
+            (3, [0.0] * 5),
+            (["foo", 3], [0.0] * 5),
+            (["foo"], [0.0, 1.0, True, 0.0, 0.0]),
+        ]
+    ),
+    (PETS, {"instances": [[1, 2, 3, True, 5, 6, 7, 8]]}, 400),
     (
         "/v1/models/tagged:predict",
         {"inputs": {"tag": ["\ud800"], "signal": [[0] * 5], "sensor": [[[0, 0], [0, 0]]]}},
@@ -415,7 +449,12 @@ BAD: list[tuple[str, Any, int]] = [
             tensor(name=None),
             tensor(name="other"),
             tensor(datatype="FP8"),
+            tensor(data=[1, 2, 3, True, 5, 6, 7, 8]),
+            tensor(data=[[1, 2, 3, 4], [True, 6, 7, 8]]),
             tensor(datatype="BYTES"),
+            tensor(datatype=[]),
+            tensor(datatype={}),
+            tensor(datatype=[["FP32"]]),
             tensor(shape=None),
             tensor(shape=[8]),
             tensor(shape=[-1, 8]),
@@ -446,6 +485,57 @@ def test_bad_requests_are_refused_in_words_and_the_server_goes_on(port: int) -> 
         assert answer["error"]
         assert "Traceback" not in answer["error"]
     assert ask(port, PETS, {"instances": [ROW]})[0] == 200
+
+
+JUNK: list[Any] = [None, True, 7, 10**400, 1.5, "x", "\ud800", [], [[]], [None], {}, {"x": []}]
+JUNK += [[1, [2]], {"b64": []}, {"b64": "/w=="}, [{}], [[[[]]]], ["x", 7]]
+
+
+def with_junk(body: Any) -> Iterator[Any]:
+    """Yield a body with each of its parts replaced by what nobody expects there."""
+    yield from JUNK
+    for key in body if isinstance(body, dict) else range(len(body)):
+        for one in with_junk(body[key]) if isinstance(body[key], (dict, list)) else JUNK:
+            yield {**body, key: one} if isinstance(body, dict) else [one]
+
+
+def test_no_part_of_a_request_can_fail_the_server(models: Path) -> None:
+    bundle = Bundle.load(models / "tagged")
+    features = {"tag": ["foo"], "signal": [[0.0] * 5], "sensor": [[[0.0, 0.0], [0.0, 0.0]]]}
+    row = {name: value[0] for name, value in features.items()}
+    default = {"signature_name": "predict"}
+    bodies = {
+        "predict": [{**default, "instances": [row]}, {**default, "inputs": features}],
+        "classify": [{"signature_name": "classification", "examples": [row], "context": {}}],
+    }
+    refused = 0
+    for verb, given in bodies.items():
+        for one in given:
+            assert rest.answer(bundle, verb, one)
+            for bad in with_junk(one):
+                try:
+                    rest.answer(bundle, verb, bad)
+                except (ValueError, KeyError):
+                    refused += 1
+    tensors = [
+        {"name": "tag", "shape": [1], "datatype": "BYTES", "data": ["foo"], "parameters": {}},
+        {"name": "signal", "shape": [1, 5], "datatype": "FP32", "data": [0.0] * 5},
+        {"name": "sensor", "shape": [1, 2, 2], "datatype": "FP32", "data": [0.0] * 4},
+    ]
+    outputs = [{"name": "logistic", "parameters": {"binary_data": True}}]
+    for i in range(3):
+        for bad in with_junk({**tensors[i], "parameters": {"binary_data_size": 8}}):
+            body = {"inputs": [*tensors[:i], bad, *tensors[i + 1 :]], "outputs": outputs}
+            try:
+                v2.infer("tagged", 1, bundle, json.dumps(body).encode(), None)
+            except (ValueError, KeyError):
+                refused += 1
+    for bad in with_junk({"inputs": tensors, "outputs": outputs, "parameters": {}}):
+        try:
+            v2.infer("tagged", 1, bundle, json.dumps(bad).encode(), None)
+        except (ValueError, KeyError):
+            refused += 1
+    assert refused > 500
 
 
 def test_bad_binary_tensors_are_refused(port: int) -> None:
@@ -540,6 +630,15 @@ def test_a_server_of_one_model_ends_when_it_has_answered(models: Path) -> None:
     connection.close()
     said, _ = process.communicate(timeout=20)
     assert said == ""
+
+
+def test_ctrl_c_ends_the_server_in_silence(models: Path) -> None:
+    process, number = start(str(models / "half_plus"))
+    assert ask(number, "/ping") == (200, "")
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+    assert said == ""
+    assert process.returncode == 130
 
 
 def test_a_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
+from torch_heads.heads.config import Functions
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.checkpoint import Checkpoint, checkpoints
 from torch_heads.integrations.estimator.config import (
@@ -193,6 +194,7 @@ class BaseEstimator(ABC):
         export_dir_base: str | Path,
         example: Any,
         checkpoint_path: str | Path | None = None,
+        functions: Functions | None = None,
     ) -> Path:
         """Write a bundle with the weights of a checkpoint, and return its folder.
 
@@ -204,26 +206,34 @@ class BaseEstimator(ABC):
             example: features of a few examples by name, as `export_bundle` takes them; nothing of
                 it is written but names, types and shapes. Names of categories are served as such.
             checkpoint_path: the checkpoint to export; None for the latest.
+            functions: names for the functions of the head, as `head_config` takes them.
 
         Raises:
             ValueError: if there is no checkpoint, or a column cannot be served; and as
                 `export_bundle` does.
         """
         self._restore(checkpoint_path)
-        return self._export(Path(export_dir_base), example)
+        return self._export(Path(export_dir_base), example, functions)
 
-    def _export(self, base: Path, example: Any) -> Path:
+    def _export(self, folder: Path, example: Any, functions: Functions | None = None) -> Path:
         """Write a bundle with the weights that there are."""
         from torch_heads.integrations.serving.export import export_bundle
 
         number = int(time.time())
-        while (base / str(number)).exists():
+        while (folder / str(number)).exists():
             number += 1
         network, head, tables = self._served()
         before = self._module.device
         self._module.cpu()
         try:
-            return export_bundle(network, base / str(number), example, head=head, lookups=tables)
+            return export_bundle(
+                network,
+                folder / str(number),
+                example,
+                head=head,
+                lookups=tables,
+                functions=functions,
+            )
         finally:
             self._module.to(before)
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from math import isnan
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch_heads.functional.errors import unexpected
+from torch_heads.heads.config import Functions
 from torch_heads.integrations.atomic import replacing
 
-Write = Callable[[Path, Any], Path]  # writes a bundle below a folder, from an example
 Result = Mapping[str, Any]  # the values of an evaluation, by key
 
 BEST = "best.json"  # the values of the best evaluation, for the trainings that follow
+
+
+class Write(Protocol):
+    """Writes a bundle below a folder, from an example, with names for the functions of the head."""
+
+    def __call__(self, folder: Path, example: Any, functions: Functions | None = None) -> Path:
+        """Return the folder of the bundle."""
 
 
 class Exporter(Protocol):
@@ -34,14 +42,21 @@ class FinalExporter:
     Args:
         name: of the folder below ``model_dir/export``.
         example: features of a few examples, as `BaseEstimator.export_saved_model` takes them.
+        functions: names for the functions of the head, as `head_config` takes them.
+
+    Raises:
+        ValueError: if the name is that of no folder.
+        TypeError: if there is no example.
     """
 
-    def __init__(self, name: str, example: Any) -> None:
-        self.name, self.example = _check_name(type(self).__name__, name), example
+    def __init__(self, name: str, example: Any, functions: Functions | None = None) -> None:
+        who = type(self).__name__
+        self.name, self.example = _check_name(who, name), _check_example(who, example)
+        self.functions = functions
 
     def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
         """Write a bundle at the end."""
-        return write(folder, self.example) if is_final else None
+        return write(folder, self.example, self.functions) if is_final else None
 
 
 class BestExporter:
@@ -51,8 +66,13 @@ class BestExporter:
         name: of the folder below ``model_dir/export``.
         example: features of a few examples, as `BaseEstimator.export_saved_model` takes them.
         compare_fn: of the best values so far and the present ones, whether these are better; by
-            default, whether the loss is smaller.
+            default, whether the loss is smaller; any is better than NaN.
         exports_to_keep: how many of the last exports to keep; None for all.
+        functions: names for the functions of the head, as `head_config` takes them.
+
+    Raises:
+        ValueError: if the name is that of no folder, or no export is kept.
+        TypeError: if there is no example.
     """
 
     def __init__(
@@ -61,20 +81,21 @@ class BestExporter:
         example: Any = None,
         compare_fn: Callable[[Result, Result], bool] | None = None,
         exports_to_keep: int | None = 5,
+        functions: Functions | None = None,
     ) -> None:
         who = type(self).__name__
-        self.name, self.example = _check_name(who, name), example
-        self.compare_fn = compare_fn or smaller_loss
-        self.exports_to_keep = exports_to_keep
         if exports_to_keep is not None and exports_to_keep < 1:
             raise ValueError(unexpected(who, "exports_to_keep", "> 0", exports_to_keep))
+        self.name, self.example = _check_name(who, name), _check_example(who, example)
+        self.compare_fn = compare_fn or smaller_loss
+        self.exports_to_keep, self.functions = exports_to_keep, functions
 
     def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
         """Write a bundle, if the evaluation is the best."""
         best = folder / BEST
         if best.is_file() and not self.compare_fn(json.loads(best.read_text("utf-8")), result):
             return None
-        path = write(folder, self.example)
+        path = write(folder, self.example, self.functions)
         numbers = {key: float(value) for key, value in result.items() if isinstance(value, Real)}
         with replacing(best) as file:
             file.write(json.dumps(numbers).encode())
@@ -86,8 +107,16 @@ class BestExporter:
 
 
 def smaller_loss(best: Result, result: Result) -> bool:
-    """Return whether the present loss is smaller than the best."""
-    return bool(result["loss"] < best["loss"])
+    """Return whether the present loss is smaller than the best, or the first that is no NaN."""
+    before, now = float(best["loss"]), float(result["loss"])
+    return now < before or (isnan(before) and not isnan(now))
+
+
+def _check_example(who: str, example: Any) -> Any:
+    if example is None:
+        hint = "For example: `{'x': torch.zeros(2, 3)}`."
+        raise TypeError(unexpected(who, "example", "as features by name", None, hint))
+    return example
 
 
 def _check_name(who: str, name: Any) -> str:

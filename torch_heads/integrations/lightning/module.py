@@ -19,6 +19,7 @@ from torch import Tensor, distributed, nn
 from torch_heads.computation.inputs import Inputs
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
+from torch_heads.heads.config import Functions
 from torch_heads.heads.multi import MultiHead
 from torch_heads.heads.saved import refuse_other_heads
 from torch_heads.integrations.checkpoint_io import AtomicCheckpoints
@@ -137,16 +138,21 @@ class HeadModule(LightningModule):
         path: str | Path,
         example: Any,
         *,
+        inputs: Sequence[str] | Mapping[str, Sequence[int | str]] | None = None,
         lookups: Mapping[str, Any] | None = None,
         program: bool = False,
+        functions: Functions | None = None,
     ) -> Path:
         """Write backbone and head as a bundle, and return its folder.
 
         Args:
             path: the folder.
             example: inputs of a few rows: a tensor, or a dict of features by name.
-            lookups: of features that are strings; see `export_bundle`, as for ``program``.
+            inputs: the name of an input that is a tensor, by default ``inputs``, or the axes of
+                each by name; see `export_bundle`, as for what follows.
+            lookups: of features that are strings.
             program: whether to write a program of torch, too.
+            functions: names for the functions of the head.
 
         Raises:
             TypeError: as `export_bundle` does.
@@ -156,15 +162,16 @@ class HeadModule(LightningModule):
 
         plain = isinstance(self.projection, nn.Identity)
         network = self.backbone if plain else nn.Sequential(self.backbone, self.projection)
-        names = None if isinstance(example, Mapping) else ["inputs"]
+        usual = None if isinstance(example, Mapping) else ["inputs"]
         return export_bundle(
             network,
             path,
             example,
             head=self.head,
-            inputs=names,
+            inputs=usual if inputs is None else inputs,
             lookups=lookups,
             program=program,
+            functions=functions,
         )
 
     def configure_optimizers(self) -> Any:

@@ -10,6 +10,7 @@ from torch_heads.integrations.serving.answers import Answers, Strings, below, dt
 from torch_heads.integrations.serving.served_model import stacked_name
 from torch_heads.integrations.serving.signature import (
     EVERY,
+    OWN,
     Alike,
     Dims,
     Manifest,
@@ -71,7 +72,18 @@ def _kind(answers: Answers, target: int, places: Places, own: Mapping[str, Signa
     """Return what heads have in common that are said once."""
     tensors = tuple((key, name) for key, (name, _) in places.items())
     signatures = tuple((key, one.method, *one.outputs.items()) for key, one in own.items())
-    return tensors, signatures, tuple(_strings(answers, target))
+    path = answers.paths[target]
+    strings = [
+        (key, _names(answers, path, one), len(one.names), one.ids)
+        for key, one in _strings(answers, target)
+    ]
+    return tensors, signatures, tuple(strings)
+
+
+def _names(answers: Answers, path: str, strings: Strings) -> str | int | tuple[str, ...]:
+    """Return the names of strings, or that they are the head's own vocabulary."""
+    names = answers.names_of(path, strings)
+    return OWN if names == path else names
 
 
 def _alike(
@@ -97,7 +109,7 @@ def _alike(
         )
     batch = min((tensors[tensor].shape for tensor, _ in places[first].values()), key=len)[:-1]
     for key, strings in _strings(answers, first):
-        names = answers.names_of(answers.paths[first], strings)
+        names = _names(answers, answers.paths[first], strings)
         shape = (*batch, 1 if strings.ids else len(strings.names))
         outputs[key] = Output("string", shape, names=names, ids=strings.ids)
     heads = []

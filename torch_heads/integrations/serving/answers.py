@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,10 @@ from torch_heads.heads.spec import ClassificationOutput, ExportOutput, Regressio
 from torch_heads.integrations.serving.example import WHO
 from torch_heads.integrations.serving.signature import Dims, Manifest, Output, Signature
 
+Array = np.ndarray[Any, Any]
+
 IDS = "class_ids"  # the prediction that strings may be told by
+MOST = 2**24  # strings at a time
 
 
 class Strings(NamedTuple):
@@ -24,6 +27,11 @@ class Strings(NamedTuple):
 
     names: tuple[str, ...]
     ids: str | None
+
+    @property
+    def are_ids(self) -> bool:
+        """Whether the names are "0", "1", ...."""
+        return self.names == tuple(map(str, range(len(self.names))))
 
 
 class Answers:
@@ -79,9 +87,11 @@ class Answers:
             )
         return Manifest({}, outputs, self.signatures, self.vocabularies)
 
-    def names_of(self, path: str, strings: Strings) -> str | tuple[str, ...]:
-        """Return the names of strings, or the vocabulary that has them."""
-        return path if strings.names == self.vocabularies.get(path) else strings.names
+    def names_of(self, path: str, strings: Strings) -> str | int | tuple[str, ...]:
+        """Return the names of strings, or the vocabulary that has them, or the number of ids."""
+        if strings.names == self.vocabularies.get(path):
+            return path
+        return len(strings.names) if strings.are_ids else strings.names
 
     def _strings(self, path: str, target: Target) -> dict[str, Strings]:
         if not target.string_keys:
@@ -90,18 +100,22 @@ class Answers:
         dims = min(one.dim() for one in found.values()) - 1
         wide = [found[key] for key in ("all_class_ids", "probabilities") if key in found]
         classes = max([one.shape[-1] for one in wide], default=1)
-        probe = {key: one.new_zeros(classes, *one.shape[dims:]) for key, one in found.items()}
-        if IDS in found:
-            probe[IDS] = torch.arange(classes).reshape(-1, 1).expand_as(probe[IDS])
+        first: dict[str, Array] = {}
+        columns: dict[str, list[str]] = {key: [] for key in target.string_keys}
+        constant = dict.fromkeys(target.string_keys, True)
+        for rows in _by_class(target, found, dims, classes):
+            for key, own in rows.items():
+                first.setdefault(key, own[:1])
+                # rows that are one in memory are the same
+                some = own[:1] if own.strides[0] == 0 else own
+                constant[key] &= bool((some == first[key]).all())
+                columns[key] += map(str, own.reshape(len(own), -1)[:, 0])
         strings = {}
-        for key, rows in target.predict_strings(probe).items():
-            if key not in target.string_keys:
-                continue
-            rows = np.asarray(rows)
-            constant = bool((rows == rows[:1]).all())
-            one = Strings(tuple(rows[0] if constant else rows[:, 0]), None if constant else IDS)
+        for key, head in first.items():
+            names = map(str, head.reshape(-1)) if constant[key] else columns[key]
+            one = Strings(tuple(names), None if constant[key] else IDS)
             expected, given = written(one, found), self.predictions[below(path, key)]
-            if rows.ndim != 2 or not np.array_equal(expected, np.asarray(given)):
+            if head.ndim != 2 or not np.array_equal(expected, np.asarray(given)):
                 wanted = f"with {key!r} told by {IDS!r}, or the same in each row"
                 given = "others"
                 raise ValueError(unexpected(target.title, "string_predictions", wanted, given))
@@ -109,7 +123,22 @@ class Answers:
         return strings
 
 
-def written(strings: Strings, found: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+def _by_class(
+    target: Target, found: Mapping[str, Tensor], dims: int, classes: int
+) -> Iterator[dict[str, Array]]:
+    """Yield the strings of rows of each class, a few at a time: each may have all names."""
+    blank = {key: one.new_zeros(1, *one.shape[dims:]) for key, one in found.items()}
+    few = max(1, MOST // classes)
+    for first in range(0, classes, few):
+        ids = torch.arange(first, min(first + few, classes)).reshape(-1, 1)
+        rows = {key: one.expand(len(ids), *one.shape[1:]) for key, one in blank.items()}
+        if IDS in rows:
+            rows[IDS] = ids.expand_as(rows[IDS])
+        strings = target.predict_strings(rows)
+        yield {key: np.asarray(strings[key]) for key in target.string_keys}
+
+
+def written(strings: Strings, found: Mapping[str, Any]) -> Array:
     """Return the strings that stand beside the tensors of one head, by key."""
     names = np.array(strings.names, dtype=object)
     if strings.ids is not None:

@@ -100,8 +100,13 @@ class Bundle:
             if PROGRAM not in manifest.files:
                 hint = "Export it with program=True."
                 raise ValueError(unexpected(title, PROGRAM, "in the folder", "none", hint))
-            made = ProgramRuntime(title, folder / PROGRAM, [*manifest.inputs])
-        return cls(folder, manifest, made)
+            made = ProgramRuntime(title, folder / PROGRAM, manifest.inputs)
+        bundle = cls(folder, manifest, made)
+        for name, one in bundle.outputs.items():
+            if one.names is None and (one.tensor or name) not in made.names:
+                expected = f"with a tensor {one.tensor or name!r}"
+                raise ValueError(unexpected(title, runtime, expected, preview(made.names)))
+        return bundle
 
     @property
     def vocabularies(self) -> Mapping[str, tuple[str, ...]]:
@@ -123,11 +128,16 @@ class Bundle:
 
         Raises:
             KeyError: if there is no such signature or prediction.
-            ValueError: if the inputs are not what the model takes.
+            ValueError: if the inputs are not what the model takes, or the graph answers otherwise
+                than ``signature.json`` says.
         """
         tensors, reads = self._plan(signature, outputs)
         found = self._runtime.run(tensors, self._feeds(inputs))
-        return {name: read(found) for name, read in reads}
+        try:
+            return {name: read(found) for name, read in reads}
+        except (IndexError, TypeError, ValueError) as error:
+            expected = "to answer as its signature.json says"
+            raise ValueError(unexpected(self.title, "the graph", expected, error)) from None
 
     def head(self, functions: Functions | None = None, classes: Iterable[type] = ()) -> Head:
         """Return the head, with what it has learned.
@@ -137,19 +147,23 @@ class Bundle:
             classes: the user's own heads, families and readings.
 
         Raises:
-            ValueError: as `build_head` does, or if the state in the files is not the head's.
-            TypeError: as `build_head` does.
+            ValueError: as `build_head` does, or if the configuration makes no head, or the state in
+                the files is not the head's.
         """
         try:
             config = with_vocabularies(self.manifest.head, self.manifest.vocabularies)
+            head = build_head(config, functions, classes)
         except KeyError as error:
             expected = f"among {preview(self.vocabularies)}"
             raise ValueError(unexpected(self.title, "vocabulary", expected, error)) from None
-        head = build_head(config, functions, classes)
+        except (TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(unexpected(self.title, "head", "as of a head", error)) from None
+        except RecursionError:
+            raise ValueError(unexpected(self.title, "head", "with few levels", "many")) from None
         state = read_state(self.title, self.path, self.manifest)
         try:
             head.load_state_dict(state)
-        except RuntimeError as error:
+        except (RuntimeError, RecursionError) as error:
             expected, given = "with the state of its head", "another"
             raise ValueError(unexpected(self.title, "state", expected, given, str(error))) from None
         return head
@@ -190,7 +204,8 @@ class Bundle:
 
     def _strings(self, one: Output, name: str, tensors: list[str]) -> Read:
         known = self.vocabularies[one.names] if isinstance(one.names, str) else one.names
-        names = np.array(known or (), dtype=object)
+        every = map(str, range(known)) if isinstance(known, int) else known or ()
+        names = np.array([*every], dtype=object)
         if one.ids is not None:
             ids = self._read(one.ids, tensors)
             return lambda found: np.asarray(names[ids(found)])

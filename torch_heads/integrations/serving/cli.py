@@ -12,6 +12,8 @@ from torch_heads.integrations.serving.runner import BATCH, predict_file
 from torch_heads.integrations.serving.server import MOST, serve
 from torch_heads.integrations.serving.show import show
 
+INTERRUPTED = 130  # the exit status after Ctrl-C, as shells have it: 128 and the signal's number
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; end with what is wrong, if anything is, in one line."""
@@ -28,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             predict_file(
                 bundle, given.input, given.output, given.signature, outputs, given.batch_size
             )
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except (ValueError, OSError, KeyError) as error:
         sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
 

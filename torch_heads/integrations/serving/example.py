@@ -154,7 +154,9 @@ def _input(name: str, tensor: Tensor, axes: Any, table: Any) -> Input:
     if table is None:
         return Input(str(tensor.dtype).removeprefix("torch."), tuple(shape))
     known = tuple(one for one in table if one is not None)
-    return Input("string", tuple(shape), known, table.get(None))
+    values = tuple(table[one] for one in known)
+    numbers = None if values == tuple(range(len(known))) else values
+    return Input("string", tuple(shape), known, numbers, table.get(None))
 
 
 def _table(name: str, given: Any) -> dict[str | None, int]:

@@ -57,7 +57,8 @@ def export_bundle(
             or one that returns the logits of ``head``.
         path: the folder.
         example: a tensor that the model takes, several in a tuple, or a dict of features by name.
-        head: the head behind the model; None for the one in it.
+        head: the head of a model that returns logits, a part of the model or not; None for the one
+            in it, which it calls.
         inputs: the names of the inputs; or a dict of names with the axes of each, a size or a name
             where it is free: ``{"words": ["batch", "step", 300]}``. By default the names are those
             of the model's arguments, and the first axis is free.

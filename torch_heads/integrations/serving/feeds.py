@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,8 +56,12 @@ class Feeds:
         one, dtype = self._inputs[name], self._dtypes[name]
         array: Array = given
         if not isinstance(given, np.ndarray):
+            if dtype.kind != "O" and isinstance(given, (list, tuple)) and mixes_bools(given):
+                given_words = "numbers with true or false among them"
+                raise ValueError(unexpected(self._who, name, f"of type {dtype}", given_words))
             try:
-                array = np.asarray(given)
+                # strings as they are: NumPy would make strings of numbers beside them
+                array = np.asarray(given, object if dtype.kind == "O" else None)
             except (ValueError, TypeError, OverflowError) as error:
                 expected = f"of shape {list(one.shape)}"
                 raise ValueError(unexpected(self._who, name, expected, error)) from None
@@ -100,3 +104,19 @@ class Feeds:
             if known is not None and one not in known:
                 expected = f"among {preview(self._inputs[name].lookup or ())}"
                 raise ValueError(unexpected(self._who, name, expected, repr(one)))
+
+
+def mixes_bools(given: Sequence[Any]) -> bool:
+    """Return whether there are both bools and other values in lists, which NumPy takes for 0 and 1.
+
+    >>> mixes_bools([[1, 2], [3, True]]), mixes_bools([True, False])
+    (True, False)
+    """
+    kinds = _kinds(given)
+    return len(kinds) > 1 and not kinds.isdisjoint((bool, np.bool_))
+
+
+def _kinds(given: Sequence[Any]) -> set[type]:
+    if given and isinstance(given[0], (list, tuple)):
+        return set().union(*(_kinds(one) for one in given if isinstance(one, (list, tuple))))
+    return set(map(type, given))

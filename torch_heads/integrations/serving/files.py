@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from hashlib import file_digest
+from os import SEEK_END
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ MOST = 256 * 2**20  # bytes of a signature.json, which is read as a whole
 WEIGHTS = "model.safetensors"
 REQUIRED = ("model.onnx", WEIGHTS)
 ALLOWED = (*REQUIRED, "model.pt2")
+Place = tuple[str, list[Any], int, int]  # of a tensor: its type, its shape, its first and last byte
 HEADER = 100 * 2**20  # bytes of a header of safetensors, its own limit
 DTYPES = {
     "F32": torch.float32,
@@ -50,6 +52,8 @@ def read_files(who: str, folder: Path) -> Manifest:
             raise ValueError(unexpected(who, "files", expected, preview(manifest.files)))
     for name in manifest.files:
         check_file(who, folder, name, manifest)
+    with (folder / WEIGHTS).open("rb") as file:
+        _read_header(who, file)
     return manifest
 
 
@@ -80,24 +84,17 @@ def read_state(who: str, folder: Path, manifest: Manifest) -> dict[str, Tensor]:
         ValueError: if a tensor is not there, or the file is broken, or was replaced.
     """
     check_file(who, folder, WEIGHTS, manifest)
-    path, found = folder / WEIGHTS, {}
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > min(HEADER, path.stat().st_size - 8):
-            expected = f"with a header of at most {HEADER} bytes"
-            raise ValueError(unexpected(who, path.name, expected, size))
-        header = _header(who, path.name, file.read(size))
-        rest = path.stat().st_size - 8 - size
+    found = {}
+    with (folder / WEIGHTS).open("rb") as file:
+        start, tensors = _read_header(who, file)
         for key, name in manifest.state.items():
-            match header.get(name):
-                case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(a), int(b)]}:
-                    pass
-                case given:
-                    raise ValueError(unexpected(who, path.name, f"with {name!r}", given))
-            if dtype not in DTYPES or not 0 <= a <= b <= rest:
-                raise ValueError(unexpected(who, name, "within the file", [dtype, a, b]))
-            file.seek(8 + size + a)
-            data = bytearray(file.read(b - a))
+            if name not in tensors:
+                raise ValueError(unexpected(who, WEIGHTS, f"with {name!r}", None))
+            dtype, shape, first, last = tensors[name]
+            if dtype not in DTYPES:
+                raise ValueError(unexpected(who, name, f"of a type among {[*DTYPES]}", dtype))
+            file.seek(start + first)
+            data = bytearray(file.read(last - first))
             try:
                 flat = torch.frombuffer(data, dtype=DTYPES[dtype]) if data else torch.empty(0)
                 found[key] = flat.reshape(shape)
@@ -106,11 +103,32 @@ def read_state(who: str, folder: Path, manifest: Manifest) -> dict[str, Tensor]:
     return found
 
 
-def _header(who: str, name: str, text: bytes) -> dict[str, Any]:
+def _read_header(who: str, file: IO[bytes]) -> tuple[int, dict[str, Place]]:
+    """Return where the data of a file of safetensors begin, and its tensors by name."""
+    total = file.seek(0, SEEK_END)
+    file.seek(0)
+    size = int.from_bytes(file.read(8), "little")
+    most = min(HEADER, max(total - 8, 0))
+    if total < 8 or size > most:
+        expected = f"with a header of at most {most} bytes"
+        raise ValueError(unexpected(who, WEIGHTS, expected, size))
     try:
-        header = json.loads(text)
+        header = json.loads(file.read(size))
     except (ValueError, RecursionError) as error:
-        raise ValueError(unexpected(who, name, "with a header of JSON", error)) from None
+        raise ValueError(unexpected(who, WEIGHTS, "with a header of JSON", error)) from None
     if not isinstance(header, dict):
-        raise ValueError(unexpected(who, name, "with a header of JSON", type(header).__name__))
-    return header
+        given = type(header).__name__
+        raise ValueError(unexpected(who, WEIGHTS, "with a header of JSON", given))
+    tensors = {}
+    for name, own in header.items():
+        if name == "__metadata__":
+            continue
+        match own:
+            case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(a), int(b)]}:
+                tensors[name] = dtype, shape, a, b
+            case given:
+                expected = "with a type, a shape and offsets"
+                raise ValueError(unexpected(who, name, expected, repr(given)[:80]))
+        if not 0 <= a <= b <= total - 8 - size:
+            raise ValueError(unexpected(who, name, "within the file", [a, b]))
+    return 8 + size, tensors

@@ -19,10 +19,13 @@ from onnx import (
     numpy_helper,
 )
 
-from torch_heads.integrations.serving.answers import Answers, below
+from torch_heads.integrations.serving.answers import Answers, Strings, below
 from torch_heads.integrations.serving.example import Example
+from torch_heads.integrations.serving.ranges import count_ranges, range_node
 from torch_heads.integrations.serving.signature import Dims
 
+NOWHERE = 2**62  # the place of a string that is not known
+FEW = 100  # names that are ids and written all the same
 IDS = ":ids"  # after the name of an input, of the numbers that its strings stand for
 
 
@@ -46,6 +49,7 @@ def make_graph(program: torch.export.ExportedProgram, example: Example) -> Model
     assert made is not None
     model: ModelProto = made.model_proto
     _forget(model)
+    count_ranges(model)
     for name, table in example.tables.items():
         _look_up(model, name, example.inputs[name].shape, table)
     return model
@@ -79,7 +83,7 @@ def add_strings(model: ModelProto, answers: Answers, example: Example) -> None:
             strings, output = answers.strings[name], graph_name(name, example)
             if strings.names not in tables:
                 tables[strings.names] = f"{name}:names"
-                graph.initializer.append(_strings(f"{name}:names", strings.names))
+                _add_table(graph, f"{name}:names", strings)
             table = tables[strings.names]
             if strings.ids is not None:
                 ids = below(path, strings.ids)
@@ -94,6 +98,18 @@ def add_strings(model: ModelProto, answers: Answers, example: Example) -> None:
                 )
                 shape = (*shapes[batch][:-1], len(strings.names))
             graph.output.append(helper.make_tensor_value_info(output, TensorProto.STRING, shape))
+
+
+def _add_table(graph: GraphProto, name: str, strings: Strings) -> None:
+    """Add all names of strings, in order."""
+    count = len(strings.names)
+    if count <= FEW or not strings.are_ids:
+        graph.initializer.append(_strings(name, strings.names))
+        return
+    constants, node = range_node(f"{name}:ids", 0, count, 1)
+    graph.initializer.extend(constants)
+    cast = helper.make_node("Cast", [f"{name}:ids"], [name], to=TensorProto.STRING)
+    graph.node.extend([node, cast])
 
 
 def _in_each_row(table: str, like: str, output: str) -> Iterator[NodeProto]:
@@ -111,16 +127,24 @@ def _look_up(model: ModelProto, name: str, shape: Dims, table: Mapping[str | Non
         helper.make_tensor_value_info(name, TensorProto.STRING, shape)
     )
     known = [one for one in table if one is not None]
+    values = [table[one] for one in known]
+    closed = None not in table
+    # without a number for all others, they are a place that no tensor has: to take what is there
+    # is refused, whatever the model would make of a number
     node = helper.make_node(
         "LabelEncoder",
         [name],
-        [numbers],
+        [f"{name}:places" if closed else numbers],
         domain="ai.onnx.ml",
         keys_strings=known,
-        values_int64s=[table[one] for one in known],
-        default_int64=table.get(None, -1),
+        values_int64s=[*range(len(known))] if closed else values,
+        default_int64=NOWHERE if closed else table[None],
     )
     graph.node.insert(0, node)
+    if closed:
+        graph.initializer.append(numpy_helper.from_array(_int64(values), f"{name}:numbers"))
+        taken = [f"{name}:numbers", f"{name}:places"]
+        graph.node.insert(1, helper.make_node("Gather", taken, [numbers]))
     if "ai.onnx.ml" not in [one.domain for one in model.opset_import]:
         model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
 

@@ -14,7 +14,9 @@ import numpy as np
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.integrations.serving.bundle import DEFAULT, Bundle
-from torch_heads.integrations.serving.signature import Dims, Input, Output
+from torch_heads.integrations.serving.feeds import mixes_bools
+from torch_heads.integrations.serving.reading import reading
+from torch_heads.integrations.serving.signature import Input, Output
 
 Body = Mapping[str, Any]
 
@@ -56,11 +58,15 @@ def _predict(bundle: Bundle, body: Body) -> dict[str, Any]:
         came = "both" if "inputs" in body else preview(body)
         raise ValueError(unexpected("predict", "either instances or inputs", "in the body", came))
     if "inputs" in body:
-        found = bundle(_plain(body["inputs"]), name)
+        with reading("predict"):
+            given = _plain(body["inputs"])
+        found = bundle(given, name)
         outputs = {key: value.tolist() for key, value in found.items()}
         return {"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}
     rows = body["instances"]
-    found = bundle(_columns(bundle, rows), name)
+    with reading("predict"):
+        columns = _columns(bundle, rows)
+    found = bundle(columns, name)
     for key, value in found.items():
         if value.shape[:1] != (len(rows),):
             expected, given = f"with {len(rows)} rows of {key!r}", list(value.shape)
@@ -110,8 +116,10 @@ def _classify_or_regress(bundle: Bundle, verb: str, body: Body) -> dict[str, Any
         raise ValueError(unexpected(verb, "context", "as an object", type(context).__name__))
     rows = [{**context, **one} if isinstance(one, dict) else one for one in examples]
     inputs = bundle.manifest.inputs
-    columns = _gathered(verb, "examples", inputs, rows)
-    found = bundle({key: _shaped(columns[key], one.shape) for key, one in inputs.items()}, name)
+    with reading(verb):
+        columns = _gathered(verb, "examples", inputs, rows)
+        shaped = {key: _shaped(columns[key], one) for key, one in inputs.items()}
+    found = bundle(shaped, name)
     if verb == "regress":
         values = found["outputs"]
         if values.shape not in ((len(rows),), (len(rows), 1)):
@@ -132,22 +140,22 @@ def _classify_or_regress(bundle: Bundle, verb: str, body: Body) -> dict[str, Any
     return {"results": [[list(pair) for pair in zip(*both, strict=True)] for both in pairs]}
 
 
-def _shaped(column: list[Any], shape: Dims) -> Any:
-    """Return a feature of examples, each a value or a list, in the shape of the input."""
-    lists = [one if isinstance(one, list) else [one] for one in column]
-    try:
-        array = np.array(lists, dtype=object if _has_strings(lists) else None)
-    except ValueError:  # of rows that differ in length, which the input refuses in its own words
+def _shaped(column: list[Any], one: Input) -> Any:
+    """Return a feature of examples, each a value or a list, in the shape of the input.
+
+    What does not fit stays as it is, for the input to refuse in its own words.
+    """
+    lists = [own if isinstance(own, list) else [own] for own in column]
+    strings = one.dtype == "string"
+    if not strings and mixes_bools(lists):
         return column
-    sizes = [len(column), *(size for size in shape[1:] if isinstance(size, int))]
-    fits = len(sizes) == len(shape) and array.size == prod(sizes)
+    try:
+        array = np.array(lists, dtype=object if strings else None)
+    except ValueError:  # of rows that differ in length
+        return column
+    sizes = [len(column), *(size for size in one.shape[1:] if isinstance(size, int))]
+    fits = len(sizes) == len(one.shape) and array.size == prod(sizes)
     return array.reshape(sizes) if fits else column
-
-
-def _has_strings(column: Any) -> bool:
-    while isinstance(column, list) and column:
-        column = column[0]
-    return isinstance(column, str)
 
 
 def _is_bytes(value: Any) -> bool:

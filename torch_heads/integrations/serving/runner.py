@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from rich.progress import Progress
 
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import unexpected
 from torch_heads.integrations.atomic import replacing
 from torch_heads.integrations.serving.bundle import Bundle
+from torch_heads.integrations.serving.file_rows import WHO, csv_batches, json_batches
 
 Array = np.ndarray[Any, Any]
 
 BATCH = 4096  # rows
-WHO = "run"
 MARK = "\x01"  # after each comma between values, while rows are taken apart
 
 
@@ -33,10 +32,10 @@ def predict_file(
 ) -> int:
     """Predict the rows of a file, and return how many there are.
 
-    A line of ``.jsonl`` is an object by input name, or the value of the one input. A ``.csv`` has a
-    head line, with the names of inputs of one number each, or with as many columns as the one input
-    has. The other file is as long, in the same forms; it takes the place of an earlier one when it
-    is whole.
+    A line of ``.jsonl`` is an object with all inputs by name, or the value of the one input. A
+    ``.csv`` has a head line, with the names of inputs of one number each, or with as many columns
+    as the one input has. Empty lines are left out. The other file is as long, in the same forms; it
+    takes the place of an earlier one when it is whole.
 
     Raises:
         ValueError: if a file is of another form, or a row is not what the model takes.
@@ -46,7 +45,7 @@ def predict_file(
     source, target = Path(source), Path(target)
     if batch_size < 1:
         raise ValueError(unexpected(WHO, "batch_size", ">= 1", batch_size))
-    readers = {".jsonl": _json_batches, ".csv": _csv_batches}
+    readers = {".jsonl": json_batches, ".csv": csv_batches}
     for path in (source, target):
         if path.suffix not in readers:
             raise ValueError(unexpected(WHO, "a file", "of .jsonl or .csv", path.name))
@@ -54,7 +53,7 @@ def predict_file(
     with source.open("rb") as read, replacing(target) as written, Progress() as progress:
         task = progress.add_task(source.name, total=source.stat().st_size)
         write = _JsonWriter(written) if target.suffix == ".jsonl" else _CsvWriter(written)
-        for count, inputs in readers[source.suffix](bundle, read, batch_size):
+        for count, inputs in readers[source.suffix](bundle.manifest.inputs, read, batch_size):
             try:
                 answers = bundle(inputs, signature, outputs)
             except ValueError as error:
@@ -68,64 +67,6 @@ def predict_file(
             rows += count
             progress.update(task, completed=read.tell())
     return rows
-
-
-def _json_batches(bundle: Bundle, file: IO[bytes], size: int) -> Iterator[tuple[int, Any]]:
-    names, first = list(bundle.manifest.inputs), 1
-    while lines := list(islice(file, size)):
-        given = [line for line in lines if not line.isspace()]
-        try:
-            rows = json.loads(b"[" + b",".join(given) + b"]")
-        except ValueError as error:
-            where = f"lines {first:,} to {first + len(lines) - 1:,}"
-            raise ValueError(unexpected(WHO, where, "of JSON", error)) from None
-        first += len(lines)
-        if not rows:
-            continue
-        if isinstance(rows[0], dict):
-            try:
-                yield len(rows), {name: [row[name] for row in rows] for name in names}
-            except (KeyError, TypeError):
-                raise ValueError(unexpected(WHO, "a line", f"with {names}", rows[0])) from None
-        else:
-            yield len(rows), rows
-
-
-def _csv_batches(bundle: Bundle, file: IO[bytes], size: int) -> Iterator[tuple[int, Any]]:
-    inputs = bundle.manifest.inputs
-    # decoded line by line, so that the file can tell how far it has been read
-    lines = csv.reader((line.decode("utf-8") for line in iter(file.readline, b"")), strict=True)
-    head = next(lines, [])
-    by_name = {*head} == {*inputs}
-    widths = [one.shape[-1] for one in inputs.values()]
-    if not by_name and (len(inputs) > 1 or widths != [len(head)]):
-        expected = f"with the columns {list(inputs)}, or as many as the one input has"
-        raise ValueError(unexpected(WHO, "a head line", expected, preview(head)))
-    while rows := [row for row in islice(lines, size) if row]:
-        if any(len(row) != len(head) for row in rows):
-            given = next(row for row in rows if len(row) != len(head))
-            raise ValueError(unexpected(WHO, "a row", f"of {len(head)} columns", given))
-        if not by_name:
-            name, one = next(iter(inputs.items()))
-            yield len(rows), {name: _cells(name, rows, one.dtype)}
-            continue
-        columns = dict(zip(head, zip(*rows, strict=True), strict=True))
-        yield (
-            len(rows),
-            {
-                name: _cells(name, columns[name], one.dtype).reshape(
-                    -1, *[1] * (len(one.shape) - 1)
-                )
-                for name, one in inputs.items()
-            },
-        )
-
-
-def _cells(name: str, cells: Any, dtype: str) -> Array:
-    try:
-        return np.array(cells, dtype=object if dtype == "string" else dtype)
-    except ValueError as error:
-        raise ValueError(unexpected(WHO, name, f"of type {dtype}", error)) from None
 
 
 class _JsonWriter:

@@ -25,7 +25,7 @@ class ServedModel(nn.Module):
 
     Args:
         model: returns what its head returns, or the logits of ``head``.
-        head: behind the model; None for the one in it.
+        head: that of the model, in it or behind it; None for the one in it, which it calls.
         example: how the model is called.
         stacked: whether the predictions of heads that are computed as one stay side by side.
 
@@ -40,6 +40,7 @@ class ServedModel(nn.Module):
         super().__init__()
         self.model = model
         self.head = head_of(WHO, model, head)
+        self._given = head is not None
         self._inside = any(one is self.head for one in model.modules())
         self._example, self._stacked = example, stacked
 
@@ -62,15 +63,20 @@ class ServedModel(nn.Module):
     def _called(self, inputs: Sequence[Tensor]) -> tuple[Any, dict[str, Tensor]]:
         """Return what the head is given, and what it returns; nothing, if these are stacked."""
         if not self._inside:
-            logits = self._example.call(self.model, inputs)
-            return logits, {} if self._stacked else self.head(logits)
+            return self._behind(self._example.call(self.model, inputs))
         with _noted(self.head, self._stacked) as notes:
             returned = self._example.call(self.model, inputs)
-        if not notes or returned is not notes[-1][1]:
-            expected, given = "to return what its head returns", type(returned).__name__
-            hint = "Or give export_bundle a model that returns logits, and head=..."
-            raise ValueError(unexpected(WHO, "model", expected, given, hint))
-        return notes[-1]
+        if notes and returned is notes[-1][1]:
+            return notes[-1]
+        # a model that has called its head may return another thing that looks like logits
+        if self._given and (not notes or returned is notes[-1][0]):
+            return self._behind(returned)
+        expected, given = "to return what its head returns", type(returned).__name__
+        hint = "Or give export_bundle a model that returns logits, and head=model.head."
+        raise ValueError(unexpected(WHO, "model", expected, given, hint))
+
+    def _behind(self, logits: Any) -> tuple[Any, dict[str, Tensor]]:
+        return logits, {} if self._stacked else self.head(logits)
 
 
 def stacked_name(number: int, key: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
 METHODS = ("predict", "classify", "regress")
+OWN = "*"  # in place of the name of a vocabulary, that of each head itself
 EVERY = {"*": "*"}  # the outputs of a signature that has all of them by their names
 
 Dims = tuple[int | str, ...]
@@ -21,12 +22,14 @@ class Input:
         dtype: NumPy's name, or ``"string"``.
         shape: of each axis its size, or a name where it is free.
         lookup: of strings, those that are known, in place of which the graph puts numbers.
+        numbers: the number of each; None for 0, 1, ....
         others: the number of all other strings; None where they are refused.
     """
 
     dtype: str
     shape: Dims
     lookup: tuple[str, ...] | None = None
+    numbers: tuple[int, ...] | None = None
     others: int | None = None
 
 
@@ -43,7 +46,8 @@ class Output:
         stop: the column after the last one.
         width: how many numbers each column has; None where it has no axis of them.
         flat: whether columns and numbers are one axis.
-        names: of strings, all of them in order, or the vocabulary that has them.
+        names: of strings, all of them in order, or the vocabulary that has them, or how many they
+            are where they are "0", "1", ....
         ids: of strings, the prediction that says which; None where all stand in each row.
     """
 
@@ -55,7 +59,7 @@ class Output:
     stop: int | None = None
     width: int | None = None
     flat: bool = False
-    names: str | tuple[str, ...] | None = None
+    names: str | int | tuple[str, ...] | None = None
     ids: str | None = None
 
 
@@ -79,7 +83,8 @@ class Alike:
 
     Attributes:
         heads: the name of each with its first column, the one after its last, and its width.
-        outputs: the prediction of each key; ``width`` is that of the head where it is negative.
+        outputs: the prediction of each key; ``width`` is that of the head where it is negative, and
+            ``names`` are its own vocabulary where they are `OWN`.
         signatures: by the ending of their names, with keys in place of predictions.
     """
 
@@ -104,7 +109,8 @@ class Alike:
 def _of_head(one: Output, name: str, start: int, stop: int, width: int | None) -> Output:
     ids = None if one.ids is None else f"{name}/{one.ids}"
     if one.names is not None:
-        return Output(one.dtype, one.shape, one.columns, names=one.names, ids=ids)
+        names = name if one.names == OWN else one.names
+        return Output(one.dtype, one.shape, one.columns, names=names, ids=ids)
     own = width if one.width is not None and one.width < 0 else one.width
     last = (stop - start) if own is None else (stop - start) * own if one.flat else own
     shape = one.shape if one.shape[-1] == last else (*one.shape[:-1], last)

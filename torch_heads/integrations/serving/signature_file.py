@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.integrations.serving.manifest_check import check_manifest
 from torch_heads.integrations.serving.signature import (
     DTYPES,
     METHODS,
@@ -47,7 +48,10 @@ def with_vocabularies(config: Any, vocabularies: Mapping[str, tuple[str, ...]]) 
     """
     if isinstance(config, Mapping):
         if config.keys() == {VOCABULARY}:
-            return list(vocabularies[config[VOCABULARY]])
+            key = config[VOCABULARY]
+            if not isinstance(key, str):
+                raise KeyError(repr(key))
+            return list(vocabularies[key])
         return {key: with_vocabularies(own, vocabularies) for key, own in config.items()}
     if isinstance(config, list):
         return [with_vocabularies(one, vocabularies) for one in config]
@@ -86,7 +90,7 @@ def from_json(who: str, text: str | bytes) -> Manifest:
         hint = "A newer version of torch_heads may read it."
         raise ValueError(unexpected(who, "format", str(FORMAT), content.get("format"), hint))
     read = _Reader(who)
-    return Manifest(
+    manifest = Manifest(
         inputs=read.mapping("inputs", content, read.input),
         outputs=read.mapping("outputs", content, read.output),
         signatures=read.mapping("signatures", content, read.signature),
@@ -97,6 +101,8 @@ def from_json(who: str, text: str | bytes) -> Manifest:
         state=read.mapping("state", content, read.string),
         files=read.mapping("files", content, read.file),
     )
+    check_manifest(who, manifest)
+    return manifest
 
 
 class _Reader:
@@ -118,12 +124,28 @@ class _Reader:
     def input(self, name: str, given: Any) -> Input:
         own = _dict(self._who, name, given)
         lookup = self.names(name, own["lookup"]) if "lookup" in own else None
+        numbers = self._numbers(name, own, lookup)
         others = self._whole(name, own.get("others"))
-        return Input(self.dtype(name, own), self.shape(name, own), lookup, others)
+        return Input(self.dtype(name, own), self.shape(name, own), lookup, numbers, others)
+
+    def _numbers(
+        self, name: str, own: Mapping[str, Any], lookup: tuple[str, ...] | None
+    ) -> tuple[int, ...] | None:
+        given = own.get("numbers")
+        if given is None:
+            return None
+        whole = isinstance(given, list) and all(
+            type(one) is int and -(2**63) <= one < 2**63 for one in given
+        )
+        if not whole or len(given) != len(lookup or ()):
+            self._refuse(name, "with a whole number for each known string", given)
+        return tuple(given)
 
     def output(self, name: str, given: Any) -> Output:
         own = _dict(self._who, name, given)
         names = own.get("names")
+        if not isinstance(names, str | None):
+            names = self.names(name, names) if isinstance(names, list) else self._whole(name, names)
         return Output(
             self.dtype(name, own),
             self.shape(name, own),
@@ -133,7 +155,7 @@ class _Reader:
             stop=self._whole(name, own.get("stop")),
             width=self._whole(name, own.get("width")),
             flat=own.get("flat", False) is True,
-            names=names if isinstance(names, str | None) else self.names(name, names),
+            names=names,
             ids=self._optional(name, own.get("ids")),
         )
 
@@ -193,8 +215,8 @@ class _Reader:
         return None if given is None else self.string(name, given)
 
     def _whole(self, name: str, given: Any) -> int | None:
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
-            self._refuse(name, "with whole numbers", repr(given))
+        if given is not None and (type(given) is not int or not -(2**63) <= given < 2**63):
+            self._refuse(name, "with whole numbers", repr(given)[:80])
         return given
 
     def _refuse(self, name: str, expected: str, given: Any) -> NoReturn:

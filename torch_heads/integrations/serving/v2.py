@@ -13,6 +13,8 @@ import numpy as np
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.integrations.serving.bundle import Bundle
+from torch_heads.integrations.serving.feeds import mixes_bools
+from torch_heads.integrations.serving.reading import reading
 from torch_heads.integrations.serving.signature import Dims
 
 Array = np.ndarray[Any, Any]
@@ -49,27 +51,11 @@ def infer(
         ValueError: if the body is not what the protocol, or the model, takes.
         KeyError: if there is no such output.
     """
-    text, binary = _parts(body, length)
-    request = json.loads(text)
-    if not isinstance(request, dict):
-        raise ValueError(
-            unexpected("infer", "the body", "as a JSON object", type(request).__name__)
-        )
-    inputs: dict[str, Array] = {}
-    for given in _objects("inputs", request.get("inputs")):
-        key, array, binary = _input(given, binary)
-        if key in inputs:
-            raise ValueError(
-                unexpected("infer", "inputs", "with different names", f"{key!r} twice")
-            )
-        inputs[key] = array
-    if len(binary):
-        raise ValueError(unexpected("infer", "the body", "to end", f"{len(binary)} bytes more"))
-    default = _parameters(request).get("binary_data_output") is True
-    asked = {
-        _string("outputs", one.get("name")): _parameters(one).get("binary_data", default) is True
-        for one in _objects("outputs", request.get("outputs") or [])
-    } or dict.fromkeys(bundle.manifest.outputs or bundle.manifest.stacked, default)
+    with reading("infer"):
+        text, binary = _parts(body, length)
+        request = json.loads(text)
+        inputs = _inputs(request, binary)
+        asked = _asked(request, bundle)
     found = bundle(inputs, outputs=list(asked))
     described, buffers = [], []
     for key, is_binary in asked.items():
@@ -91,6 +77,31 @@ def infer(
     return b"".join([header, *buffers]), len(header) if buffers else None
 
 
+def _inputs(request: Any, binary: memoryview) -> dict[str, Array]:
+    if not isinstance(request, dict):
+        given = type(request).__name__
+        raise ValueError(unexpected("infer", "the body", "as a JSON object", given))
+    inputs: dict[str, Array] = {}
+    for one in _objects("inputs", request.get("inputs")):
+        key, array, binary = _input(one, binary)
+        if key in inputs:
+            given = f"{key!r} twice"
+            raise ValueError(unexpected("infer", "inputs", "with different names", given))
+        inputs[key] = array
+    if len(binary):
+        raise ValueError(unexpected("infer", "the body", "to end", f"{len(binary)} bytes more"))
+    return inputs
+
+
+def _asked(request: Mapping[str, Any], bundle: Bundle) -> dict[str, bool]:
+    """Return the names of the predictions that are asked for, and whether as binary tensors."""
+    default = _parameters(request).get("binary_data_output") is True
+    return {
+        _string("outputs", one.get("name")): _parameters(one).get("binary_data", default) is True
+        for one in _objects("outputs", request.get("outputs") or [])
+    } or dict.fromkeys(bundle.manifest.outputs or bundle.manifest.stacked, default)
+
+
 def _parts(body: bytes, length: str | None) -> tuple[bytes, memoryview]:
     if length is None:
         return body, memoryview(b"")
@@ -103,7 +114,7 @@ def _parts(body: bytes, length: str | None) -> tuple[bytes, memoryview]:
 def _input(given: Mapping[str, Any], binary: memoryview) -> tuple[str, Array, memoryview]:
     name = _string("inputs", given.get("name"))
     kind, shape = given.get("datatype"), given.get("shape")
-    if kind not in DTYPES:
+    if not isinstance(kind, str) or kind not in DTYPES:
         raise ValueError(unexpected(name, "datatype", f"among {preview(DTYPES, 20)}", repr(kind)))
     whole = isinstance(shape, list) and all(
         type(size) is int and 0 <= size < 2**40 for size in shape
@@ -133,6 +144,8 @@ def _input(given: Mapping[str, Any], binary: memoryview) -> tuple[str, Array, me
 
 def _from_list(name: str, data: list[Any], dtype: np.dtype[Any]) -> Array:
     """Return nested or flat lists as one axis, without a change of any number."""
+    if dtype.kind != "O" and mixes_bools(data):
+        raise ValueError(unexpected(name, "data", f"of type {dtype}", "bools among numbers"))
     array = np.array(data, dtype=object if dtype.kind == "O" else None)
     kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "O": "O"}[dtype.kind]
     fits = array.size == 0 or array.dtype.kind in kinds

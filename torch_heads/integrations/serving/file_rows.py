@@ -1,0 +1,125 @@
+"""The rows of a file as inputs of a bundle: some at a time; what is wrong is told by its line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import IO, Any
+
+import numpy as np
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.integrations.serving.signature import Input
+
+Array = np.ndarray[Any, Any]
+Batch = tuple[int, dict[str, Any]]  # how many rows, and the inputs by name
+
+WHO = "run"
+BOOLS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def json_batches(inputs: Mapping[str, Input], file: IO[bytes], size: int) -> Iterator[Batch]:
+    """Yield the rows of a file with a value of JSON in each line.
+
+    Raises:
+        ValueError: if a line has none, or more than one, or not all inputs.
+    """
+    names = list(inputs)
+    known, only = frozenset(names), names[0] if len(names) == 1 else None
+    decode, numbered = json.JSONDecoder().raw_decode, enumerate(_lines(file), 1)
+    while some := list(islice(numbered, size)):
+        columns: dict[str, list[Any]] = {name: [] for name in names}
+        for number, line in some:
+            text = line.strip()
+            if not text:
+                continue
+            # line by line: a value may not end in another line, nor may one line have two
+            try:
+                row, end = decode(text)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(unexpected(WHO, f"line {number:,}", "of JSON", error)) from None
+            if end != len(text):
+                given = repr(text[end : end + 40])
+                expected = "with one value of JSON"
+                raise ValueError(unexpected(WHO, f"line {number:,}", expected, f"{given} after it"))
+            if isinstance(row, dict):
+                if row.keys() != known:
+                    given = preview(row)
+                    raise ValueError(unexpected(WHO, f"line {number:,}", f"with {names}", given))
+                for name in names:
+                    columns[name].append(row[name])
+            elif only is not None:
+                columns[only].append(row)
+            else:
+                given = repr(row)[:80]
+                raise ValueError(unexpected(WHO, f"line {number:,}", f"with {names}", given))
+        if count := len(columns[names[0]]):
+            yield count, columns
+
+
+def _lines(file: IO[bytes]) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8, without the mark that some programs begin one with."""
+    # decoded line by line, so that the file can tell how far it has been read
+    for number, line in enumerate(iter(file.readline, b""), 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(unexpected(WHO, f"line {number:,}", "in UTF-8", error)) from None
+
+
+def csv_batches(inputs: Mapping[str, Input], file: IO[bytes], size: int) -> Iterator[Batch]:
+    """Yield the rows of a file of CSV with a head line.
+
+    Raises:
+        ValueError: if the file is none, or a row or the head line is of another length.
+    """
+    lines = _csv_rows(file)
+    _, head = next(lines, (0, []))
+    by_name = sorted(head) == sorted(inputs)
+    widths = [one.shape[-1] for one in inputs.values()]
+    if not by_name and (len(inputs) > 1 or widths != [len(head)]):
+        expected = f"with the columns {list(inputs)}, or as many as the one input has"
+        raise ValueError(unexpected(WHO, "a head line", expected, preview(head)))
+    while some := list(islice(lines, size)):
+        for number, row in some:
+            if len(row) != len(head):
+                where = f"line {number:,}"
+                raise ValueError(unexpected(WHO, where, f"of {len(head)} columns", row))
+        rows = [row for _, row in some]
+        if not by_name:
+            name, one = next(iter(inputs.items()))
+            yield len(rows), {name: _cells(name, rows, one.dtype)}
+            continue
+        columns = dict(zip(head, zip(*rows, strict=True), strict=True))
+        yield (
+            len(rows),
+            {
+                name: _cells(name, columns[name], one.dtype).reshape(
+                    -1, *[1] * (len(one.shape) - 1)
+                )
+                for name, one in inputs.items()
+            },
+        )
+
+
+def _csv_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not empty, each with the number of its last line."""
+    rows = csv.reader(_lines(file), strict=True)
+    try:
+        for row in rows:
+            if row:
+                yield rows.line_num, row
+    except csv.Error as error:
+        raise ValueError(unexpected(WHO, f"line {rows.line_num:,}", "of CSV", error)) from None
+
+
+def _cells(name: str, cells: Any, dtype: str) -> Array:
+    try:
+        if dtype == "bool":  # any other string is true to NumPy
+            flags = [BOOLS[cell.strip().lower()] for cell in np.array(cells, object).flat]
+            return np.array(flags, bool).reshape(np.shape(cells))
+        return np.array(cells, dtype=object if dtype == "string" else dtype)
+    except (ValueError, OverflowError, KeyError) as error:
+        raise ValueError(unexpected(WHO, name, f"of type {dtype}", error)) from None

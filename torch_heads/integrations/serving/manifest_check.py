@@ -1,0 +1,121 @@
+"""That the parts of a manifest fit together, whoever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NoReturn
+
+from torch_heads.functional.errors import preview, unexpected
+from torch_heads.integrations.serving.signature import (
+    EVERY,
+    OWN,
+    Alike,
+    Manifest,
+    Output,
+    Signature,
+)
+
+MOST = 2**22  # predictions, those of heads that are alike each for itself
+SIZE = 2**31  # of an axis, and the number of a column
+
+
+def check_manifest(who: str, manifest: Manifest) -> None:
+    """Refuse a manifest whose parts contradict each other.
+
+    Raises:
+        ValueError: if a prediction, a signature or an input refers to what is not there.
+    """
+    _Check(who, manifest).all()
+
+
+class _Check:
+    """Refuses the parts of a manifest that name what it does not have."""
+
+    def __init__(self, who: str, manifest: Manifest) -> None:
+        self._who, self._manifest = who, manifest
+
+    def all(self) -> None:
+        manifest = self._manifest
+        if not manifest.inputs:
+            self._refuse("inputs", "with at least one", "none")
+        for name, one in manifest.inputs.items():
+            if not one.shape or (one.lookup is not None) != (one.dtype == "string"):
+                expected = "with an axis, and with a lookup where it is strings"
+                self._refuse(f"inputs {name!r}", expected, f"{one.dtype} of {list(one.shape)}")
+        count = len(manifest.outputs) + sum(
+            len(one.heads) * (len(one.outputs) + len(one.signatures)) for one in manifest.alike
+        )
+        if count > MOST:
+            self._refuse("outputs", f"at most {MOST}", count)
+        self.outputs(manifest.outputs, manifest.vocabularies)
+        for name, stacked in manifest.stacked.items():
+            if stacked.names is not None or not stacked.shape:
+                self._refuse(f"stacked {name!r}", "as a tensor with an axis", stacked.dtype)
+        for alike in manifest.alike:
+            self.alike(alike)
+        known = {*manifest.all_outputs(), *manifest.stacked}
+        for name, signature in manifest.signatures.items():
+            self.signature(f"signatures {name!r}", signature, known)
+
+    def outputs(self, outputs: Mapping[str, Output], vocabularies: Collection[str]) -> None:
+        """Refuse predictions of one or more heads; those of one head stand beside each other."""
+        tensors = {name.rpartition("/")[0] for name, one in outputs.items() if one.names is None}
+        for key, one in outputs.items():
+            name = f"outputs {key!r}"
+            for vocabulary in (one.columns, one.names):
+                if isinstance(vocabulary, str) and vocabulary not in vocabularies:
+                    expected = f"with a vocabulary among {preview(vocabularies)}"
+                    self._refuse(name, expected, repr(vocabulary))
+            if isinstance(one.names, int) and not 0 <= one.names <= MOST:
+                self._refuse(name, f"with at most {MOST} names", one.names)
+            for number in (one.start, one.stop, one.width):
+                if number is not None and not -1 <= number < SIZE:
+                    self._refuse(name, f"with columns from 0 to {SIZE}", number)
+            if one.names is None:
+                if one.ids is not None:
+                    self._refuse(name, "with names, since it has ids", "none")
+                continue
+            if one.dtype != "string" or not one.shape:
+                given = f"{one.dtype} of {list(one.shape)}"
+                self._refuse(name, "as strings with an axis, since it has names", given)
+            ids = outputs.get(one.ids) if one.ids is not None else None
+            if one.ids is not None and (ids is None or "int" not in ids.dtype):
+                self._refuse(name, "with ids that are a prediction of whole numbers", repr(one.ids))
+            if one.ids is None and key.rpartition("/")[0] not in tensors:
+                self._refuse(name, "beside a prediction that is a tensor", "none")
+
+    def alike(self, alike: Alike) -> None:
+        self.outputs(alike.outputs, {OWN})
+        lacking = {name for name, *_ in alike.heads} - {*self._manifest.vocabularies}
+        if lacking and any(one.names == OWN for one in alike.outputs.values()):
+            self._refuse("vocabularies", f"with {sorted(lacking)[0]!r}", "none")
+        for key, one in alike.outputs.items():
+            if not one.shape:
+                self._refuse(f"outputs {key!r}", "with an axis", [])
+            if one.names is None and one.tensor not in self._manifest.stacked:
+                expected = f"with a tensor among {preview(self._manifest.stacked)}"
+                self._refuse(f"outputs {key!r}", expected, repr(one.tensor))
+        for name, start, stop, width in alike.heads:
+            if not 0 <= start <= stop < SIZE or not 0 <= (width or 0) < SIZE:
+                expected = f"with columns from 0 to {SIZE}"
+                self._refuse(f"alike heads {name!r}", expected, [start, stop, width])
+        for ending, signature in alike.signatures.items():
+            self.signature(f"signatures {ending!r}", signature, alike.outputs)
+
+    def signature(self, name: str, signature: Signature, known: Collection[str]) -> None:
+        outputs, method = signature.outputs, signature.method
+        if outputs == EVERY:
+            return
+        fits = {
+            "predict": bool(outputs),
+            "classify": bool(outputs) and outputs.keys() <= {"scores", "classes"},
+            "regress": outputs.keys() == {"outputs"},
+        }
+        if not fits[method]:
+            self._refuse(name, f"with the outputs of {method!r}", preview(outputs))
+        for one in outputs.values():
+            if one not in known:
+                self._refuse(name, f"with outputs among {preview(known)}", repr(one))
+
+    def _refuse(self, name: str, expected: str, given: object) -> NoReturn:
+        raise ValueError(unexpected(self._who, name, expected, given))
