@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torchmetrics import Metric, MetricCollection, MetricTracker
+from torchmetrics.classification import MulticlassAccuracy
 
 import torch_heads as th
 from torch_heads.metrics.collection import ReadingCollection
@@ -203,6 +204,18 @@ def test_more_is_better_where_it_is(metrics: ReadingCollection) -> None:
     assert better["label/mean"] is False  # which has no direction
     tracker = MetricTracker(metrics)
     assert tracker.maximize == [*better.values()]
+
+
+def test_a_tracker_is_told_that_a_metric_is_several_numbers() -> None:
+    head = th.MultiClassHead(3, metrics={"acc": MulticlassAccuracy(3, average=None)}, name="h")
+    with pytest.raises(ValueError, match=r"'acc/h' is several numbers.*maximize=True"):
+        MetricTracker(head.metrics())
+    tracker = MetricTracker(head.metrics(), maximize=True)
+    for label in (1, 0):
+        tracker.increment()
+        head.update_metrics(tracker[-1], logits=torch.eye(3), labels=[label, 1, 2])
+    best, epochs = tracker.best_metric(return_step=True)
+    assert (best["acc/class0/h"], epochs["acc/class0/h"]) == (1.0, 1)
 
 
 @pytest.mark.parametrize(

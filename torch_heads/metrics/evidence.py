@@ -15,9 +15,9 @@ from torch_heads.functional.errors import preview
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.survival import SurvivalCurves, survival_curves
-from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.bound import AlikeColumns, Place
 from torch_heads.metrics.needs import Confusions, ResidualCounts, SurvivalSums, TimeCounts
+from torch_heads.metrics.readable import MOST_CONFUSIONS
 from torch_heads.metrics.sums import Total
 from torch_heads.metrics.tally import Tally
 

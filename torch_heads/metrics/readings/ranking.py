@@ -27,6 +27,7 @@ class ScoreReading(Reading):
 
     higher_is_better = True
     of_counts = True
+    of_fine_scores = True
 
     def needs(self, counts: Counts) -> Iterable[Need]:
         """Return the counts of scores."""
@@ -40,6 +41,8 @@ class AUC(ScoreReading):
     A logit of NaN counts as the lowest score, here and in all that is read from scores; it shows
     in the loss, which is NaN.
     """
+
+    of_fine_scores = False
 
     def read(self, sums: Sums) -> Tensor:
         """Return the area; 0 where a class is absent, as in tf.estimator."""
@@ -57,6 +60,8 @@ class AUC(ScoreReading):
 @dataclass(frozen=True)
 class AUCPrecisionRecall(ScoreReading):
     """The interpolated area under the precision-recall curve over the same grid."""
+
+    of_fine_scores = False
 
     def read(self, sums: Sums) -> Tensor:
         """Return the area; 1 where all labels are positive, 0 where none is."""
@@ -233,6 +238,7 @@ class CalibrationError(ScoreReading):
     """
 
     higher_is_better = False
+    of_fine_scores = False
     bins: int = 15
 
     def __post_init__(self) -> None:
