@@ -20,7 +20,6 @@ from torch_heads.metrics.update_signature import UpdateCall
 
 CLASS_IDS = "class_ids"
 APART = "Declare it by torch_heads.metrics.Torchmetric(metric, weights=None) to leave them out."
-
 OF_TIMES = "Some times are known to be later alone, and no torchmetrics.Metric takes that."
 
 

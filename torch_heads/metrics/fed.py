@@ -20,8 +20,8 @@ from torch_heads.metrics.torchmetric import Torchmetric
 from torch_heads.metrics.update_signature import UpdateCall
 
 SEVERAL = (
-    "{key!r} is several numbers, and torchmetrics' MetricTracker keeps one direction of each metric. "
-    "Give the metric an average, or the tracker one direction of all: maximize=True."
+    "{key!r} is several numbers, and a torchmetrics.MetricTracker keeps one direction of each "
+    "metric. Give the metric an average, or the tracker one direction of all: maximize=True."
 )
 
 
@@ -134,8 +134,8 @@ class FedMetric(Metric):
         else:
             shape = f" {list(value.shape)}" if isinstance(value, Tensor) else ""
             raise TypeError(
-                f"{self.full_key!r} is a {type(value).__name__}{shape}, and no number, vector, or dict "
-                f"of these. Read it by metrics[{self.full_key!r}].compute()."
+                f"{self.full_key!r} is a {type(value).__name__}{shape}, and no number, vector, "
+                f"or dict of these. Read it by metrics[{self.full_key!r}].compute()."
             )
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
