@@ -55,7 +55,7 @@ class Evidence(MetricCollection):
         if place.may_miss:
             never = totals[:, Total.PRESENT] == 0
             counts = counts.masked_fill(never[:, None, None], torch.nan)
-        return ScoreCurves(counts, place.bins or ScoreBins())
+        return ScoreCurves(counts, place.bins or ScoreBins(), totals[:, Total.PREDICTION])
 
     def confusion_matrix(self, head: str | None = None) -> Tensor:
         """Return the weights ``[n_classes, n_classes]`` of labels (rows) and predictions (columns).

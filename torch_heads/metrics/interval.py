@@ -102,7 +102,7 @@ def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> A
     step = max(1, MOST_DRAWN // sum(cells.size for cells in own.values()))
     values = []
     for start in range(0, samples, step):
-        drawn = draw(own, min(step, samples - start), random, place.counts is Counts.CLASSES)
+        drawn = draw(own, min(step, samples - start), random, place)
         named = {slots[need][0]: torch.from_numpy(cells) for need, cells in drawn.items()}
         values.append(alike.read(columns.sums(named), strict=True)[..., 0].double().numpy())
     return np.concatenate(values)
@@ -117,7 +117,7 @@ def kept(place: Place, states: States, need: Need) -> Array:
 
 
 def draw(
-    own: Mapping[Need, Array], count: int, random: np.random.Generator, of_ids: bool
+    own: Mapping[Need, Array], count: int, random: np.random.Generator, place: Place
 ) -> dict[Need, Array]:
     """Return what is kept of a target with its cells drawn again, ``[count, size]``.
 
@@ -125,7 +125,7 @@ def draw(
         own: what is kept.
         count: how many times to draw.
         random: what draws.
-        of_ids: whether class ids are counted, the right ones in the totals.
+        place: of the target.
     """
     found = {need: np.repeat(cells.reshape(1, -1), count, 0) for need, cells in own.items()}
     totals = own[Totals()]
@@ -141,8 +141,13 @@ def draw(
         sizes = effective if len(effective) == len(rows) else np.repeat(effective, len(rows))
         each = [multinomial(*one, count, random) for one in zip(rows, sizes, strict=True)]
         found[need] = np.stack(each, axis=1).reshape(count, -1)
-    if of_ids:
+    if place.counts is Counts.CLASSES:
         found[Totals()][:, Total.PREDICTION] = _right(own, found, count, effective[0], random)
+    if place.counts is Counts.SCORES and place.bins is not None:
+        centres = place.bins.centres
+        middles = np.concatenate([centres, centres, centres[place.bins.coarse]])
+        moved = found[ScoreCounts()].reshape(count, -1, len(middles)) - own[ScoreCounts()]
+        found[Totals()][:, Total.PREDICTION :: Total.ALL] += moved @ middles
     return found
 
 
