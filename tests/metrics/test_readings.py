@@ -199,3 +199,32 @@ def test_a_constant_prediction_agrees_with_nothing() -> None:
     assert values["concordance_corrcoef"].item() == pytest.approx(0)
     assert values["r2"].item() == pytest.approx(0)
     assert isnan(values["pearson_corrcoef"])
+
+
+@pytest.mark.parametrize("unknown", [1, 3])
+def test_a_median_of_errors_is_nan_where_a_prediction_is(unknown: int) -> None:
+    head = th.RegressionHead(metrics=["median_absolute_error", "mean_absolute_error"])
+    logits = torch.tensor([[1.0], [2.0], [3.0]])
+    logits[3 - unknown :] = torch.nan
+    values = head.update_metrics(logits=logits, labels=[1.5, 2.0, 3.0]).compute()
+    assert isnan(values["median_absolute_error"])
+    assert isnan(values["mean_absolute_error"])
+    left_out = head.update_metrics(
+        head.metrics(), None, logits, [2.0] * 3, weights=[1.0] * (3 - unknown) + [0.0] * unknown
+    )
+    assert isnan(left_out["median_absolute_error"].compute()) == (unknown == 3)
+
+
+def test_the_log_loss_of_a_row_is_the_mean_over_its_labels_that_are_there() -> None:
+    head = th.MultiLabelHead(2, missing_label=-1, metrics=["log_loss"])
+    metrics = head.update_metrics(logits=[[0.0, 2.0], [1.0, 0.0]], labels=[[1, -1], [1, 0]])
+    first, second = log(2), (log(1 + np.exp(-1)) + log(2)) / 2
+    assert metrics["log_loss"].compute().item() == pytest.approx((first + second) / 2)
+
+
+def test_the_brier_score_of_a_soft_label_is_against_its_most_likely_class() -> None:
+    head = th.MultiClassHead(3, metrics=["brier_score"])
+    logits = torch.tensor([[1.0, 0.0, -1.0]])
+    soft = head.update_metrics(logits=logits, labels=[[0.6, 0.3, 0.1]])
+    expected = (logits.softmax(-1) - torch.tensor([1.0, 0.0, 0.0])).square().sum()
+    assert soft["brier_score"].compute().item() == pytest.approx(expected.item())

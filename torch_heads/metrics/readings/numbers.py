@@ -82,7 +82,10 @@ class MeanAbsoluteError(NumberReading):
 
 @dataclass(frozen=True)
 class MedianAbsoluteError(NumberReading):
-    """The median of ``|p - y|``, to a bin: a step of 2^(1/4) or less, linear inside."""
+    """The median of ``|p - y|``, to a bin: a step of 2^(1/4) or less, linear inside.
+
+    NaN where any prediction is, as the other metrics are.
+    """
 
     higher_is_better = False
     of_counts = True
@@ -95,7 +98,10 @@ class MedianAbsoluteError(NumberReading):
         """Return the mean of the columns' medians."""
         counts = sums.residuals
         each = Residuals(counts.flatten(0, -2)).absolute_quantile(0.5)
-        return over_columns(each.view(counts.shape[:-1]))
+        medians = each.view(counts.shape[:-1])
+        predictions = sums.totals[..., Total.PREDICTION]
+        unknown = predictions.isnan().any(-1)
+        return torch.where(unknown, torch.nan, over_columns(medians))
 
 
 @dataclass(frozen=True)
