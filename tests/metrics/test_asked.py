@@ -218,6 +218,27 @@ def test_an_argument_that_a_head_would_not_follow_is_refused(
         head(metrics=[reading])
 
 
+@pytest.mark.parametrize(
+    ("head", "name", "words"),
+    [
+        (th.BinaryClassHead, "f1_marco", r"'f1_macro' is a metric of heads of several.*is 'f1'\."),
+        (th.BinaryClassHead, "f1_scor", r"The nearest is 'f1'\."),
+        (th.BinaryClassHead, "F1", r"The nearest is 'f1'\."),
+        (th.BinaryClassHead, "AUROC", r"The nearest is 'roc_auc'\."),
+        (th.BinaryClassHead, "R2", r"'r2' is a metric of heads of numbers\."),
+        (th.RegressionHead, "F1", r"'f1' is a metric of heads of two classes or of several labels"),
+        (th.RegressionHead, "R2", r"The nearest is 'r2'\."),
+        (lambda **o: th.MultiClassHead(3, **o), "F1", r"Of several classes there are \['f1_macro'"),
+        (lambda **o: th.MultiClassHead(3, **o), "f1_marco", r"The nearest is 'f1_macro'\."),
+    ],
+)
+def test_a_name_that_is_not_known_is_met_with_the_one_that_was_meant(
+    head: Any, name: str, words: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"got '{name}'\. .*{words}"):
+        head(metrics=[name])
+
+
 def test_rows_are_averaged_at_the_decision() -> None:
     with pytest.raises(ValueError, match=r"F1: expected threshold as None over samples, got 0\.99"):
         F1(average="samples", threshold=0.99)

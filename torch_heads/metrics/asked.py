@@ -14,8 +14,8 @@ from torch_heads.functional.containers import nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.fits import check_fits
 from torch_heads.metrics.keys import check_key
+from torch_heads.metrics.meant import hint_for
 from torch_heads.metrics.readable import Readable
-from torch_heads.metrics.readings.names import OTHER_NAMES
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading, is_own, suffix
 from torch_heads.metrics.torchmetric import Torchmetric
@@ -113,10 +113,11 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
         return name, _of_classes(name, range(len(head.class_names)), head)
     if asked not in head.named:
         every = [*head.named, *(f"{one}{PER_CLASS}" for one in head.of_a_class), ALL]
-        hint = nearest(OTHER_NAMES.get(asked, asked), every, 0.4)
-        if asked in head.of_a_class:
-            averages = [one for one in head.named if one.startswith(f"{asked}_")]
-            hint = f"Of several classes there are {preview([*averages, asked + PER_CLASS])}."
+        hint = hint_for(asked, every)
+        name = asked.casefold()
+        if name in head.of_a_class and name not in head.named:
+            averages = [one for one in head.named if one.startswith(f"{name}_")]
+            hint = f"Of several classes there are {preview([*averages, name + PER_CLASS])}."
         raise ValueError(
             unexpected(head.title, "metrics", f"among {preview(every, 80)}", repr(asked), hint)
         )
