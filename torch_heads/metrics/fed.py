@@ -218,10 +218,14 @@ class FedMetric(Metric):
 
 
 def _has_several_numbers(metric: Metric) -> bool:
-    """Return whether a metric says, as torchmetrics' do, that it is one number of each class."""
-    each = getattr(metric, "average", "macro") in (None, "none")
-    counts = [getattr(metric, name, None) for name in ("num_classes", "num_labels")]
-    return each and any(isinstance(count, int) for count in counts)
+    """Return whether a metric says, by the attributes that torchmetrics gives it, that it does."""
+    known = vars(metric)
+    classes = isinstance(known.get("num_classes", known.get("num_labels")), int)
+    if classes and "average" in known:
+        return known["average"] in (None, "none")
+    if "multioutput" in known:
+        return bool(known["multioutput"] == "raw_values")
+    return "num_groups" in known or known.get("num_outputs", 1) > 1
 
 
 def _copied(metric: Metric) -> Metric:
