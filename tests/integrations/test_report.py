@@ -701,3 +701,15 @@ def test_the_first_of_two_processes_reports_the_batches_of_both(tmp_path: Path) 
     kept = [line for line in lines if not line.startswith("│ loss ")]  # means over calls
     assert kept == [x for x in first["printed"].splitlines() if not x.startswith("│ loss ")]
     assert second["printed"] == ""
+
+
+def test_what_is_undefined_is_printed_without_an_interval(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    head = th.BinaryClassHead()
+    metrics = head.update_metrics(logits=[[1.0], [2.0], [-1.0]], labels=[1, 1, 1])
+    print_report(head, metrics, interval=0.95)
+    printed = capsys.readouterr().out
+    assert "- (" not in printed
+    assert "nan" not in printed
+    assert " (0" in printed  # the accuracy

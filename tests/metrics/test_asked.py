@@ -7,19 +7,29 @@ from typing import Any
 import jsonargparse
 import pytest
 import torch
+from torchmetrics.classification import BinaryAccuracy
 
 import torch_heads as th
 from torch_heads.families.family import Counts
 from torch_heads.metrics import (
     F1,
+    BalancedAccuracy,
     CohenKappa,
     ExactMatch,
     FBeta,
+    Jaccard,
+    MatthewsCorrcoef,
     MeanOverHeads,
+    NegativePredictiveValue,
+    Precision,
+    Recall,
     RocAuc,
+    Specificity,
     TopKAccuracy,
 )
-from torch_heads.metrics.readings.names import names_for
+from torch_heads.metrics.readings.names import RANKINGS, names_for
+
+AVERAGED = [F1, FBeta, Precision, Recall, Jaccard]
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -147,12 +157,117 @@ def test_nobody_pays_for_what_another_head_asked_for() -> None:
         (lambda: TopKAccuracy(0), r"k at least 1, got 0"),
         (lambda: multi(["roc_auc"]), r"as th.metrics.MeanOverHeads.*argument of that head"),
         (lambda: multi({"m": MeanOverHeads("rocauc")}), r"'rocauc'\. The nearest is 'roc_auc'"),
-        (lambda: multi({"loss/a": MeanOverHeads("auc")}), r"'loss/a' twice"),
+        (lambda: multi({"auc/a": MeanOverHeads("auc")}), r"'auc/a' twice"),
+        (lambda: multi({"loss/a": MeanOverHeads("auc")}), r"keys other than .*'loss/a'"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(make: Any, words: str) -> None:
     with pytest.raises((ValueError, TypeError), match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [kind(average=average) for kind in AVERAGED for average in ("micro", "macro", "weighted")],
+    ids=repr,
+)
+def test_one_column_has_no_average_over_classes(reading: Any) -> None:
+    with pytest.raises(ValueError, match=r"average over classes, got .*\. Of one column"):
+        th.BinaryClassHead(metrics=[reading])
+    th.MultiLabelHead(2, metrics=[reading])
+
+
+@pytest.mark.parametrize("kind", [*AVERAGED, Specificity, NegativePredictiveValue])
+def test_of_several_class_ids_a_metric_of_one_class_says_which(kind: Any) -> None:
+    with pytest.raises(ValueError, match=rf"of one class.* got {kind.__name__}\(.*column=\.\.\."):
+        th.MultiClassHead(3, metrics=[kind()])
+    logits, labels = torch.eye(3)[[0, 0, 1, 2]], [0, 1, 1, 2]
+    head = th.MultiClassHead(3, metrics={"own": kind(column=1)})
+    right = {"Precision": 1.0, "F1": 2 / 3, "FBeta": 2 / 3, "Specificity": 1.0}
+    right |= {"NegativePredictiveValue": 2 / 3}
+    value = head.update_metrics(logits=logits, labels=labels).compute()["own/class1"].item()
+    assert value == pytest.approx(right.get(kind.__name__, 0.5))
+
+
+def test_averages_over_class_ids_are_those_of_scikit_learn() -> None:
+    asked = [F1(average="macro"), F1(average="micro"), F1(average="weighted")]
+    logits, labels = torch.eye(3)[[0, 0, 1, 2]], [0, 1, 1, 2]
+    head = th.MultiClassHead(3, metrics=asked)
+    values = head.update_metrics(logits=logits, labels=labels).compute()
+    # sklearn.metrics.f1_score([0, 1, 1, 2], [0, 0, 1, 2], average=...)
+    expected = {"f1_macro": 0.777778, "f1_micro": 0.75, "f1_weighted": 0.75}
+    assert {key: values[key].item() for key in expected} == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("head", "reading", "words"),
+    [
+        (th.BinaryClassHead, F1(average="samples"), "the labels of a row"),
+        (lambda **o: th.MultiClassHead(3, **o), F1(average="samples"), "the labels of a row"),
+        (lambda **o: th.MultiClassHead(3, **o), F1(average="macro", threshold=0.9), "threshold"),
+        (lambda **o: th.MultiClassHead(3, **o), MatthewsCorrcoef(threshold=0.9), "threshold"),
+        (lambda **o: th.MultiClassHead(3, **o), BalancedAccuracy(threshold=0.9), "threshold"),
+        (lambda **o: th.MultiClassHead(3, **o), F1(column=0, threshold=0.9), "threshold"),
+        (lambda **o: th.OrdinalClassHead(3, **o), CohenKappa(threshold=0.9), "threshold"),
+    ],
+)
+def test_an_argument_that_a_head_would_not_follow_is_refused(
+    head: Any, reading: Any, words: str
+) -> None:
+    with pytest.raises(ValueError, match=f"expected metrics without an? .*{words}"):
+        head(metrics=[reading])
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "words"),
+    [
+        (th.BinaryClassHead, "f1_marco", r"'f1_macro' is a metric of heads of several.*is 'f1'\."),
+        (th.BinaryClassHead, "f1_scor", r"The nearest is 'f1'\."),
+        (th.BinaryClassHead, "F1", r"The nearest is 'f1'\."),
+        (th.BinaryClassHead, "AUROC", r"The nearest is 'roc_auc'\."),
+        (th.BinaryClassHead, "R2", r"'r2' is a metric of heads of numbers\."),
+        (th.RegressionHead, "F1", r"'f1' is a metric of heads of two classes or of several labels"),
+        (th.RegressionHead, "R2", r"The nearest is 'r2'\."),
+        (lambda **o: th.MultiClassHead(3, **o), "F1", r"Of several classes there are \['f1_macro'"),
+        (lambda **o: th.MultiClassHead(3, **o), "f1_marco", r"The nearest is 'f1_macro'\."),
+    ],
+)
+def test_a_name_that_is_not_known_is_met_with_the_one_that_was_meant(
+    head: Any, name: str, words: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"got '{name}'\. .*{words}"):
+        head(metrics=[name])
+
+
+def test_rows_are_averaged_at_the_decision() -> None:
+    with pytest.raises(ValueError, match=r"F1: expected threshold as None over samples, got 0\.99"):
+        F1(average="samples", threshold=0.99)
+
+
+@pytest.mark.parametrize("key", ["loss", "loss/a", "global_step", "regularization_loss", "skill"])
+def test_keys_that_say_something_else_are_taken(key: str) -> None:
+    metric = BinaryAccuracy()
+    for asked in ("f1", F1(), metric):
+        with pytest.raises(ValueError, match=rf"BinaryClassHead: .*keys other than .*got '{key}'"):
+            th.BinaryClassHead(metrics={key: asked})
+    with pytest.raises(ValueError, match=rf"MultiHead .*keys other than .*got '{key}'"):
+        multi({key: MeanOverHeads("average_loss")})
+    assert "losses" in th.BinaryClassHead(metrics={"losses": "f1"}).metrics()
+
+
+def test_the_coarse_cut_has_no_metrics_of_rankings() -> None:
+    fine = [name for name, one in RANKINGS.items() if one.of_fine_scores]
+    assert {"roc_auc", "average_precision", "gini", "ks", "lift"} <= {*fine}
+    for name in fine:
+        with pytest.raises(ValueError, match=r"coarse cut of scores.*Make the head with fine=True"):
+            th.BinaryClassHead(fine=False, metrics=[name])
+    with pytest.raises(ValueError, match="fine=True"):
+        th.MultiLabelHead(2, fine=False, metrics=["roc_auc_macro"])
+    kept = th.BinaryClassHead(fine=False, metrics="all").metrics()
+    assert "f1" in kept
+    assert "calibration_error" in kept
+    assert not {*kept} & {*fine}
+    assert {*fine} <= {*th.BinaryClassHead(metrics="all").metrics()}
 
 
 def absolute(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

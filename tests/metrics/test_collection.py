@@ -1,10 +1,18 @@
 """A head's metrics are a `torchmetrics.MetricCollection`, and do what its users expect."""
 
+from typing import Any
+
 import matplotlib as mpl
 import pytest
 import torch
 from torch import nn
-from torchmetrics import Metric, MetricCollection, MetricTracker
+from torchmetrics import MeanSquaredError, Metric, MetricCollection, MetricTracker, R2Score
+from torchmetrics.classification import (
+    BinaryGroupStatRates,
+    MulticlassAccuracy,
+    MulticlassAUROC,
+    MultilabelF1Score,
+)
 
 import torch_heads as th
 from torch_heads.metrics.collection import ReadingCollection
@@ -203,6 +211,43 @@ def test_more_is_better_where_it_is(metrics: ReadingCollection) -> None:
     assert better["label/mean"] is False  # which has no direction
     tracker = MetricTracker(metrics)
     assert tracker.maximize == [*better.values()]
+
+
+@pytest.mark.parametrize(
+    ("head", "metric", "several"),
+    [
+        (lambda **o: th.MultiClassHead(3, **o), MulticlassAccuracy(3), False),
+        (lambda **o: th.MultiClassHead(3, **o), MulticlassAUROC(3, average=None), True),
+        (lambda **o: th.MultiLabelHead(2, **o), MultilabelF1Score(2, average="none"), True),
+        (lambda **o: th.RegressionHead(2, **o), MeanSquaredError(num_outputs=2), True),
+        (lambda **o: th.RegressionHead(2, **o), R2Score(), False),
+        (lambda **o: th.RegressionHead(2, **o), R2Score(multioutput="raw_values"), True),
+        (
+            th.BinaryClassHead,
+            th.metrics.Torchmetric(BinaryGroupStatRates(2), groups="sex"),
+            True,
+        ),
+    ],
+)
+def test_a_tracker_takes_one_direction_of_a_metric(head: Any, metric: Any, several: bool) -> None:
+    metrics = head(metrics={"own": metric}).metrics()
+    if several:
+        with pytest.raises(ValueError, match="'own' is several numbers"):
+            MetricTracker(metrics)
+    else:
+        assert len(MetricTracker(metrics).maximize) == len(metrics)
+
+
+def test_a_tracker_is_told_that_a_metric_is_several_numbers() -> None:
+    head = th.MultiClassHead(3, metrics={"acc": MulticlassAccuracy(3, average=None)}, name="h")
+    with pytest.raises(ValueError, match=r"'acc/h' is several numbers.*maximize=True"):
+        MetricTracker(head.metrics())
+    tracker = MetricTracker(head.metrics(), maximize=True)
+    for label in (1, 0):
+        tracker.increment()
+        head.update_metrics(tracker[-1], logits=torch.eye(3), labels=[label, 1, 2])
+    best, epochs = tracker.best_metric(return_step=True)
+    assert (best["acc/class0/h"], epochs["acc/class0/h"]) == (1.0, 1)
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,61 @@ def test_what_has_no_interval_is_refused_by_name() -> None:
         metrics.interval("median_absolute_error", 95)
     with pytest.raises(ValueError, match="samples as an int of at least 1, got 0"):
         metrics.interval("median_absolute_error", samples=0)
+
+
+def test_the_concordance_of_times_has_the_spread_of_the_bootstrap_of_the_examples() -> None:
+    random = np.random.default_rng(0)
+    head = th.SurvivalHead([1.0, 2.0, 3.0], name="s")
+    risk = torch.from_numpy(random.normal(size=(200, 1))).float()
+    logits = risk.expand(200, 3) - 1
+    time = torch.from_numpy(random.exponential(2 / (1 + np.exp(risk.numpy())), (200, 1))).float()
+    event = torch.from_numpy((random.random((200, 1)) < 0.7).astype(np.float32))
+    labels = torch.cat([time, event], -1)
+    metrics = head.update_metrics(logits=logits, labels=labels)
+    low, high = metrics.interval("concordance/s", 0.9, samples=200)
+
+    def drawn() -> float:
+        rows = torch.from_numpy(random.integers(200, size=200))
+        own = head.update_metrics(head.metrics(), None, logits[rows], labels[rows])
+        return float(own["concordance/s"].compute())
+
+    expected = np.quantile([drawn() for _ in range(100)], [0.05, 0.95])
+    width = expected[1] - expected[0]
+    np.testing.assert_allclose([low, high], expected, atol=0.25 * width)
+
+
+def test_the_accuracy_of_many_classes_has_an_interval_and_an_average_says_why_not() -> None:
+    random = torch.Generator().manual_seed(0)
+    labels = torch.randint(3000, (500,), generator=random)
+    right = torch.rand(500, generator=random) < 0.8
+    logits = torch.nn.functional.one_hot(torch.where(right, labels, 0), 3000).float()
+    for asked in (None, ["f1_macro"]):
+        head = th.MultiClassHead(3000, metrics=asked)
+        metrics = head.update_metrics(logits=logits, labels=labels)
+        low, high = metrics.interval("accuracy")
+        share = float(metrics["accuracy"].compute())
+        # the normal interval of a share, of 500 rows
+        half = 1.96 * (share * (1 - share) / 500) ** 0.5
+        np.testing.assert_allclose([low, high], [share - half, share + half], atol=0.15 * half)
+    with pytest.raises(ValueError, match=r"\['accuracy'\], got 'f1_macro'.*no confusions"):
+        metrics.interval("f1_macro")
+
+
+def test_what_says_nothing_has_no_interval() -> None:
+    head = th.BinaryClassHead(metrics=["precision"])
+    ones = head.update_metrics(logits=[[1.0], [2.0], [-1.0]], labels=[1, 1, 1])
+    for key in ("auc", "auc_precision_recall", "roc_auc"):
+        assert np.isnan(ones.interval(key)).all(), key
+    assert ones.interval("accuracy").high == 1
+    low = head.update_metrics(head.metrics(), None, [[-1.0], [-2.0]], [1, 0])
+    assert np.isnan(low.interval("precision")).all()
+    assert not np.isnan(low.interval("accuracy")).any()
+    light = head.update_metrics(head.metrics(), None, [[1.0], [2.0]], [1, 0], weights=[0.0, 0.0])
+    assert np.isnan(light.interval("accuracy")).all()
+
+
+def test_a_mean_over_heads_says_why_it_has_no_interval() -> None:
+    mean = th.metrics.MeanOverHeads("roc_auc")
+    head = th.MultiHead([th.BinaryClassHead(name=name) for name in "ab"], metrics={"mean": mean})
+    with pytest.raises(ValueError, match=r"got 'mean'.*several heads may be of the same rows"):
+        head.metrics().interval("mean")

@@ -67,9 +67,10 @@ def test_thresholds_sharpen_what_is_not_cut_finely() -> None:
     cuts = torch.sigmoid(torch.linspace(-9, -2, 60)).tolist()
     off = []
     for thresholds in ([], cuts):
-        head = th.BinaryClassHead(thresholds=thresholds, fine=False, metrics=["roc_auc"])
-        values = head.update_metrics(logits=logits[:, None], labels=labels).compute()
-        off.append(abs(values["roc_auc"].item() - exact))
+        head = th.BinaryClassHead(thresholds=thresholds, fine=False)
+        roc = head.update_metrics(logits=logits[:, None], labels=labels).curves().roc()
+        area = -torch.trapezoid(roc.true_positive_rate[0], roc.false_positive_rate[0])
+        off.append(abs(area.item() - exact))
     assert off[1] < off[0] / 10
 
 
@@ -130,3 +131,47 @@ def test_bins_of_equal_weight_tell_rare_scores_apart() -> None:
     assert (curve.weight / ROWS - 0.1).abs().max() < 0.02
     with pytest.raises(ValueError, match=r"strategy among \['uniform', 'quantile'\], got 'equal'"):
         curves.expected_calibration_error(10, "equal")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("score", [1e-3, 1e-6, 0.3, 0.999])
+def test_scores_that_are_all_alike_have_that_mean(score: float) -> None:
+    head = th.BinaryClassHead(metrics=["calibration_error"])
+    logits = torch.full((1000, 1), score, dtype=torch.float64).logit()
+    labels = (torch.arange(1000) < round(1000 * score)).long()
+    metrics = head.update_metrics(logits=logits, labels=labels)
+    curve = metrics.curves().calibration(10)
+    mean = curve.mean_score[curve.weight > 0].item()
+    assert mean == pytest.approx(score, rel=1e-6)
+    error = abs(score - round(1000 * score) / 1000)
+    assert metrics["calibration_error"].compute().item() == pytest.approx(error, abs=1e-7)
+    assert metrics.curves().expected_calibration_error().item() == pytest.approx(error, abs=1e-7)
+
+
+def test_the_mean_of_all_scores_is_exact_however_they_spread() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(5000, 2, generator=generator, dtype=torch.float64) - 4
+    weights = torch.rand(5000, generator=generator, dtype=torch.float64)
+    labels = (torch.rand(5000, 2, generator=generator) < 0.1).int()
+    head = th.MultiLabelHead(2)
+    metrics = head.update_metrics(None, None, logits, labels, weights=weights)
+    curve = metrics.curves().calibration(10)
+    mean = (curve.mean_score * curve.weight).sum(-1) / curve.weight.sum(-1)
+    expected = (logits.sigmoid() * weights[:, None]).sum(0) / weights.sum()
+    torch.testing.assert_close(mean, expected, rtol=1e-6, atol=0)
+
+
+def test_the_spread_of_a_calibration_error_is_that_of_the_bootstrap_of_the_examples() -> None:
+    random = np.random.default_rng(0)
+    logits = torch.from_numpy(random.normal(size=(400, 1))) - 1
+    labels = torch.from_numpy((random.random(400) < 0.5).astype(np.float32))
+    head = th.BinaryClassHead(metrics=["calibration_error"])
+    metrics = head.update_metrics(logits=logits, labels=labels)
+    found = metrics.interval("calibration_error", 0.9)
+
+    def drawn() -> float:
+        rows = torch.from_numpy(random.integers(400, size=400))
+        own = head.update_metrics(head.metrics(), None, logits[rows], labels[rows])
+        return float(own["calibration_error"].compute())
+
+    expected = np.quantile([drawn() for _ in range(300)], [0.05, 0.95])
+    np.testing.assert_allclose(found, expected, atol=0.2 * (expected[1] - expected[0]))

@@ -8,7 +8,12 @@ import torch
 import torchmetrics.functional.classification as tm
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    explained_variance_score,
+    r2_score,
+    roc_auc_score,
+)
 from torch import Tensor
 
 import torch_heads as th
@@ -161,3 +166,65 @@ def test_to_read_a_metric_changes_no_other(device: torch.device) -> None:
             assert metrics["accuracy_baseline"].compute() == 0.75
             assert metrics["label/mean"].compute() == 0.25
             assert metrics.compute()["accuracy_baseline"] == 0.75
+
+
+@pytest.mark.parametrize("mean", [0.0, 2e3, 2e4, -5e4, 1e6, 1e9, 1e12])
+def test_correlations_of_numbers_far_from_0_have_six_digits_or_are_nan(mean: float) -> None:
+    random = np.random.default_rng(0)
+    labels = random.normal(size=2000)
+    predicted = labels + 0.5 * random.normal(size=2000)
+    keys = ["r2", "explained_variance", "pearson_corrcoef", "concordance_corrcoef"]
+    head = th.RegressionHead(metrics=keys)
+    logits = torch.from_numpy(predicted + mean).view(-1, 1)
+    values = head.update_metrics(logits=logits, labels=torch.from_numpy(labels + mean)).compute()
+    moved = predicted + mean, labels + mean
+    covariance = np.cov(*moved, ddof=0)
+    total = np.trace(covariance) + (moved[0].mean() - moved[1].mean()) ** 2
+    expected = [
+        r2_score(*moved[::-1]),
+        explained_variance_score(*moved[::-1]),
+        np.corrcoef(*moved)[0, 1],
+        2 * covariance[0, 1] / total,
+    ]
+    if abs(mean) > 1e5:
+        expected = [float("nan")] * 4
+    for key, right in zip(keys, expected, strict=True):
+        assert values[key].item() == pytest.approx(right, abs=2e-6, nan_ok=True), key
+
+
+def test_a_constant_prediction_agrees_with_nothing() -> None:
+    head = th.RegressionHead(metrics=["concordance_corrcoef", "r2", "pearson_corrcoef"])
+    logits = torch.full((3, 1), 5.0)
+    values = head.update_metrics(logits=logits, labels=[4.0, 5.0, 6.0]).compute()
+    assert values["concordance_corrcoef"].item() == pytest.approx(0)
+    assert values["r2"].item() == pytest.approx(0)
+    assert isnan(values["pearson_corrcoef"])
+
+
+@pytest.mark.parametrize("unknown", [1, 3])
+def test_a_median_of_errors_is_nan_where_a_prediction_is(unknown: int) -> None:
+    head = th.RegressionHead(metrics=["median_absolute_error", "mean_absolute_error"])
+    logits = torch.tensor([[1.0], [2.0], [3.0]])
+    logits[3 - unknown :] = torch.nan
+    values = head.update_metrics(logits=logits, labels=[1.5, 2.0, 3.0]).compute()
+    assert isnan(values["median_absolute_error"])
+    assert isnan(values["mean_absolute_error"])
+    left_out = head.update_metrics(
+        head.metrics(), None, logits, [2.0] * 3, weights=[1.0] * (3 - unknown) + [0.0] * unknown
+    )
+    assert isnan(left_out["median_absolute_error"].compute()) == (unknown == 3)
+
+
+def test_the_log_loss_of_a_row_is_the_mean_over_its_labels_that_are_there() -> None:
+    head = th.MultiLabelHead(2, missing_label=-1, metrics=["log_loss"])
+    metrics = head.update_metrics(logits=[[0.0, 2.0], [1.0, 0.0]], labels=[[1, -1], [1, 0]])
+    first, second = log(2), (log(1 + np.exp(-1)) + log(2)) / 2
+    assert metrics["log_loss"].compute().item() == pytest.approx((first + second) / 2)
+
+
+def test_the_brier_score_of_a_soft_label_is_against_its_most_likely_class() -> None:
+    head = th.MultiClassHead(3, metrics=["brier_score"])
+    logits = torch.tensor([[1.0, 0.0, -1.0]])
+    soft = head.update_metrics(logits=logits, labels=[[0.6, 0.3, 0.1]])
+    expected = (logits.softmax(-1) - torch.tensor([1.0, 0.0, 0.0])).square().sum()
+    assert soft["brier_score"].compute().item() == pytest.approx(expected.item())

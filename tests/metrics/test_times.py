@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics import MeanAbsoluteError
 
 import torch_heads as th
 from torch_heads.functional.concordance import concordance
 from torch_heads.functional.survival import kaplan_meier
+from torch_heads.metrics import Torchmetric
 
 ROWS = 20_000
 
@@ -128,3 +130,13 @@ def test_curves_are_those_of_one_head_among_others(device: torch.device) -> None
         torch.testing.assert_close(own, other)
     with pytest.raises(KeyError, match="'c' has no survival curves"):
         metrics.survival("c")
+
+
+@pytest.mark.parametrize("preds", ["scores", "median_time"])
+def test_a_metric_of_torchmetrics_own_takes_no_times(preds: str) -> None:
+    asked = {"mae": Torchmetric(MeanAbsoluteError(), preds)}
+    words = r"'s': expected metrics\['mae'\] among \['average_loss', 'concordance'.*takes that"
+    with pytest.raises(ValueError, match=words):
+        th.SurvivalHead([1.0, 2.0], metrics=asked, name="s")
+    with pytest.raises(ValueError, match=r"metrics\['MeanAbsoluteError'\] among"):
+        th.SurvivalHead([1.0, 2.0], metrics=[MeanAbsoluteError()])

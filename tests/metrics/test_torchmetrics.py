@@ -682,12 +682,14 @@ def synced() -> Metric:
     return tmc.BinaryAUROC(dist_sync_fn=lambda tensor, group: [tensor])
 
 
-def test_a_result_that_is_no_number_is_read_by_itself() -> None:
-    head = th.BinaryClassHead(metrics={"roc": tmc.BinaryROC()})
+@pytest.mark.parametrize(("name", "key"), [(None, "roc"), ("e", "roc/e")])
+def test_a_result_that_is_no_number_is_read_by_its_key(name: str | None, key: str) -> None:
+    head = th.BinaryClassHead(name=name, metrics={"roc": tmc.BinaryROC()})
     metrics = head.update_metrics(None, None, [[1.0], [-1.0]], [1, 0])
-    with pytest.raises(TypeError, match=r"'roc' is a tuple.*metrics\['roc'\]\.compute\(\)"):
+    with pytest.raises(TypeError, match=rf"'{key}' is a tuple.*metrics\['{key}'\]\.compute\(\)"):
         metrics.compute()
-    assert len(metrics["roc"].compute()) == 3
+    false, true, _ = metrics[key].compute()
+    assert (false.tolist(), true.tolist()) == ([0.0, 0.0, 1.0], [0.0, 1.0, 1.0])
 
 
 def test_a_collection_of_torchmetrics_is_its_metrics() -> None:

@@ -20,6 +20,7 @@ from torch_heads.metrics.update_signature import UpdateCall
 
 CLASS_IDS = "class_ids"
 APART = "Declare it by torch_heads.metrics.Torchmetric(metric, weights=None) to leave them out."
+OF_TIMES = "Some times are known to be later alone, and no torchmetrics.Metric takes that."
 
 
 class Feed:
@@ -33,7 +34,7 @@ class Feed:
 
     Raises:
         ValueError: if the target does not predict what the metric is to be fed, or may miss labels
-            that the metric cannot leave out.
+            that the metric cannot leave out; or if its labels are times to an event.
     """
 
     def __init__(
@@ -43,6 +44,9 @@ class Feed:
         self._who = target.title
         self._declared = declared = target.torchmetrics[key]
         self._argument = f"metrics[{key!r}]"
+        if target.counts is Counts.TIMES:
+            given = type(declared.metric).__name__
+            self._refuse(f"among {preview(target.readings)}, or a Reading", given, OF_TIMES)
         place, own = bucket
         first = columns.start - own.columns.start
         self._block, self._places = place, slice(first, first + target.columns)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_heads.functional.bins import GRID
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import safe_divide
-from torch_heads.functional.scores import SOFT, ScoreBins, counts_above
+from torch_heads.functional.scores import SOFT, ScoreBins, counts_above, mean_scores
 
 
 class RocCurve(NamedTuple):
@@ -56,10 +56,13 @@ class ScoreCurves(NamedTuple):
     Attributes:
         counts: ``[K, 3, bins]``, by kind of label; a soft label counts as positive.
         bins: where the bins lie.
+        score_sums: ``[K]``, the weighted sums of all scores, from which the mean score of a bin is
+            known better than to be inside of it; None where they are not known.
     """
 
     counts: Tensor
     bins: ScoreBins
+    score_sums: Tensor | None = None
 
     def roc(self) -> RocCurve:
         """Return the receiver operating characteristic."""
@@ -84,6 +87,8 @@ class ScoreCurves(NamedTuple):
     ) -> CalibrationCurve:
         """Return the calibration curve over some bins, empty ones as 0.
 
+        The mean of all scores is exact, where their sums are known; that of some is to a bin.
+
         Args:
             bins: how many, in [1, 199].
             strategy: ``uniform`` for bins of equal width, ``quantile`` for bins of about equal
@@ -97,9 +102,11 @@ class ScoreCurves(NamedTuple):
         if strategy not in ("uniform", "quantile"):
             allowed = "among ['uniform', 'quantile']"
             raise ValueError(unexpected("calibration", "strategy", allowed, repr(strategy)))
-        edges = self._edges()
-        centres = (edges[:-1] + edges[1:]) / 2
+        centres = torch.from_numpy(self.bins.centres).to(self.counts.device)
         total = self.counts.sum(1)
+        means = centres
+        if self.score_sums is not None:
+            means = mean_scores(total, centres, self._edges(), self.score_sums)
         share = centres.expand_as(total)
         if strategy == "quantile":  # a bin of scores goes where its middle lies
             share = safe_divide(total.cumsum(-1) - total / 2, total.sum(-1, keepdim=True))
@@ -110,7 +117,7 @@ class ScoreCurves(NamedTuple):
 
         weight = binned(total)
         return CalibrationCurve(
-            safe_divide(binned(total * centres), weight),
+            safe_divide(binned(total * means), weight),
             safe_divide(binned(self.counts[:, SOFT:].sum(1)), weight),
             weight,
         )

@@ -89,6 +89,17 @@ class ScoreBins:
         return np.maximum.accumulate(np.concatenate([[0.0], inner, [1.0]]))
 
     @cached_property
+    def centres(self) -> Limits:
+        """The score in the middle of each bin; by the logit, where scores are cut by that."""
+        middle: Limits = (self.edges[:-1] + self.edges[1:]) / 2
+        if not self.fine:
+            return middle
+        with np.errstate(divide="ignore"):
+            logits = np.log(self.edges) - np.log1p(-self.edges)
+        between = (logits[:-1] + logits[1:]) / 2
+        return np.where(np.isfinite(between), expit(between), middle)
+
+    @cached_property
     def _own(self) -> Limits:
         """The largest logit below each of the user's thresholds."""
         return logit_below(np.asarray(self.thresholds, dtype=np.float32))
@@ -149,6 +160,27 @@ def above_edges(counts: Tensor) -> Tensor:
     """Return the sums of the counts ``[..., bins]`` above each edge, ``[..., bins + 1]``."""
     # descending, since a difference of sums would not be 0 where nothing is above
     return torch.nn.functional.pad(counts.flip(-1).cumsum(-1), (1, 0)).flip(-1)
+
+
+def mean_scores(weights: Tensor, centres: Tensor, edges: Tensor, total: Tensor) -> Tensor:
+    """Return the mean score of each bin, ``[..., bins]``, of which the weighted sum is known.
+
+    In all bins it lies as far from the centre, as a share of the way to an edge.
+
+    Args:
+        weights: ``[..., bins]``.
+        centres: ``[..., bins]``, the middle of each bin.
+        edges: ``[..., bins + 1]``, ascending.
+        total: ``[...]``, the weighted sum of the scores; NaN where it is not known.
+
+    >>> half = torch.tensor([0.25, 0.75])
+    >>> mean_scores(torch.tensor([2.0, 2.0]), half, torch.tensor([0, 0.5, 1]), torch.tensor(2.5))
+    tensor([0.3750, 0.8750])
+    """
+    gap = (total - (weights * centres).sum(-1)).unsqueeze(-1)
+    way = torch.where(gap > 0, edges[..., 1:], edges[..., :-1]) - centres
+    share = safe_divide(gap, (weights * way).sum(-1, keepdim=True))
+    return centres + share.clamp(0, 1).nan_to_num(0.0) * way
 
 
 def roc_auc(true_positives: Tensor, false_positives: Tensor) -> Tensor:

@@ -43,8 +43,9 @@ from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.prior_owner import PriorOwner
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
-from torch_heads.metrics.asked import Asked, Readable, asked_readings
+from torch_heads.metrics.asked import Asked, asked_readings
 from torch_heads.metrics.needs import ScoreCounts
+from torch_heads.metrics.readable import Readable
 from torch_heads.metrics.readings.means import Coverage
 from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading
@@ -268,6 +269,7 @@ class TensorHead(PriorOwner):
             self.family.has_quantiles,
             self.loss_fn is not None,
             sorted(self.thresholds),
+            self.fine,
             usual,
         )
         readings: dict[str, Reading | Torchmetric] = {**usual}

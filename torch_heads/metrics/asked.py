@@ -5,28 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import isqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 from torchmetrics import Metric, MetricCollection
 
 from torch_heads.families.family import Counts
 from torch_heads.functional.containers import nearest
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.metrics.needs import (
-    ClassCounts,
-    Confusions,
-    Need,
-    ResidualCounts,
-    ScoreCounts,
-    TimeCounts,
-)
-from torch_heads.metrics.readings.names import OF_A_CLASS, OF_A_COLUMN, OTHER_NAMES, names_for
+from torch_heads.metrics.fits import check_fits
+from torch_heads.metrics.keys import check_key
+from torch_heads.metrics.meant import hint_for
+from torch_heads.metrics.readable import Readable
 from torch_heads.metrics.readings.outcomes import ThresholdReading
-from torch_heads.metrics.readings.reading import Reading, suffix
+from torch_heads.metrics.readings.reading import Reading, is_own, suffix
 from torch_heads.metrics.torchmetric import Torchmetric
-
-MOST_CONFUSIONS = 2**22  # entries of all confusion matrices of a tally: 32 MiB
 
 ALL = "all"
 PER_CLASS = "_per_class"
@@ -36,73 +28,6 @@ One = str | Reading | Metric | MetricCollection | Torchmetric
 
 #: What a user may ask for: metrics one by one, or by key.
 Asked = One | Sequence[One] | Mapping[str, One] | None
-
-
-class Readable(NamedTuple):
-    """What of a head decides which metrics it can have.
-
-    Attributes:
-        title: the head's class and name, as errors say it.
-        counts: what its metrics count.
-        columns: how many label columns it has.
-        n_classes: how many class ids, 0 where labels are none.
-        class_names: as they stand in keys; without these it has no metrics of a class.
-        probabilities: whether its numbers are probabilities.
-        quantiles: whether it tells any quantile.
-        own_loss: whether its loss is a function of the user's.
-        thresholds: the user's, at which readings of one threshold are kept, too.
-        usual: the readings that it has without being asked, by key.
-    """
-
-    title: str
-    counts: Counts
-    columns: int
-    n_classes: int
-    class_names: Sequence[str]
-    probabilities: bool
-    quantiles: bool
-    own_loss: bool
-    thresholds: Sequence[float]
-    usual: Mapping[str, Reading]
-
-    @property
-    def kind(self) -> tuple[Counts, bool, bool, bool]:
-        """What tells its readings by name, as `names_for` takes it."""
-        return self.counts, self.several, self.probabilities, self.quantiles
-
-    @property
-    def several(self) -> bool:
-        """Whether there are several columns of scores."""
-        return self.counts is Counts.SCORES and self.columns > 1
-
-    @property
-    def named(self) -> Mapping[str, Reading]:
-        """The readings that it can have, by name."""
-        plain = {key: one for key, one in self.usual.items() if "/" not in key}
-        found = {**plain, **names_for(*self.kind)}
-        if self.own_loss:  # the average loss is no log loss then
-            found.pop("log_loss", None)
-        return found
-
-    @property
-    def of_a_class(self) -> Mapping[str, Reading]:
-        """The readings that it can have of one class, by name."""
-        if not self.class_names:
-            return {}
-        known = OF_A_CLASS if self.counts is Counts.CLASSES else OF_A_COLUMN
-        return {name: one for name, one in known.items() if name != "log_loss" or not self.own_loss}
-
-    @property
-    def costs_nothing(self) -> Iterable[str]:
-        """The names of the readings that need nothing that is not kept anyway."""
-        kept: dict[Counts, set[Need]] = {
-            Counts.SCORES: {ScoreCounts()},
-            Counts.NUMBERS: {ResidualCounts()},
-            Counts.CLASSES: {Confusions(), ClassCounts()},
-            Counts.TIMES: {TimeCounts()},
-        }
-        own = set() if self.n_classes**2 > MOST_CONFUSIONS else kept[self.counts]
-        return [name for name, one in self.named.items() if own.issuperset(one.needs(self.counts))]
 
 
 def is_asked(given: Any) -> bool:
@@ -144,7 +69,9 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Torchmet
             name, own = _readings_of(one, head)
             for ending, reading in own.items():
                 final = f"{key or name}{ending}"
-                _check_size(reading, head)
+                check_key(head.title, final)
+                if isinstance(reading, Reading):
+                    check_fits(reading, head)
                 if final in found and found[final] != reading:
                     expected = "with different keys"
                     raise ValueError(
@@ -168,7 +95,6 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
         own = asked if isinstance(asked, Torchmetric) else Torchmetric(asked)
         return type(own.metric).__name__, {"": own}
     if isinstance(asked, Reading):
-        _check_class(asked, head)
         return _name(asked, head), {_ending(asked, head): asked}
     if not isinstance(asked, str):
         expected = "as names, readings of torch_heads.metrics, or torchmetrics.Metrics"
@@ -187,10 +113,11 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
         return name, _of_classes(name, range(len(head.class_names)), head)
     if asked not in head.named:
         every = [*head.named, *(f"{one}{PER_CLASS}" for one in head.of_a_class), ALL]
-        hint = nearest(OTHER_NAMES.get(asked, asked), every, 0.4)
-        if asked in head.of_a_class:
-            averages = [one for one in head.named if one.startswith(f"{asked}_")]
-            hint = f"Of several classes there are {preview([*averages, asked + PER_CLASS])}."
+        hint = hint_for(asked, every)
+        name = asked.casefold()
+        if name in head.of_a_class and name not in head.named:
+            averages = [one for one in head.named if one.startswith(f"{name}_")]
+            hint = f"Of several classes there are {preview([*averages, name + PER_CLASS])}."
         raise ValueError(
             unexpected(head.title, "metrics", f"among {preview(every, 80)}", repr(asked), hint)
         )
@@ -201,28 +128,6 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
         cuts = [replace(reading, threshold=threshold) for threshold in head.thresholds]  # type: ignore
         found |= {_ending(cut, head): cut for cut in cuts}
     return asked, found
-
-
-def _check_class(reading: Reading, head: Readable) -> None:
-    """Refuse a reading of one class that is only of all of them."""
-    kinds = {type(one) for one in head.of_a_class.values()}
-    own = type(reading).__module__.startswith(__name__.split(".")[0])
-    averaged = getattr(reading, "average", None) is not None
-    if reading.column is None or not own or not head.class_names:
-        return
-    if averaged or type(reading) not in kinds:
-        expected = f"of one class among {preview(head.of_a_class, 80)}"
-        raise ValueError(unexpected(head.title, "metrics", expected, repr(reading)))
-
-
-def _check_size(reading: Reading | Torchmetric, head: Readable) -> None:
-    """Refuse what needs confusions of too many classes."""
-    if isinstance(reading, Reading) and Confusions() in reading.needs(head.counts):
-        most = isqrt(MOST_CONFUSIONS)
-        if head.n_classes > most:
-            expected = f"that need confusions of at most {most} classes"
-            given = f"{reading!r} of {head.n_classes}"
-            raise ValueError(unexpected(head.title, "metrics", expected, given))
 
 
 def _of_classes(name: str, ids: Iterable[int], head: Readable) -> dict[str, Reading | Torchmetric]:
@@ -244,7 +149,7 @@ def _name(reading: Reading, head: Readable) -> str:
     alike = [name for name, one in known.items() if type(one) is type(reading)]
     if alike:
         return f"{min(alike, key=len)}{suffix(reading)}"
-    if type(reading).__module__.startswith(__name__.split(".")[0]):
+    if is_own(reading):
         expected = f"of this kind of head, such as {preview(head.named, 80)}"
         raise TypeError(unexpected(head.title, "metrics", expected, repr(reading)))
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(reading).__name__).lower()

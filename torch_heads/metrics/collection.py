@@ -15,7 +15,7 @@ from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.coarse import CoarseAreas
 from torch_heads.metrics.evidence import Evidence
 from torch_heads.metrics.fed import FedMetric
-from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
+from torch_heads.metrics.interval import Interval, interval_of, is_of_counts, why_not
 from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
 from torch_heads.metrics.over_heads import MeanOverHeadsMetric, mean_of
 from torch_heads.metrics.reader import Reader
@@ -25,6 +25,9 @@ from torch_heads.metrics.tally import Lock, Tally
 MOST_LISTED = 256  # readings that take their place among the modules of a model
 
 GIVE_HEAD = "Metrics are given to a head when it is made: BinaryClassHead(metrics=[...])."
+
+OF_MANY = "The labels of several heads may be of the same rows, which counts do not tell."
+NO_COUNTS = "What torchmetrics' own keep need not be counts: see its BootStrapper."
 
 BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
 
@@ -213,7 +216,9 @@ class ReadingCollection(Evidence):
             raise ValueError(unexpected(title, "samples", "as an int of at least 1", samples))
         if not self.has_interval(base):
             known = preview([own for own in self._readings if self.has_interval(own)], 40)
-            raise ValueError(unexpected(title, "key", f"of counts, among {known}", repr(key)))
+            hint = why_not(self._readings[base]) if base in self._readings else NO_COUNTS
+            hint = OF_MANY if base in self._means else hint
+            raise ValueError(unexpected(title, "key", f"of counts, among {known}", repr(key), hint))
         bound = self._readings[base]
         return interval_of(bound, self.tallies[bound.place.tally].flat(), level, samples, seed)
 

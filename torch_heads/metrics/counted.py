@@ -8,7 +8,6 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.counters.classes import ClassScoreCounter, RankCounter, RightCounter
 from torch_heads.metrics.counters.counter import Counter
 from torch_heads.metrics.counters.terms import RowTermCounter, TermCounter
@@ -32,6 +31,7 @@ from torch_heads.metrics.needs import (
     Term,
     TimeCounts,
 )
+from torch_heads.metrics.readable import MOST_CONFUSIONS
 from torch_heads.metrics.tally import Tally
 
 

@@ -14,9 +14,9 @@ from torch_heads.functional.errors import preview
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.survival import SurvivalCurves, survival_curves
-from torch_heads.metrics.asked import MOST_CONFUSIONS
 from torch_heads.metrics.bound import AlikeColumns, Place
 from torch_heads.metrics.needs import Confusions, ResidualCounts, SurvivalSums, TimeCounts
+from torch_heads.metrics.readable import MOST_CONFUSIONS
 from torch_heads.metrics.saved import SavedCounts
 from torch_heads.metrics.sums import Total
 from torch_heads.metrics.tally import Tally
@@ -55,7 +55,7 @@ class Evidence(SavedCounts):
         if place.may_miss:
             never = totals[:, Total.PRESENT] == 0
             counts = counts.masked_fill(never[:, None, None], torch.nan)
-        return ScoreCurves(counts, place.bins or ScoreBins())
+        return ScoreCurves(counts, place.bins or ScoreBins(), totals[:, Total.PREDICTION])
 
     def confusion_matrix(self, head: str | None = None) -> Tensor:
         """Return the weights ``[n_classes, n_classes]`` of labels (rows) and predictions (columns).

@@ -19,6 +19,11 @@ from torch_heads.metrics.tally import keeping_dtype
 from torch_heads.metrics.torchmetric import Torchmetric
 from torch_heads.metrics.update_signature import UpdateCall
 
+SEVERAL = (
+    "{key!r} is several numbers, and a torchmetrics.MetricTracker keeps one direction of each "
+    "metric. Give the metric an average, or the tracker one direction of all: maximize=True."
+)
+
 
 class Replacement(NamedTuple):
     """A new value of a name."""
@@ -74,12 +79,24 @@ class FedMetric(Metric):
 
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
-        """Whether more is better; no where the metric does not say."""
+        """Whether more is better; no where the metric does not say.
+
+        Raises:
+            ValueError: if the metric is several numbers, each of which torchmetrics'
+                ``MetricTracker`` would need a direction of.
+        """
+        if _has_several_numbers(self.metric):
+            raise ValueError(SEVERAL.format(key=self.full_key))
         return bool(self.metric.higher_is_better)
+
+    @property
+    def full_key(self) -> str:
+        """Its metric key, with the head's name."""
+        return f"{self.key}/{self.head}" if self.head else self.key
 
     def update(self, *_: Any, **__: Any) -> None:
         """Refuse: only a head can update its metrics."""
-        raise TypeError(f"{self.key!r} is fed by its head. {UPDATE_BY_HEAD}")
+        raise TypeError(f"{self.full_key!r} is fed by its head. {UPDATE_BY_HEAD}")
 
     def forward(self, *_: Any, **__: Any) -> Any:
         """Refuse: only a head can update its metrics."""
@@ -117,8 +134,8 @@ class FedMetric(Metric):
         else:
             shape = f" {list(value.shape)}" if isinstance(value, Tensor) else ""
             raise TypeError(
-                f"{self.key!r} is a {type(value).__name__}{shape}, and no number, vector, or dict "
-                f"of these. Read it by metrics[{self.key!r}].compute()."
+                f"{self.full_key!r} is a {type(value).__name__}{shape}, and no number, vector, "
+                f"or dict of these. Read it by metrics[{self.full_key!r}].compute()."
             )
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -173,9 +190,9 @@ class FedMetric(Metric):
             RuntimeError: if torchmetrics cannot merge such metrics.
         """
         if not isinstance(incoming_state, FedMetric):
-            raise TypeError(f"{self.key!r} merges with another one alone, not with its states.")
+            raise TypeError(f"{self.full_key!r} merges with another one alone, not its states.")
         if len(metrics_in(self.metric)) > 1:
-            raise RuntimeError(f"{self.key!r} has metrics in it, which cannot be merged.")
+            raise RuntimeError(f"{self.full_key!r} has metrics in it, which cannot be merged.")
         if self.rows and incoming_state.rows:
             merged = _copied(self.metric)
             merged.merge_state(incoming_state.metric)
@@ -198,6 +215,17 @@ class FedMetric(Metric):
 
     def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
         return compute
+
+
+def _has_several_numbers(metric: Metric) -> bool:
+    """Return whether a metric says, by the attributes that torchmetrics gives it, that it does."""
+    known = vars(metric)
+    classes = isinstance(known.get("num_classes", known.get("num_labels")), int)
+    if classes and "average" in known:
+        return known["average"] in (None, "none")
+    if "multioutput" in known:
+        return bool(known["multioutput"] == "raw_values")
+    return "num_groups" in known or known.get("num_outputs", 1) > 1
 
 
 def _copied(metric: Metric) -> Metric:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from torch_heads.families.family import Counts
 from torch_heads.metrics.bound import AlikeColumns, AlikeReadings, BoundReading, Place, States
 from torch_heads.metrics.counters.counter import Slot
 from torch_heads.metrics.needs import (
@@ -25,11 +26,16 @@ from torch_heads.metrics.needs import (
     RankCounts,
     ResidualCounts,
     ScoreCounts,
+    TimeCounts,
     Totals,
 )
 from torch_heads.metrics.sums import Total
 
 MOST_DRAWN = 2**22  # cells that are drawn at a time: 32 MiB
+
+#: Cells of which each column of labels has a distribution, and those of all class ids in one.
+OF_COLUMNS = (ScoreCounts, ResidualCounts, ClassScoreCounts, TimeCounts)
+CELLS = (*OF_COLUMNS, Confusions, RankCounts)
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -43,19 +49,30 @@ class Interval(NamedTuple):
 
 def is_of_counts(bound: BoundReading) -> bool:
     """Return whether a metric can be drawn again: it is read from counts that are cells."""
+    return not why_not(bound)
+
+
+def why_not(bound: BoundReading) -> str:
+    """Return why a metric cannot be drawn again; empty where it can be."""
     reading, place = bound
-    if place.counts is None or not reading.of_counts:
-        return False
-    needs = reading.needs(place.counts)
-    return all(need in place.slots or Confusions() in place.slots for need in needs) and (
-        ClassCounts() not in place.slots
-    )
+    needs = [] if place.counts is None else [*reading.needs(place.counts)]
+    if not reading.of_counts or not (needs or place.counts is Counts.CLASSES):
+        return "It is read from sums, which do not tell how examples differ."
+    confused = Confusions() in place.slots
+    if ClassCounts() in needs and not confused:
+        return "Of that many classes no confusions are kept: no pairs of label and prediction."
+    if any(not isinstance(need, (*CELLS, ClassCounts)) for need in needs):
+        return "Not all that it is read from are counts."
+    return ""
 
 
 def interval_of(
     bound: BoundReading, states: States, level: float, samples: int = 1000, seed: int = 0
 ) -> Interval:
-    """Return where a metric lies, from the states of its tally, each with one axis."""
+    """Return where a metric lies, from the states of its tally, each with one axis.
+
+    NaN where the metric says nothing, or nothing was counted.
+    """
     drawn = bootstrap(bound, states, samples, seed)
     if np.isnan(drawn).all():
         return Interval(nan, nan)
@@ -64,7 +81,7 @@ def interval_of(
 
 
 def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> Array:
-    """Return the metric of examples that were drawn again, ``[samples]``.
+    """Return the metric of examples that were drawn again, ``[samples]``; NaN where undefined.
 
     Args:
         bound: a reading of counts, and its place.
@@ -74,6 +91,8 @@ def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> A
     """
     reading, place = bound
     own = {need: kept(place, states, need) for need in place.slots}
+    if not own[Totals()][:, Total.WEIGHT].any():
+        return np.full(samples, nan)
     # the target alone, each of its slots a state of its own
     slots = {need: (str(i), Slot(0, cells.shape)) for i, (need, cells) in enumerate(own.items())}
     alone = Place("", slots, place.family, place.counts, place.bins, place.may_miss)
@@ -83,9 +102,9 @@ def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> A
     step = max(1, MOST_DRAWN // sum(cells.size for cells in own.values()))
     values = []
     for start in range(0, samples, step):
-        drawn = draw(own, min(step, samples - start), random)
+        drawn = draw(own, min(step, samples - start), random, place)
         named = {slots[need][0]: torch.from_numpy(cells) for need, cells in drawn.items()}
-        values.append(alike.read(columns.sums(named))[..., 0].double().numpy())
+        values.append(alike.read(columns.sums(named), strict=True)[..., 0].double().numpy())
     return np.concatenate(values)
 
 
@@ -97,24 +116,38 @@ def kept(place: Place, states: States, need: Need) -> Array:
     return found
 
 
-def draw(own: Mapping[Need, Array], count: int, random: np.random.Generator) -> dict[Need, Array]:
-    """Return what is kept of a target with its cells drawn again, ``[count, size]``."""
+def draw(
+    own: Mapping[Need, Array], count: int, random: np.random.Generator, place: Place
+) -> dict[Need, Array]:
+    """Return what is kept of a target with its cells drawn again, ``[count, size]``.
+
+    Args:
+        own: what is kept.
+        count: how many times to draw.
+        random: what draws.
+        place: of the target.
+    """
     found = {need: np.repeat(cells.reshape(1, -1), count, 0) for need, cells in own.items()}
     totals = own[Totals()]
     weight, squares = totals[:, Total.WEIGHT], totals[:, Total.SQUARED_WEIGHT]
     effective = np.divide(weight**2, squares, out=np.zeros_like(weight), where=squares > 0)
     for need, cells in own.items():
-        if isinstance(need, (ScoreCounts, ResidualCounts, ClassScoreCounts)):
+        if isinstance(need, OF_COLUMNS):
             rows = cells.reshape(len(cells), -1)  # a distribution for each column
-        elif isinstance(need, (Confusions, RankCounts)):
+        elif isinstance(need, CELLS):
             rows = cells.reshape(1, -1)
         else:
             continue
         sizes = effective if len(effective) == len(rows) else np.repeat(effective, len(rows))
         each = [multinomial(*one, count, random) for one in zip(rows, sizes, strict=True)]
         found[need] = np.stack(each, axis=1).reshape(count, -1)
-    if not own.keys().isdisjoint({Confusions(), ClassCounts()}):
+    if place.counts is Counts.CLASSES:
         found[Totals()][:, Total.PREDICTION] = _right(own, found, count, effective[0], random)
+    if place.counts is Counts.SCORES and place.bins is not None:
+        centres = place.bins.centres
+        middles = np.concatenate([centres, centres, centres[place.bins.coarse]])
+        moved = found[ScoreCounts()].reshape(count, -1, len(middles)) - own[ScoreCounts()]
+        found[Totals()][:, Total.PREDICTION :: Total.ALL] += moved @ middles
     return found
 
 

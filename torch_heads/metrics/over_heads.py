@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_heads.functional.containers import nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.bound import read_one
+from torch_heads.metrics.keys import check_key
 from torch_heads.metrics.metric import ReadingMetric
 
 
@@ -72,6 +73,7 @@ def means_over_heads(who: str, given: AskedOverHeads, keys: Iterable[str]) -> di
             expected = f"over a key among {preview(known, 40)}"
             hint = nearest(mean.key, known)
             raise ValueError(unexpected(who, "metrics", expected, repr(mean.key), hint))
+        check_key(who, name)
         found[name] = mean.key
     return found
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from math import isnan
 from typing import Any, NamedTuple
 
 import torch
@@ -133,7 +134,8 @@ def _task(
 def interval_by_key(
     readings: Mapping[str, BoundReading], states: States, level: float | None, key: str
 ) -> Interval | None:
-    """Return where a metric lies; None where that is not asked for, or it is not of counts."""
+    """Return where a metric lies; None where that is not asked for, or not known."""
     if level is None or key not in readings or not is_of_counts(readings[key]):
         return None
-    return interval_of(readings[key], states, level)
+    found = interval_of(readings[key], states, level)
+    return None if isnan(found.low) else found

@@ -45,6 +45,7 @@ from torch_heads.integrations.report.canvas import (
     unit,
 )
 from torch_heads.integrations.report.tasks import Task
+from torch_heads.metrics.sums import Total
 
 HISTOGRAM = 20  # bins
 MOST_FAINT = 100  # curves in between
@@ -89,7 +90,8 @@ def score_columns(task: Task) -> Iterator[ScoreColumn]:
     if task.scores is None:
         return
     bins, counts = task.place.bins or ScoreBins(), task.scores
-    curves = ScoreCurves(counts, bins)
+    score_sums = torch.from_numpy(task.totals[:, Total.PREDICTION]).to(counts.device)
+    curves = ScoreCurves(counts, bins, score_sums)
     roc, precision = curves.roc(), curves.precision_recall().precision
     calibration, error = curves.calibration(), curves.expected_calibration_error()
     areas = roc_auc(*counts_above(counts))

@@ -37,7 +37,10 @@ class AverageLoss(Mean):
 
 @dataclass(frozen=True)
 class LogLoss(AverageLoss):
-    """The average negative log-likelihood of the labels; the average loss, NaN without labels."""
+    """The average negative log-likelihood of the labels; the average loss, NaN without labels.
+
+    Of several columns that of each row is the mean over its labels that are there.
+    """
 
     def read(self, sums: Sums) -> Tensor:
         """Return the weighted sum over the weights."""
@@ -114,7 +117,8 @@ class BatchMean(Mean):
 class BrierScore(Reading):
     """The mean squared distance of the probabilities and the label (Brier, 1950).
 
-    Of two classes that of the second one's probability; of several, the sum over all classes.
+    Of two classes that of the second one's probability; of several, the sum over all classes, where
+    a soft label counts as its most likely class.
     """
 
     higher_is_better = False

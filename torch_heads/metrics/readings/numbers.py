@@ -82,7 +82,10 @@ class MeanAbsoluteError(NumberReading):
 
 @dataclass(frozen=True)
 class MedianAbsoluteError(NumberReading):
-    """The median of ``|p - y|``, to a bin: a step of 2^(1/4) or less, linear inside."""
+    """The median of ``|p - y|``, to a bin: a step of 2^(1/4) or less, linear inside.
+
+    NaN where any prediction is, as the other metrics are.
+    """
 
     higher_is_better = False
     of_counts = True
@@ -95,7 +98,10 @@ class MedianAbsoluteError(NumberReading):
         """Return the mean of the columns' medians."""
         counts = sums.residuals
         each = Residuals(counts.flatten(0, -2)).absolute_quantile(0.5)
-        return over_columns(each.view(counts.shape[:-1]))
+        medians = each.view(counts.shape[:-1])
+        predictions = sums.totals[..., Total.PREDICTION]
+        unknown = predictions.isnan().any(-1)
+        return torch.where(unknown, torch.nan, over_columns(medians))
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,8 @@ class R2(NumberReading):
     def read(self, sums: Sums) -> Tensor:
         """Return the mean over the columns."""
         spread = squares(sums, SquaredLabel(), Total.LABEL)
-        return over_columns(1 - ratio(sums.term(SquaredError()), spread))
+        share = 1 - ratio(sums.term(SquaredError()), spread)
+        return over_columns(sure(share, spread, sums, SquaredLabel()))
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,9 @@ class ExplainedVariance(NumberReading):
         weight = sums.totals[..., Total.WEIGHT]
         bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
         errors = sums.term(SquaredError()) - ratio(bias**2, weight)
-        return over_columns(1 - ratio(errors, squares(sums, SquaredLabel(), Total.LABEL)))
+        spread = squares(sums, SquaredLabel(), Total.LABEL)
+        share = 1 - ratio(errors, spread)
+        return over_columns(sure(share, spread, sums, SquaredLabel(), SquaredError()))
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,10 @@ class PearsonCorrcoef(NumberReading):
     def read(self, sums: Sums) -> Tensor:
         """Return the mean over the columns."""
         together, labels, predictions = moments(sums)
-        return over_columns(ratio(together, labels.sqrt() * predictions.sqrt()))
+        both = labels.sqrt() * predictions.sqrt()
+        found = sure(ratio(together, both), both, sums, SquaredError())
+        found = sure(found, labels, sums, SquaredLabel())
+        return over_columns(sure(found, predictions, sums, SquaredPrediction()))
 
 
 @dataclass(frozen=True)
@@ -161,7 +173,8 @@ class ConcordanceCorrcoef(NumberReading):
         together, labels, predictions = moments(sums)
         weight = sums.totals[..., Total.WEIGHT]
         bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
-        return over_columns(ratio(2 * together, labels + predictions + ratio(bias**2, weight)))
+        apart = labels + predictions + ratio(bias**2, weight)
+        return over_columns(sure(ratio(2 * together, apart), apart, sums, *self.terms))
 
 
 @dataclass(frozen=True)
@@ -274,6 +287,15 @@ def squares(sums: Sums, term: Term, of: int) -> Tensor:
     spread = kept - ratio(sums.totals[..., of] ** 2, weight)
     # what rounding leaves of equal numbers is none
     return torch.where(spread > 1e-14 * kept, spread, 0.0)
+
+
+def sure(values: Tensor, spread: Tensor, sums: Sums, *terms: Term) -> Tensor:
+    """Return metrics, NaN where rounding of these sums of squares is seen beside a spread.
+
+    Numbers that lie more than 1e5 standard deviations away from 0 would have less than six digits.
+    """
+    largest = torch.stack([sums.term(term) for term in terms]).amax(0)
+    return torch.where(spread > 1e-10 * largest, values, torch.nan)
 
 
 def moments(sums: Sums) -> tuple[Tensor, Tensor, Tensor]:

@@ -134,7 +134,7 @@ class Recall(AveragedReading):
 class FBeta(AveragedReading):
     """The harmonic mean of precision and recall, which weighs recall ``beta`` times as much.
 
-    ``samples`` averages over rows, in place of classes.
+    ``samples`` averages over rows, in place of classes, of what is decided at logit 0.
     """
 
     beta: float = 1.0
@@ -143,6 +143,8 @@ class FBeta(AveragedReading):
         allowed = (None, "micro", "macro", "weighted", "samples")
         check_argument(self, "average", self.average in allowed, f"among {list(allowed)}")
         check_argument(self, "beta", 0 <= self.beta < float("inf"), ">= 0 and finite")
+        plain = self.average != "samples" or self.threshold is None
+        check_argument(self, "threshold", plain, "as None over samples")
 
     def needs(self, counts: Counts) -> Iterable[Need]:
         """Return what is counted, or the term of each row."""

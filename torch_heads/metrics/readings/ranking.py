@@ -13,12 +13,13 @@ from torch_heads.functional.scores import (
     SOFT,
     average_precision,
     counts_above,
+    mean_scores,
     precision_recall_auc,
     roc_auc,
 )
 from torch_heads.metrics.needs import ClassScoreCounts, Need, ScoreCounts
 from torch_heads.metrics.readings.reading import Reading, check_argument, ratio
-from torch_heads.metrics.sums import Sums
+from torch_heads.metrics.sums import Sums, Total
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class ScoreReading(Reading):
 
     higher_is_better = True
     of_counts = True
+    of_fine_scores = True
 
     def needs(self, counts: Counts) -> Iterable[Need]:
         """Return the counts of scores."""
@@ -40,6 +42,8 @@ class AUC(ScoreReading):
     A logit of NaN counts as the lowest score, here and in all that is read from scores; it shows
     in the loss, which is NaN.
     """
+
+    of_fine_scores = False
 
     def read(self, sums: Sums) -> Tensor:
         """Return the area; 0 where a class is absent, as in tf.estimator."""
@@ -57,6 +61,8 @@ class AUC(ScoreReading):
 @dataclass(frozen=True)
 class AUCPrecisionRecall(ScoreReading):
     """The interpolated area under the precision-recall curve over the same grid."""
+
+    of_fine_scores = False
 
     def read(self, sums: Sums) -> Tensor:
         """Return the area; 1 where all labels are positive, 0 where none is."""
@@ -229,10 +235,11 @@ class Lift(ScoreReading):
 class CalibrationError(ScoreReading):
     """The mean distance of scores and shares of positives, over bins of equal width.
 
-    Naeini, Cooper & Hauskrecht, 2015.
+    Naeini, Cooper & Hauskrecht, 2015. Scores are known to a bin, and their mean exactly.
     """
 
     higher_is_better = False
+    of_fine_scores = False
     bins: int = 15
 
     def __post_init__(self) -> None:
@@ -240,11 +247,11 @@ class CalibrationError(ScoreReading):
 
     def read(self, sums: Sums) -> Tensor:
         """Return the mean over bins, by weight."""
-        counts, edges = sums.scores.sum(-3), sums.bins("edges")
-        centres = (edges[..., 1:] + edges[..., :-1]) / 2
+        counts, centres = sums.scores.sum(-3), sums.bins("centres")
         place = (centres * self.bins).long().clamp(max=self.bins - 1)
         weight = counts.sum(-2)
-        gaps = counts[..., SOFT:, :].sum(-2) - weight * centres
+        means = mean_scores(weight, centres, sums.bins("edges"), sums.total(Total.PREDICTION))
+        gaps = counts[..., SOFT:, :].sum(-2) - weight * means
         gap = gaps.new_zeros(*gaps.shape[:-1], self.bins)
         gap = gap.scatter_add(-1, place.expand(gaps.shape), gaps)
         return ratio(gap.abs().sum(-1), weight.sum(-1))

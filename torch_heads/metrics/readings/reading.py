@@ -25,11 +25,13 @@ class Reading(ABC):
         column: the label column, or the class id, that it reads alone; None for all.
         higher_is_better: whether more is better, None where neither is.
         of_counts: whether it is read from counts alone, which can be drawn again (bootstrap).
+        of_fine_scores: whether it tells little of rare events where scores are cut coarsely alone.
     """
 
     column: int | None = field(default=None, kw_only=True)
     higher_is_better: ClassVar[bool | None] = None
     of_counts: ClassVar[bool] = False
+    of_fine_scores: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, sums: Sums) -> Tensor:
@@ -49,6 +51,11 @@ class Reading(ABC):
     def present(self, sums: Sums) -> Tensor:
         """Return whether any label was there to read from."""
         return sums.total(Total.PRESENT) > 0
+
+
+def is_own(reading: Reading) -> bool:
+    """Return whether a reading is of this package, and not a user's."""
+    return type(reading).__module__.split(".")[0] == __name__.split(".")[0]
 
 
 def suffix(reading: Reading, but: Iterable[str] = ("column", "threshold")) -> str:

@@ -21,6 +21,7 @@ class Concordance(Reading):
     """
 
     higher_is_better = True
+    of_counts = True
 
     def needs(self, counts: Counts) -> Iterable[Need]:
         """Return the counts of times."""
