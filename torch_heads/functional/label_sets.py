@@ -54,7 +54,7 @@ class LabelSets:
         per class. Sets of classes may be given row-wise as ``torch.sparse_coo_tensor`` of ids
         (``[D*, ?]``), as a (jagged) nested tensor of ids, as Python sets or lists of rows of ids or
         names, in whatever holds these rows. A set of nothing but ``missing``, and a gap in place of
-        a set, is a row without a label. Where ``mask`` ``[D*]`` is False (padding), any set will do.
+        a set, is a row without a label. Where ``mask`` ``[D*]`` is False (padding), any will do.
 
         Raises:
             ValueError: if an id is out of range, a name unknown, or the batch of another shape, or
