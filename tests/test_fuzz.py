@@ -235,7 +235,6 @@ JUNK: list[Callable[[], Any]] = [
     lambda: [None, [1.0, 2.0], None, [0.0, 1.0]],
     lambda: [{"a": 1, "b": 2.0}] * ROWS,
     lambda: list(pa.array(["a", "b", "c", "d"])),
-    lambda: pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64()))[0],
     lambda: torch.fx.Proxy(torch.fx.Graph().placeholder("x")),
     lambda: bytearray(b"abcd"),
     lambda: range(ROWS),

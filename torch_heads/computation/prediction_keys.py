@@ -49,7 +49,7 @@ class PredictionKeys:
             raise ValueError(unexpected(self._title, argument, "as a list", repr(keys)))
         wanted: list[list[str]] = [[] for _ in self.full]
         for asked in listed(self._title, argument, "as a list", keys):
-            if not issubclass(type(asked), (str, tuple)):
+            if not _is_key(asked):
                 expected = "as strings, or tuples of them"
                 raise ValueError(unexpected(self._title, argument, expected, repr(asked)))
             if asked in self._owners:
@@ -71,6 +71,13 @@ class PredictionKeys:
             for full, own in zip(self.full, values, strict=True)
             for key, value in own.items()
         }
+
+
+def _is_key(asked: Any) -> bool:
+    """Return whether this may be a key: a string, or a tuple of them, of any depth."""
+    if isinstance(asked, tuple):
+        return all(map(_is_key, asked))
+    return issubclass(type(asked), str)
 
 
 def flat_key(path: Sequence[str], key: str) -> str:

@@ -33,10 +33,11 @@ class LabelSets:
         n_classes: how many classes there are.
         vocabulary: their names; None without.
         missing: what stands for a missing label.
-        lists: what nested lists of numbers are, ``"ids"`` or ``"multi_hot"``; None if that is not
-            declared. Then they are multi-hot where all rows have ``n_classes`` numbers, and sets of
-            ids where none is as multi-hot rows are: of that many numbers, each 0 or 1, and some of
-            these twice.
+        lists: what lists of rows of numbers are, and sparse and nested tensors, ``"ids"`` or
+            ``"multi_hot"``; None if that is not declared. Then lists are multi-hot where all rows
+            have ``n_classes`` numbers, and sets of ids where none is as multi-hot rows are: of that
+            many numbers, each 0 or 1, and some of these twice; tensors are sets of ids, unless they
+            could be multi-hot.
     """
 
     who: str
@@ -52,9 +53,9 @@ class LabelSets:
 
         Multi-hot labels are taken as they are, and by name out of a dict or a table with a column
         per class. Sets of classes may be given row-wise as ``torch.sparse_coo_tensor`` of ids
-        (``[D*, ?]``), as a (jagged) nested tensor of ids, as Python sets or nested lists of ids or
-        names. A set of nothing but ``missing``, and a gap in place of a set, is a row without a
-        label. Where ``mask`` ``[D*]`` is False (padding), any set will do.
+        (``[D*, ?]``), as a (jagged) nested tensor of ids, as Python sets or lists of rows of ids or
+        names, in whatever holds these rows. A set of nothing but ``missing``, and a gap in place of
+        a set, is a row without a label. Where ``mask`` ``[D*]`` is False (padding), any will do.
 
         Raises:
             ValueError: if an id is out of range, a name unknown, or the batch of another shape, or

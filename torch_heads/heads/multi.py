@@ -35,6 +35,7 @@ class MultiHead(Head):
     Shapes: logits ``[D0, ..., DN, logits_dimension]``, the heads' logits side by side, or a dict
     by head name; labels a dict by head name, or a table (a pandas or polars frame, a pyarrow table,
     a structured array) with a column per head, or per class of a head with a ``label_vocabulary``;
+    or a list of rows with these names (named tuples, dicts, series, and a table per sequence);
     or one tensor of numbers ``[D0, ..., DN, labels_dimension]`` with the heads' label columns side
     by side. Keys of no head are refused where a head's labels are absent.
 

@@ -39,7 +39,7 @@ class MultiLabelHead(ClassHead):
     values in [0, 1]; or sets of class ids: ``torch.sparse_coo_tensor`` of shape
     ``[D0, ..., DN, ?]`` with ids as values, a jagged nested tensor, Python sets, or nested lists;
     or sets of class names, with a ``label_vocabulary``; or a dict or table with a column per class.
-    Nested lists of numbers are what ``label_lists`` says. Python sets always hold ids.
+    Rows of numbers in lists are what ``label_lists`` says. Python sets always hold ids.
 
     Predictions: ``logits`` and ``probabilities`` ``[D*, n_classes]``, and the strings ``classes``,
     which are the names of all classes.
@@ -65,9 +65,11 @@ class MultiLabelHead(ClassHead):
         pos_weight: a factor of the positive labels' loss per class, likewise. Metrics stay
             unweighted by both.
         label_smoothing: how far labels move to a half in the loss; metrics keep the labels.
-        label_lists: what nested lists of numbers are, ``"ids"`` or ``"multi_hot"``. By default they
-            are multi-hot where all rows have length ``n_classes``, as in arrays, and sets of ids
-            where none can be multi-hot; else they are refused.
+        label_lists: what rows of numbers are, in nested lists and all that holds rows, and in
+            sparse and nested tensors: ``"ids"`` or ``"multi_hot"``. By default those in lists are
+            multi-hot where all rows have length ``n_classes``, as in arrays, and sets of ids where
+            none can be multi-hot; those in sparse and nested tensors are sets of ids. What could be
+            both is refused.
         metrics: which to keep beside the usual ones; see `TensorHead`.
         fine: whether scores are also cut finely by their logit; see `TensorHead`.
 
