@@ -179,7 +179,13 @@ def test_the_package_file_only_exports() -> None:
 def test_a_head_is_abstract_or_final() -> None:
     concrete = set(head_modules().values())
     for head in concrete:
-        assert not head.__subclasses__(), f"{head.__name__} has a subclass"
+        # torch.export makes further classes of the same name, which no module has
+        known = [
+            kind
+            for kind in head.__subclasses__()
+            if getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
+        ]
+        assert not known, f"{head.__name__} has a subclass"
         assert not concrete & set(head.__mro__[1:]), f"{head.__name__} subclasses another head"
 
 

@@ -107,7 +107,7 @@ def rows(sparse: dict[str, Any]) -> list[list[Any]]:
 
 
 def as_rows(sparse: dict[str, Any], device: torch.device) -> Any:
-    return [set(row) for row in rows(sparse)]  # a list of 0 and 1 could be multi-hot
+    return rows(sparse)
 
 
 def as_coo(sparse: dict[str, Any], device: torch.device) -> Any:
