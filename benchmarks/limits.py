@@ -52,16 +52,19 @@ def training(leaf: Tensor, loss: Callable[[], Tensor]) -> Call:
 
 
 def class_names(classes: list[str]) -> Iterator[str]:
-    """Yield what class names cost, as an array and as a list, against ids in the same form."""
+    """Yield what class names cost, as an array and as a list; a list beside one of ids, too."""
     by_id, by_name = head_of(classes, None), head_of(classes, classes)
-    random = torch.Generator().manual_seed(0)
-    ids = torch.randint(len(classes), (LABELS,), generator=random).numpy()
+    ids = torch.randint(len(classes), (LABELS,), generator=torch.Generator().manual_seed(0))
     logits = torch.randn(LABELS, by_id.logits_dimension, requires_grad=True)
-    names = np.array(classes)[ids]
-    forms = {"an array": (names, ids), "a list": (names.tolist(), ids.tolist())}
-    for form, (named, usual) in forms.items():
+    array = np.array(classes)[ids.numpy()]
+    each: list[tuple[str, object, str, object]] = [
+        ("an array", array, "ids", ids),
+        ("a list", array.tolist(), "ids", ids),
+        ("a list", array.tolist(), "ids in a list", ids.tolist()),
+    ]
+    for form, named, of, usual in each:
         losses = partial(by_name.loss, named, logits), partial(by_id.loss, usual, logits)
-        what, of = f"{LABELS:,} names of {len(classes)} classes in {form}", f"ids in {form}"
+        what = f"{LABELS:,} names of {len(classes)} classes in {form}"
         yield compare(f"loss, {what}", *losses, of, 3)
         both = [training(logits, loss) for loss in losses]
         yield compare(f"loss with backward, {what}", *both, of, 3)

@@ -1166,10 +1166,12 @@ REFUSED = [
     steps.refuses("a sequence that is longer than the logits",
         "labels of 2 steps, got 3 in sequence 1. …", labels=[[1, 0], [0, 1, 1]]),
     steps.refuses("a mask of rank 3",
-        "the mask features['sequence_length_mask'] of shape [2, 2], or lengths of shape [2], got …",
+        "the mask features['sequence_length_mask'] of shape [2, 2], or lengths of shape [2], "
+        "got [2, 2, 1]",
         features={**column, "sequence_length_mask": T([[[True], [True]], [[True], [False]]])}),
     steps.refuses("a mask of other sequences",
-        "the mask features['sequence_length_mask'] of shape [2, 2], or lengths of shape [2], got …",
+        "the mask features['sequence_length_mask'] of shape [2, 2], or lengths of shape [2], "
+        "got [2, 3]",
         features={**column, "sequence_length_mask": T([[1, 1, 0], [1, 0, 0]])}),
     steps.refuses("a mask in words",
         "the mask features['sequence_length_mask'] to be numeric, got strings",
@@ -1180,7 +1182,8 @@ REFUSED = [
     steps.refuses("labels of other sequences", "labels of shape [2, 2] or [2, 2, 1], got [2, 3]",
         who=EVEN, labels=T([[1, 0, 0], [0, 1, 0]])),
     steps.refuses("logits without a time",
-        "the mask features['sequence_length_mask'] of shape [2, 1], or lengths of shape [2], got …",
+        "the mask features['sequence_length_mask'] of shape [2, 1], or lengths of shape [2], "
+        "got [2, 2]",
         logits=T([[2.0], [-1.0]])),
     kinds.refuses("logits of several classes without a time",
         "logits of shape [B, T, ...], got [2, 3]", through=WITH_LOGITS, logits=torch.zeros(2, 3)),

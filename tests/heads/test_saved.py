@@ -211,7 +211,8 @@ def test_a_broken_meaning_is_refused() -> None:
     head = made("even")
     for broken in (torch.zeros(1024, dtype=torch.uint8), torch.zeros(3), "text", None):
         state = {"_meaning": broken} if broken is not None else {"_meaning": torch.zeros(0)}
-        with pytest.raises(ValueError, match=r"expected .*'_meaning' as byte"):
+        says = "'even': expected the checkpoint's '_meaning' as byte"
+        with pytest.raises(ValueError, match=says):
             head.load_state_dict(state)
 
 

@@ -110,13 +110,14 @@ def numbers() -> tuple[dict[str, Tensor], Tensor]:
 
 
 def test_a_model_fn_is_served_with_the_head_that_it_calls(tmp_path: Path) -> None:
+    torch.manual_seed(0)  # small scores of other weights differ by more of themselves
     head = th.BinaryClassHead()
     estimator = of_function(tmp_path, head, head=head).train(numbers, steps=1)
     example, _ = numbers()
     bundle = Bundle.load(estimator.export_saved_model(tmp_path / "served", example))
     predicted = list(estimator.predict(lambda: [example]))
     np.testing.assert_allclose(
-        bundle(example)["scores"], [row["probabilities"] for row in predicted], 1e-6, 1e-6
+        bundle(example)["scores"], [row["probabilities"] for row in predicted], 1e-6
     )
     lost = of_function(tmp_path, head)
     with pytest.raises(ValueError, match="with one head, or head="):

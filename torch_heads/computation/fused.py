@@ -64,7 +64,7 @@ class MultiComputation(Computation):
         self._children = tuple(children)
         self.head_weights = head_weights
         self._means = means
-        self._own = merged(children)
+        self._own = merged(children)  # with the places of their heads
         self._others = [i for i, child in enumerate(children) if child.fusable_target is None]
         groups = [group for group, _ in self._own]
         groups += [group for i in self._others for group in children[i].groups]

@@ -101,10 +101,8 @@ class Predictor:
                         values = statistic(self._family, block)
                         found[statistic] = self._split(values, bucket, dims, plain)
                     each = found[statistic]
-                    own_views = (
-                        each if len(members) == count else [each[i - first] for i in members]
-                    )
-                    views.append(own_views)
+                    every = len(members) == count
+                    views.append(each if every else [each[i - first] for i in members])
                 for i, row in zip(members, zip(*views, strict=True), strict=False):
                     predicted[i] = dict(zip(asked, row, strict=True))
         return predicted

@@ -63,6 +63,7 @@ def _moved(
     logits: Tensor, offset: Tensor, scale: Tensor, steepness: Tensor | None = None
 ) -> Tensor:
     """Return ``offset + scale * z``, of whose gradient ``steepness`` is a factor."""
-    if steepness is not None:  # between equals, and so the logits themselves
+    if steepness is not None and logits.requires_grad:
+        # between equals, and so the logits themselves
         logits = torch.lerp(logits.detach(), logits, steepness.to(logits.dtype))
     return torch.addcmul(offset.to(logits.dtype), logits, scale.to(logits.dtype))

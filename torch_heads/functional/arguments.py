@@ -10,11 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import (
-    in_order,
-    named_values,
-    opened,
-)
+from torch_heads.functional.containers import in_order, named_values, opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.number_lists import as_float, numbers_in, refuse_learned
 from torch_heads.functional.tables import is_table, table_columns

@@ -114,7 +114,8 @@ class _Writer:
         self._named: dict[str, Any] = dict(functions)
 
     def head(self, head: Head) -> dict[str, Any]:
-        own, arguments = inspect.signature(type(head)).parameters, dict[str, Any]()
+        own = inspect.signature(type(head)).parameters
+        arguments: dict[str, Any] = {}
         for name, value in head.arguments.items():
             written = self.argument(head.title, name, value)
             if name not in own or not self._is_default(own[name].default, written):
