@@ -403,11 +403,19 @@ def test_a_foreign_configuration_is_refused(config: Any, error: Any, says: str) 
 
 def test_a_deep_configuration_is_refused() -> None:
     config: Any = {"class_path": BINARY}
-    for _ in range(5000):
+    for _ in range(50):
         inner = {"static_head": config}
         config = {"class_path": "torch_heads.SequentialHeadWrapper", "init_args": inner}
-    with pytest.raises(ValueError, match="few levels"):
+    with pytest.raises(ValueError, match="of at most 50 levels, got more"):
         th.build_head(config)
+
+
+def test_a_configuration_of_endless_lists_is_refused() -> None:
+    thresholds: Any = [0.5]
+    for _ in range(10**5):
+        thresholds = [thresholds]
+    with pytest.raises(ValueError, match="few levels"):
+        th.build_head({"class_path": BINARY, "init_args": {"thresholds": thresholds}})
 
 
 def test_nothing_is_imported() -> None:

@@ -70,6 +70,12 @@ class Computation(ABC):
         every = [[*target.predicted, *target.string_keys] for target in targets]
         #: The keys of all predictions, as tuples.
         self.nested_keys = PredictionKeys(title, paths, every, nested_key)
+        usual = [
+            own if target.label_vocabulary else [*target.predicted]
+            for target, own in zip(targets, every, strict=True)
+        ]
+        #: Those that nobody needs to ask for: without strings where classes have no names.
+        self.usual_keys = PredictionKeys(title, paths, usual, nested_key)
         places = {id(target): i for i, target in enumerate(self.targets)}
         #: Where each target of the groups, one after the other, stands among the targets.
         self.places = [places[id(target)] for group in self.groups for target in group.targets]
@@ -124,7 +130,7 @@ class Computation(ABC):
 
     @abstractmethod
     def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
-        """Return the predictions of each target, by key; ``keys`` says which of each target."""
+        """Return the predictions of each target, in the order of ``keys`` of each target."""
 
     @abstractmethod
     def stack(self, logits: Tensor) -> Iterator[Stacked]:

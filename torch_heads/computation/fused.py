@@ -367,7 +367,7 @@ class MultiComputation(Computation):
     def predict(self, logits: Any, keys: Sequence[Iterable[str]]) -> list[Predicted]:
         """Return the predictions of each target, in order; of one family they are computed once."""
         given = self._check_logits(logits)
-        found: list[Predicted] = [{}] * len(self.targets)
+        found: list[Predicted] = [()] * len(self.targets)
         each = self._each_logits(given)
         own: list[Tensor] = []
 
@@ -415,6 +415,11 @@ def merged(children: Sequence[Computation]) -> list[tuple[Group, list[int]]]:
             alike.setdefault(kernel, []).append((i, target))
     found = []
     for members in alike.values():
+        places = [i for i, _ in members]
+        if places != [*range(places[0], places[-1] + 1)]:
+            # they are copied side by side anyway: so let those that are counted alike be, too
+            needs = [target.needs for _, target in members]
+            members = sorted(members, key=lambda one: needs.index(one[1].needs))
         targets = [target for _, target in members]
         order = in_buckets(targets)
         found.append((Group([targets[i] for i in order]), [members[i][0] for i in order]))

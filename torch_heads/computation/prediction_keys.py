@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from torch_heads.functional.containers import listed
@@ -33,6 +34,8 @@ class PredictionKeys:
         self.full = [
             {key: name(path, key) for key in own} for path, own in zip(paths, keys, strict=True)
         ]
+        #: The own keys of each target, which are all that may be wanted of it.
+        self.own = [(*full,) for full in self.full]
         self._owners = {
             name: (i, key) for i, own in enumerate(self.full) for key, name in own.items()
         }
@@ -64,12 +67,16 @@ class PredictionKeys:
                 wanted[i].append(asked)
         return wanted
 
-    def flatten(self, values: Sequence[Mapping[str, Any]]) -> dict[Any, Any]:
-        """Return the values of each target, by key, under their full keys."""
+    def name(
+        self, wanted: Sequence[Iterable[str]], values: Sequence[Sequence[Any]]
+    ) -> dict[Any, Any]:
+        """Return the values of each target, in the order of what is wanted of it, by full key."""
+        if wanted is self.own:
+            return dict(zip(self._owners, chain.from_iterable(values), strict=True))
         return {
             full[key]: value
-            for full, own in zip(self.full, values, strict=True)
-            for key, value in own.items()
+            for full, own, row in zip(self.full, wanted, values, strict=True)
+            for key, value in zip(own, row, strict=True)
         }
 
 

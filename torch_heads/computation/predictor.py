@@ -14,7 +14,7 @@ from torch_heads.computation.prior import GroupPrior
 from torch_heads.computation.target import Target
 from torch_heads.families.family import Family, Statistic
 
-Predicted = dict[str, Tensor]
+Predicted = Sequence[Tensor]  # of one target, in the order of the keys that were asked for
 
 
 class Part(NamedTuple):
@@ -71,7 +71,7 @@ class Predictor:
         own: Callable[[], Sequence[Tensor]],
         keys: Sequence[Iterable[str]],
     ) -> list[Predicted]:
-        """Return the predictions of each target, by key.
+        """Return the predictions of each target, in the order of its keys.
 
         Args:
             parts: the logits of all targets, as `LogitLayout.blocks` takes them.
@@ -79,7 +79,7 @@ class Predictor:
             keys: which predictions of each target.
         """
         blocks = self.blocks(parts)
-        predicted: list[Predicted] = [{} for _ in self._targets]
+        predicted: list[Predicted] = [()] * len(self._targets)
         for bucket, block, plain in zip(self._layout.buckets, blocks, self._plain, strict=True):
             first, count = bucket.targets.start, bucket.targets.stop - bucket.targets.start
             dims = block.dim() - len(bucket.shape) + 1
@@ -104,7 +104,7 @@ class Predictor:
                     every = len(members) == count
                     views.append(each if every else [each[i - first] for i in members])
                 for i, row in zip(members, zip(*views, strict=True), strict=False):
-                    predicted[i] = dict(zip(asked, row, strict=True))
+                    predicted[i] = row
         return predicted
 
     def blocks(self, parts: Tensor | Sequence[Tensor]) -> list[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Self
 
@@ -239,8 +239,8 @@ class Head(EstimatorWords):
             ValueError: if no head has a key.
         """
         names = self.computation.flat_keys
-        wanted = names.full if keys is None else names.wanted(keys)
-        return names.flatten(self.computation.predict(logits, wanted))
+        wanted = names.own if keys is None else names.wanted(keys)
+        return names.name(wanted, self.computation.predict(logits, wanted))
 
     def predictions(self, logits: Any, keys: Sequence[Any] | None = None) -> dict[Any, Any]:
         """Return predictions by key, ``(head, key)`` under a `MultiHead`.
@@ -254,24 +254,22 @@ class Head(EstimatorWords):
         Raises:
             ValueError: if no head has a key.
         """
-        targets, names = self.computation.targets, self.computation.nested_keys
-        wanted: list[Iterable[str]] = [
-            own if target.label_vocabulary else target.predicted
-            for target, own in zip(targets, names.full, strict=True)
-        ]
-        chosen = [] if keys is None else names.wanted(keys)
+        targets, names = self.computation.targets, self.computation.usual_keys
+        wanted: Sequence[Iterable[str]] = names.own
+        named = [i for i, target in enumerate(targets) if target.label_vocabulary]
+        chosen = [] if keys is None else self.computation.nested_keys.wanted(keys)
         if any(chosen):
-            wanted = [*chosen]
+            names, wanted = self.computation.nested_keys, chosen
+            named = [i for i, own in enumerate(chosen) if not targets[i].predicted.keys() >= {*own}]
         asked = [*wanted]  # of tensors: class names are told by all of them
-        for i, (target, own) in enumerate(zip(targets, wanted, strict=True)):
-            if own is not target.predicted and not target.predicted.keys() >= {*own}:
-                asked[i] = target.predicted
-        found: list[Mapping[str, Any]] = [*self.computation.predict(logits, asked)]
-        for i, own in enumerate(wanted):
-            if asked[i] is not own:
-                every = {**found[i], **targets[i].predict_strings(found[i])}
-                found[i] = {key: every[key] for key in own}
-        return names.flatten(found)
+        for i in named:
+            asked[i] = targets[i].predicted
+        found: list[Sequence[Any]] = [*self.computation.predict(logits, asked)]
+        for i in named:
+            tensors = dict(zip(asked[i], found[i], strict=True))
+            every = {**tensors, **targets[i].predict_strings(tensors)}
+            found[i] = [every[key] for key in wanted[i]]
+        return names.name(wanted, found)
 
     def all_prediction_keys(self) -> list[Any]:
         """Return every key that `predictions` takes."""

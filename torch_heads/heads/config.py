@@ -22,6 +22,7 @@ WHO = "build_head"
 CLASS, ARGUMENTS, FUNCTION = "class_path", "init_args", "function"
 NUMBERS = {".nan": nan, ".inf": inf, "-.inf": -inf}  # as YAML writes them; JSON has none
 TEXTS = ("name", "label_vocabulary")  # arguments that are never numbers
+LEVELS = 50  # of one in another: far more than a head needs, and what every thread has stack for
 NAMESPACES = {"families": "families.", "metrics": "metrics."}
 PLAIN = "Plain data are numbers, strings, lists, dicts, heads, and dataclasses such as readings."
 
@@ -75,7 +76,7 @@ def build_head(
     Raises:
         TypeError: if it is no configuration, or as the head's constructor does.
         ValueError: if it names a class or a function that is not given, or an argument that a class
-            does not take; or as the head's constructor does.
+            does not take, or nests more than 50 of them; or as the head's constructor does.
 
     >>> build_head({"class_path": "torch_heads.MultiClassHead", "init_args": {"n_classes": 3}})
     MultiClassHead(logits_dimension=3)
@@ -182,11 +183,17 @@ class _Reader:
     def __init__(self, functions: Functions, classes: Iterable[type]) -> None:
         self._functions = functions
         self._classes = {class_path(kind): kind for kind in [*_known(), *classes]}
+        self._level = 0
 
     def value(self, given: Any, name: str | None = None) -> Any:
         if isinstance(given, Mapping):
             if CLASS in given:
-                return self._made(given)
+                self._level += 1
+                if self._level > LEVELS:
+                    raise ValueError(unexpected(WHO, "config", f"of at most {LEVELS} levels", "more"))
+                made = self._made(given)
+                self._level -= 1
+                return made
             if FUNCTION in given:
                 return self._function(given[FUNCTION])
             return {key: self.value(own, name) for key, own in given.items()}

@@ -536,7 +536,7 @@ BINARY = "torch_heads.BinaryClassHead"
         ({"class_path": BINARY, "init_args": {"thresholds": {"a": []}}}, "expected"),
         ({"class_path": BINARY, "init_args": {"thresholds": 7}}, "expected"),
         ({"class_path": BINARY, "init_args": {"metrics": [[[]]]}}, "expected"),
-        (nested(300), "few levels"),
+        (nested(60), "at most 50 levels"),
     ],
 )
 def test_a_head_that_is_none_is_refused(folder: Path, head: Any, says: str) -> None:

@@ -48,7 +48,7 @@ class Answers:
         #: The path of each target: its names with slashes between them.
         self.paths = ["/".join(path) for path in computation.paths]
         every = head.predictions(logits, head.all_prediction_keys())
-        keys = [[*own] for own in computation.nested_keys.full]
+        keys = computation.nested_keys.own
         flat = [below(path, key) for path, own in zip(self.paths, keys, strict=True) for key in own]
         #: All predictions by name, strings too.
         self.predictions: dict[str, Any] = dict(zip(flat, every.values(), strict=True))

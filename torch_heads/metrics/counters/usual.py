@@ -95,21 +95,26 @@ class Selection:
     """Some of the label columns of a group.
 
     Args:
-        columns: which; all of them are not copied.
+        columns: which; those that stand side by side are not copied.
         of: how many there are.
     """
 
     def __init__(self, columns: Sequence[int], of: int) -> None:
         self.columns = list(columns)
-        self._index: Constants | None = None
-        if self.columns != list(range(of)):
-            self._index = Constants(columns=self.columns)
+        first = columns[0] if columns else 0
+        run = slice(first, first + len(columns))
+        self._all = self.columns == list(range(of))
+        self._chosen: slice | Constants = run
+        if self.columns != list(range(run.start, run.stop)):
+            self._chosen = Constants(columns=self.columns)
 
     def of(self, values: Tensor) -> Tensor:
         """Return the selected columns of ``[N, U, ...]``, or ``[N, 1]`` as it is."""
-        if self._index is None or (values.dim() == 2 and values.shape[1] == 1):
+        if self._all or (values.dim() == 2 and values.shape[1] == 1):
             return values
-        return values.index_select(1, self._index.on(values.device)["columns"])
+        if isinstance(self._chosen, slice):
+            return values[:, self._chosen]
+        return values.index_select(1, self._chosen.on(values.device)["columns"])
 
     def weights(self, seen: TallyInput) -> Tensor | None:
         """Return the weights of the selected columns, ``[N, C]`` or ``[N, 1]``; None for ones."""
