@@ -190,7 +190,8 @@ class _Reader:
             if CLASS in given:
                 self._level += 1
                 if self._level > LEVELS:
-                    raise ValueError(unexpected(WHO, "config", f"of at most {LEVELS} levels", "more"))
+                    expected = f"of at most {LEVELS} levels"
+                    raise ValueError(unexpected(WHO, "config", expected, "more"))
                 made = self._made(given)
                 self._level -= 1
                 return made
