@@ -23,13 +23,12 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 import torch_heads as th
-import torch_heads.integrations.lightning.module as head_module
 from tests.cases import CASES, Case
 from tests.integrations.launch import torchrun
 from tests.integrations.trainers import expected_warnings, quiet_trainer
 from tests.mixture import mixture, random_batch
 from tests.processes import end_process
-from torch_heads.integrations.lightning import HeadModule, RandomState
+from torch_heads.integrations.lightning import HeadModule, RandomState, log
 from torch_heads.integrations.lightning.batch import Batch
 from torch_heads.integrations.lightning.window import count_labels
 
@@ -263,7 +262,7 @@ def test_very_many_values_reach_the_loggers_and_the_callbacks(
 ) -> None:
     few: dict[str, Tensor] = {}
     for most in (1000, 3):
-        monkeypatch.setattr(head_module, "MOST_LOGGED", most)
+        monkeypatch.setattr(log, "MOST_LOGGED", most)
         logger = CSVLogger(tmp_path, name=str(most))
         trainer = quiet_trainer(logger=logger, log_every_n_steps=2)
         trainer.fit(make_module(), loader(), loader())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningCLI, LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
@@ -25,7 +23,7 @@ from torch_heads.heads.saved import refuse_other_heads
 from torch_heads.integrations.checkpoint_io import AtomicCheckpoints
 from torch_heads.integrations.lightning.batch import Batch
 from torch_heads.integrations.lightning.epoch import Epoch
-from torch_heads.integrations.lightning.logging import CallbackMetrics, on_cpu
+from torch_heads.integrations.lightning.log import log_epoch, log_step
 from torch_heads.integrations.lightning.projection import make_projection, project
 from torch_heads.integrations.lightning.resume import PlateauValues, RandomState
 from torch_heads.integrations.lightning.window import (
@@ -34,8 +32,6 @@ from torch_heads.integrations.lightning.window import (
     target_losses,
 )
 from torch_heads.metrics.agreement import Agreement
-
-MOST_LOGGED = 256  # metrics of an epoch in the table of Lightning
 
 
 class HeadModule(LightningModule):
@@ -52,7 +48,7 @@ class HeadModule(LightningModule):
     sums. So are ``val/loss/<head>``, which times the head weights add up to it. Several data
     loaders count as one, and each also has keys such as ``val/auc/even/dataloader_idx_1``. The
     metrics of all are those of `Head.metric_collection`, which stays readable after the epoch. More
-    than `MOST_LOGGED` of them, and ``train/loss/<head>``, reach loggers and callbacks alone, and
+    than 256 of them, and ``train/loss/<head>``, reach loggers and callbacks alone, and
     not the table of `Trainer.test`.
 
     Args:
@@ -292,36 +288,10 @@ class HeadModule(LightningModule):
         return loss * k  # by which Lightning divides it, however short the last step of an epoch
 
     def _log_step(self, loss: Tensor, losses: Tensor) -> None:
-        loss, each = loss.detach(), None
+        each = None
         if isinstance(self.head, MultiHead):
             each = self.head.computation.head_losses(losses).detach()
-        if self.trainer.world_size > 1:
-            # or each process would keep the checkpoint, and take the rate, that is its own best
-            values = loss.reshape(1) if each is None else torch.cat([loss.reshape(1), each])
-            values = self.trainer.strategy.reduce(values, reduce_op="mean")
-            loss, each = values[0], None if each is None else values[1:]
-        self.log("train/loss", loss, prog_bar=True, logger=None if each is None else False)
-        if each is not None:
-            self._seen().stack(self._step_keys, each)
-            n: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-            due = n > 0 and (self.trainer.global_step + 1) % n == 0
-            if due and not self.trainer.fit_loop._should_accumulate():
-                names = ["train/loss", *self._step_keys]  # loggers get the sum with its parts
-                self._to_loggers(names, torch.cat([loss.reshape(1), each]))
-
-    def _seen(self) -> CallbackMetrics:
-        """Return what callbacks see."""
-        connector = self.trainer._logger_connector
-        seen: Any = connector._callback_metrics
-        if not isinstance(seen, CallbackMetrics):
-            connector._callback_metrics = CallbackMetrics()
-            connector._callback_metrics.update(seen)
-        return connector._callback_metrics  # type: ignore[return-value]
-
-    def _to_loggers(self, names: Sequence[str], values: Tensor) -> None:
-        """Hand values to the loggers: fast, however many they are."""
-        if self.loggers:
-            self.trainer._logger_connector.log_metrics(on_cpu(names, values))
+        log_step(self, loss.detach(), self._step_keys, each)
 
     # Evaluation.
 
@@ -365,28 +335,4 @@ class HeadModule(LightningModule):
         return self.head.predictions(self.logits(Batch.of(batch, self.head).inputs))
 
     def _log_epoch(self, stage: str) -> None:
-        values = self._epoch.values()
-        names = [f"{stage}/{key}" for key in values]
-        numbers = torch.stack([*values.values()])
-        # by Lightning's convention, each of several data loaders has keys of its own
-        own = [
-            {f"{stage}/{key}/dataloader_idx_{i}": one for key, one in epoch.values().items()}
-            for i, epoch in enumerate(self._by_loader)
-        ]
-        every = [*names, *(name for one in own for name in one)]
-        stacked = [numbers, *(torch.stack([*one.values()]) for one in own)]
-        self._seen().stack(every, torch.cat(stacked))
-        if len(every) <= MOST_LOGGED:
-            parts = [[*one] for one in own] or [names]
-            tables = self.trainer._evaluation_loop._logged_outputs  # which Lightning logs
-            for table, part, their in zip(tables, parts, stacked[-len(parts) :], strict=False):
-                table.update(on_cpu(part, their))
-        if own or len(every) > MOST_LOGGED:
-            beside = every if len(every) > MOST_LOGGED else names
-            if not self.trainer.sanity_checking:  # the first one is logged below
-                self._to_loggers(beside[1:], torch.cat(stacked)[1 : len(beside)])
-        with warnings.catch_warnings():
-            # that these should be synced, which they are: each tally once, not each value
-            warnings.filterwarnings("ignore", "It is recommended to use", PossibleUserWarning)
-            self.log(f"{stage}/loss", values["loss"], prog_bar=True)
-            self.trainer.callback_metrics  # noqa: B018  looked up here, it warns here
+        log_epoch(self, stage, self._epoch.values(), [one.values() for one in self._by_loader])
