@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.fused import MultiComputation
 from torch_heads.computation.inputs import Features, Inputs
-from torch_heads.functional.constants import Setting, value_of
 from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tables import is_table
 from torch_heads.functional.tensors import shape_of
 from torch_heads.heads.base import Head
-from torch_heads.heads.children import FIXED, FixedHeads, check_head_weights, check_heads
+from torch_heads.heads.children import FIXED, FixedHeads, check_heads
+from torch_heads.heads.head_factors import HeadFactors
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput
 from torch_heads.metrics.over_heads import AskedOverHeads, means_over_heads
@@ -79,8 +79,6 @@ class MultiHead(Head):
         self.title = f"{self.title} {preview(self._names, 4)}"
         self.heads = FixedHeads(self.title, children)
         self._positions = {name: i for i, name in enumerate(self._names)}
-        self._factors: Setting | None = None
-        self._by_prior = False
         self.head_weights = head_weights  # type: ignore[misc,assignment]
         self._adopt(children)
 
@@ -99,7 +97,7 @@ class MultiHead(Head):
         children = [self[name].computation for name in self._names]
         known = [key for child in children for target in child.targets for key in target.readings]
         means = means_over_heads(self.title, self._asked_metrics, known)
-        factors = self._factors_on if self._has_factors else None
+        factors = self._factors_on if self._has_factors() else None
         computation = MultiComputation(self.title, self._names, children, means, factors)
         keys: list[str] = []
         for target in computation.targets:
@@ -171,57 +169,31 @@ class MultiHead(Head):
             ValueError: if they are those of the prior, which no `fit_prior` has found yet.
         """
         learned = self._parameters.get("head_weights")
-        if learned is None and self._by_prior:
+        if learned is None and self._factors.by_prior:
             return self._factors_on(torch.device("cpu"))
-        return self._factors.value if learned is None and self._factors is not None else learned
+        return self._factors.given if learned is None else learned
 
     def _argument_now(self, name: str, given: Any) -> Any:
         if name != "head_weights":
             return super()._argument_now(name, given)
         # those of the prior make a head that has none yet wait for its own
         unknown = any(target.prior() is None for target in self.computation.targets)
-        return "prior" if self._by_prior and unknown else self.head_weights
+        return "prior" if self._factors.by_prior and unknown else self.head_weights
 
-    @property
     def _has_factors(self) -> bool:
-        return self._by_prior or self._factors is not None or "head_weights" in self._parameters
+        return self._factors.any or "head_weights" in self._parameters
 
     def _factors_on(self, device: torch.device) -> Tensor:
         learned = self._parameters.get("head_weights")
-        if learned is not None:
-            return learned
-        if self._factors is None:
-            self._factors = Setting(self._prior_factors())
-        return value_of(self.title, "head_weights", self._factors, device)
-
-    def _prior_factors(self) -> Tensor:
-        """Return the inverse of each head's loss at the prior, without what it owes to a unit."""
-        each = [(target, target.prior()) for target in self.computation.targets]
-        lacking = [target.title for target, prior in each if prior is None]
-        if lacking:
-            hint = "Call fit_prior on the labels first."
-            raise ValueError(
-                unexpected(
-                    self.title, "head_weights 'prior'", "with priors", preview(lacking), hint
-                )
-            )
-        losses = torch.stack([prior.loss - prior.origin for _, prior in each if prior is not None])
-        at_prior = self.computation.head_losses(losses.cpu())
-        for name, loss in zip(self._names, at_prior.tolist(), strict=True):
-            if loss <= 0:
-                expected = f"with a loss of {name!r} at the prior that is above 0"
-                raise ValueError(unexpected(self.title, "head_weights 'prior'", expected, loss))
-        return torch.where(at_prior.isnan(), 1.0, 1 / at_prior)  # NaN where there were no labels
+        return self._factors.on(device, self.computation) if learned is None else learned
 
     def _renew_priors(self, now: bool = True) -> None:
         super()._renew_priors(now)
-        if self._by_prior:
-            self._factors = None
+        self._factors.renew()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
-        if self._factors is not None and not self._factors.value.is_meta:
-            self._factors.on(fn(torch.empty(0, device="cpu")).device)
+        self._factors.move(fn)
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -232,16 +204,14 @@ class MultiHead(Head):
         if name != "head_weights":
             super().__setattr__(name, value)
             return
-        by_prior = isinstance(value, str) and value == "prior"
-        weights = check_head_weights(self.title, None if by_prior else value, self._names)
-        self._by_prior = by_prior
+        factors = HeadFactors(self.title, value, self._names)
+        learned = isinstance(value, nn.Parameter)
+        self._factors = HeadFactors(self.title, None, self._names) if learned else factors
         self._parameters.pop(name, None)
-        if isinstance(value, nn.Parameter):
+        if learned:
             self._parameters[name] = value
-        else:
-            self._factors = None if weights is None else Setting(weights)
         if "computation" in self.__dict__:
-            self.computation.head_weights = self._factors_on if self._has_factors else None
+            self.computation.head_weights = self._factors_on if self._has_factors() else None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, whose heads are parts of it."""
