@@ -11,9 +11,10 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 import torch_heads as th
+from benchmarks.contestants import Bound, Ours
 from benchmarks.report import duration, times, verdict
 from benchmarks.timing import Call, Spread, ratio, take_turns
-from benchmarks.workloads import binary
+from benchmarks.workloads import binary, mixture, workload
 
 CPU = torch.device("cpu")
 ROUNDS = 3  # of turns
@@ -29,6 +30,7 @@ def limits() -> Iterator[str]:
         yield from class_names(classes)
     yield from thresholds()
     yield fine_cut()
+    yield from coarse_cut()
     yield from two_of_a_kind()
     yield from dense()
 
@@ -132,6 +134,15 @@ def predictions() -> Iterator[str]:
     share = ratio(turns, "forward of one key", "forward")
     line = f"forward of one of 5 keys, {HEADS:,} binary heads: {times(share)} the time of all"
     yield f"{verdict(share.median <= 0.4)} {line}, at most 0.4×"
+
+
+def coarse_cut() -> Iterator[str]:
+    """Yield what an update takes where scores are cut as the bound's are: by the grid alone."""
+    for name, kinds in {"binary heads": binary, "heads of all kinds": mixture}.items():
+        work = workload(name, kinds(100, fine=False), CPU)
+        ours, bound = Ours(work, work.best_form), Bound(work)
+        what = f"metric update, 100 {name} without the fine cut, stacked labels"
+        yield compare(what, ours.update, bound.update, "the bound", 1.7)
 
 
 def two_of_a_kind() -> Iterator[str]:

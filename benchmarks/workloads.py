@@ -64,16 +64,16 @@ def random_labels(head: th.Head, batch: int, random: torch.Generator) -> Tensor:
     return torch.randint(2, shape, generator=random).float()
 
 
-def binary(count: int) -> list[th.Head]:
-    return [th.BinaryClassHead(name=f"task_{i}") for i in range(count)]
+def binary(count: int, fine: bool = True) -> list[th.Head]:
+    return [th.BinaryClassHead(name=f"task_{i}", fine=fine) for i in range(count)]
 
 
-def mixture(count: int) -> list[th.Head]:
+def mixture(count: int, fine: bool = True) -> list[th.Head]:
     """Return heads of all kinds in turns, so that no family's columns stand side by side."""
     kinds = [
-        lambda i, name: th.BinaryClassHead(name=name),
+        lambda i, name: th.BinaryClassHead(name=name, fine=fine),
         lambda i, name: th.MultiClassHead(WIDTHS[i // 6 % 4], name=name),
-        lambda i, name: th.MultiLabelHead(5, name=name),
+        lambda i, name: th.MultiLabelHead(5, name=name, fine=fine),
         lambda i, name: th.RegressionHead(name=name),
         lambda i, name: th.PoissonRegressionHead(name=name),
         lambda i, name: th.LogisticRegressionHead(name=name),
