@@ -14,7 +14,7 @@ from torch_heads.heads.config import Functions, build_head
 from torch_heads.integrations.serving.feeds import Feeds
 from torch_heads.integrations.serving.files import read_files, read_state
 from torch_heads.integrations.serving.runtime import OnnxRuntime, Runtime
-from torch_heads.integrations.serving.signature import EVERY, Manifest, Output, Signature
+from torch_heads.integrations.serving.signature import Manifest, Output, Signature
 from torch_heads.integrations.serving.signature_file import with_vocabularies
 
 Array = np.ndarray[Any, Any]
@@ -38,10 +38,17 @@ class Bundle:
     def __init__(self, path: Path, manifest: Manifest, runtime: Runtime) -> None:
         self.path, self.manifest = path, manifest
         self.title = f"Bundle {path.name!r}"
-        self.outputs: dict[str, Output] = {**manifest.all_outputs(), **manifest.stacked}
-        every = {name: name for name in self.outputs if name not in manifest.stacked}
+        predictions = manifest.all_outputs()
+        # a program of torch has no strings
+        stacked = {
+            name: one
+            for name, one in manifest.stacked.items()
+            if one.dtype != "string" or name in runtime.names
+        }
+        self.outputs: dict[str, Output] = {**predictions, **stacked}
+        every = {name: name for name in predictions}
         self.signatures: dict[str, Signature] = {
-            name: Signature(one.method, every) if one.outputs == EVERY else one
+            name: one if one.outputs else Signature(one.method, every)
             for name, one in manifest.all_signatures().items()
         }
         self._feeds = Feeds(self.title, manifest.inputs)
@@ -93,7 +100,8 @@ class Bundle:
                 raise ValueError(unexpected(title, f"the vocabulary {key!r}", expected, given))
         made: Runtime
         if runtime == "onnx":
-            made = OnnxRuntime(title, folder / GRAPH, spinning)
+            strings = [name for name, one in manifest.stacked.items() if one.dtype == "string"]
+            made = OnnxRuntime(title, folder / GRAPH, spinning, strings)
         else:
             from torch_heads.integrations.serving.program import ProgramRuntime
 
@@ -196,11 +204,15 @@ class Bundle:
             raise KeyError(unexpected(self.title, "outputs", expected, repr(name)))
         one = self.outputs[name]
         tensor = one.tensor or name
-        if one.names is None or tensor in self._runtime.names:
-            if tensor not in tensors:
-                tensors.append(tensor)
-            return _part(one, tensors.index(tensor))
-        return self._strings(one, name, tensors)
+        # of many heads the graph has the strings side by side: to read those of one from it would
+        # be to make those of all
+        looked_up = one.start is not None or tensor not in self._runtime.names
+        if one.names is not None and looked_up:
+            return self._strings(one, name, tensors)
+        if tensor not in tensors:
+            tensors.append(tensor)
+        index, part = tensors.index(tensor), one.part
+        return lambda found: found[index][part]
 
     def _strings(self, one: Output, name: str, tensors: list[str]) -> Read:
         known = self.vocabularies[one.names] if isinstance(one.names, str) else one.names
@@ -218,21 +230,3 @@ class Bundle:
 
 def _beside(key: str, name: str) -> bool:
     return key.rpartition("/")[0] == name.rpartition("/")[0]
-
-
-def _part(one: Output, index: int) -> Read:
-    """Return what reads one head's part of a tensor."""
-    if one.start is None:
-        return lambda found: found[index]
-    columns = slice(one.start, one.stop)
-    if one.width is None:
-        return lambda found: found[index][..., columns]
-    width = slice(one.width)
-    if not one.flat:
-        return lambda found: found[index][..., columns, width]
-
-    def flat(found: Sequence[Array]) -> Array:
-        own = found[index][..., columns, width]
-        return own.reshape(*own.shape[:-2], own.shape[-2] * own.shape[-1])
-
-    return flat
