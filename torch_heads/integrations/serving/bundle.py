@@ -33,11 +33,12 @@ class Bundle:
         manifest: all of its ``signature.json``.
         signatures: what it answers, by name.
         outputs: all predictions, by name.
+        tensors: those of them that are no part of another one: of many heads the stacked ones.
     """
 
     def __init__(self, path: Path, manifest: Manifest, runtime: Runtime) -> None:
         self.path, self.manifest = path, manifest
-        self.title = f"Bundle {path.name!r}"
+        self.title = _title(path)
         predictions = manifest.all_outputs()
         # a program of torch has no strings
         stacked = {
@@ -46,6 +47,7 @@ class Bundle:
             if one.dtype != "string" or name in runtime.names
         }
         self.outputs: dict[str, Output] = {**predictions, **stacked}
+        self.tensors: dict[str, Output] = {**manifest.outputs, **stacked}
         every = {name: name for name in predictions}
         self.signatures: dict[str, Signature] = {
             name: one if one.outputs else Signature(one.method, every)
@@ -84,7 +86,7 @@ class Bundle:
                 vocabulary is another one; or if a program is not trusted.
         """
         folder = Path(path)
-        title = f"Bundle {folder.name!r}"
+        title = _title(folder)
         if runtime not in ("onnx", "program"):
             expected = "as 'onnx' or 'program'"
             raise ValueError(unexpected(title, "runtime", expected, repr(runtime)))
@@ -226,6 +228,12 @@ class Bundle:
         )
         rows, dims = self._read(like, tensors), len(one.shape) - 1
         return lambda found: np.broadcast_to(names, (*rows(found).shape[:dims], len(names)))
+
+
+def _title(path: Path) -> str:
+    # a version is told by its model, too
+    name = f"{path.resolve().parent.name}/{path.name}" if path.name.isdecimal() else path.name
+    return f"Bundle {name!r}"
 
 
 def _beside(key: str, name: str) -> bool:
