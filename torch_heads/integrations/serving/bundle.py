@@ -12,7 +12,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions, build_head
 from torch_heads.integrations.serving.feeds import Feeds
-from torch_heads.integrations.serving.files import read_files, read_state
+from torch_heads.integrations.serving.files import GRAPH, PROGRAM, read_files, read_state
 from torch_heads.integrations.serving.runtime import OnnxRuntime, Runtime
 from torch_heads.integrations.serving.signature import Manifest, Output, Signature
 from torch_heads.integrations.serving.signature_file import with_vocabularies
@@ -20,7 +20,6 @@ from torch_heads.integrations.serving.signature_file import with_vocabularies
 Array = np.ndarray[Any, Any]
 Read = Callable[[Sequence[Array]], Array]
 
-GRAPH, PROGRAM = "model.onnx", "model.pt2"
 DEFAULT = "serving_default"
 MOST_PLANS = 1000  # kept, of a caller who asks for ever other predictions
 

@@ -20,6 +20,7 @@ from torch_heads.integrations.atomic import replacing_folder
 from torch_heads.integrations.head_of import head_of
 from torch_heads.integrations.serving.answers import Answers
 from torch_heads.integrations.serving.example import WHO, Example, Lookups
+from torch_heads.integrations.serving.files import GRAPH, PROGRAM
 from torch_heads.integrations.serving.kinds import stacked_manifest
 from torch_heads.integrations.serving.served_model import ServedModel, for_serving
 from torch_heads.integrations.serving.signature import Manifest
@@ -28,7 +29,6 @@ from torch_heads.integrations.serving.stacks import stacks_of
 from torch_heads.integrations.serving.string_stacks import string_stacks
 from torch_heads.metrics.saved import MEANING
 
-GRAPH, PROGRAM = "model.onnx", "model.pt2"
 MANY = 100  # targets beyond which their predictions stay side by side in the graph
 TOLERANCE = 1e-4  # between the graph and the model, at the example
 

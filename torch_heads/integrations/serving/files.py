@@ -16,9 +16,9 @@ from torch_heads.integrations.serving.signature import Manifest
 from torch_heads.integrations.serving.signature_file import FILE, from_json
 
 MOST = 256 * 2**20  # bytes of a signature.json, which is read as a whole
-WEIGHTS = "model.safetensors"
-REQUIRED = ("model.onnx", WEIGHTS)
-ALLOWED = (*REQUIRED, "model.pt2")
+GRAPH, WEIGHTS, PROGRAM = "model.onnx", "model.safetensors", "model.pt2"
+REQUIRED = (GRAPH, WEIGHTS)
+ALLOWED = (*REQUIRED, PROGRAM)
 Place = tuple[str, list[Any], int, int]  # of a tensor: its type, its shape, its first and last byte
 HEADER = 100 * 2**20  # bytes of a header of safetensors, its own limit
 DTYPES = {

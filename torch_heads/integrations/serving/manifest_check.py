@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NoReturn
 
 from torch_heads.functional.errors import preview, unexpected
@@ -14,7 +14,8 @@ from torch_heads.integrations.serving.signature import (
     Signature,
 )
 
-MOST = 2**22  # predictions, those of heads that are alike each for itself
+MOST = 2**20  # predictions and signatures, of which those of a kind take few words for many heads
+NAMES = 2**22  # that are ids, of one prediction
 SIZE = 2**31  # of an axis, and the number of a column
 
 
@@ -57,9 +58,8 @@ class _Check:
                 self._refuse(f"stacked {name!r}", "as a tensor with an axis", stacked.dtype)
         for kind, own in zip(manifest.kinds, heads, strict=True):
             self.kind(kind, own)
-        known = {*manifest.all_outputs(), *manifest.stacked}
         for name, signature in manifest.signatures.items():
-            self.signature(f"signatures {name!r}", signature, known)
+            self.signature(f"signatures {name!r}", signature, manifest.has_output)
 
     def outputs(self, outputs: Mapping[str, Output], vocabularies: Collection[str]) -> None:
         """Refuse predictions of one or more heads; those of one head stand beside each other."""
@@ -70,8 +70,8 @@ class _Check:
                 if isinstance(vocabulary, str) and vocabulary not in vocabularies:
                     expected = f"with a vocabulary among {preview(vocabularies)}"
                     self._refuse(name, expected, repr(vocabulary))
-            if isinstance(one.names, int) and not 0 <= one.names <= MOST:
-                self._refuse(name, f"with at most {MOST} names", one.names)
+            if isinstance(one.names, int) and not 0 <= one.names <= NAMES:
+                self._refuse(name, f"with at most {NAMES} names", one.names)
             if one.names is None:
                 if one.ids is not None:
                     self._refuse(name, "with names, since it has ids", "none")
@@ -101,9 +101,9 @@ class _Check:
                 if number is None or not 0 <= number < SIZE:
                     self._refuse(name, f"with a stride and a size from 0 to {SIZE}", number)
         for ending, signature in kind.signatures.items():
-            self.signature(f"signatures {ending!r}", signature, kind.outputs)
+            self.signature(f"signatures {ending!r}", signature, kind.outputs.__contains__)
 
-    def signature(self, name: str, signature: Signature, known: Collection[str]) -> None:
+    def signature(self, name: str, signature: Signature, known: Callable[[str], bool]) -> None:
         outputs, method = signature.outputs, signature.method
         fits = {
             "predict": True,
@@ -113,8 +113,8 @@ class _Check:
         if not fits[method]:
             self._refuse(name, f"with the outputs of {method!r}", preview(outputs))
         for one in outputs.values():
-            if one not in known:
-                self._refuse(name, f"with outputs among {preview(known)}", repr(one))
+            if not known(one):
+                self._refuse(name, "with outputs among the predictions", repr(one))
 
     def _refuse(self, name: str, expected: str, given: object) -> NoReturn:
         raise ValueError(unexpected(self._who, name, expected, given))

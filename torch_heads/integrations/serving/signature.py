@@ -151,6 +151,13 @@ class Manifest:
     state: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
+    def has_output(self, name: str) -> bool:
+        """Return whether there is a prediction of this name, without a list of them all."""
+        head, slash, key = name.rpartition("/")
+        place = self.places.get(head)
+        shared = place is not None and f"{slash}{key}" in self.kinds[place[0]].outputs
+        return shared or name in self.outputs or name in self.stacked
+
     def all_outputs(self) -> dict[str, Output]:
         """Return every prediction by name, those of heads that share tensors too."""
         found = dict(self.outputs)
