@@ -374,6 +374,33 @@ def test_names_that_are_fewer_than_the_ids_are_refused(folder: Path) -> None:
         Bundle.load(folder)(X, outputs=["kind/classes"])
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "came"),
+    [("kind/logits", "int64", "float32"), ("kind/logits", "float64", "float32")],
+)
+def test_a_graph_that_answers_in_another_type_is_refused(
+    folder: Path, name: str, dtype: str, came: str
+) -> None:
+    change(folder, lambda content: content["outputs"][name].update(dtype=dtype))
+    with pytest.raises(ValueError, match=rf"as its signature.json says, got types \['{came}'\]"):
+        Bundle.load(folder)(X, outputs=[name])
+
+
+def test_a_graph_that_answers_with_numbers_for_strings_is_refused(folder: Path) -> None:
+    graph = onnx.load(folder / "model.onnx", load_external_data=False)
+    for node in graph.graph.node:
+        for i, one in enumerate(node.output):
+            if one == "kind/classes":
+                node.output[i] = "strings"
+    graph.graph.node.append(onnx.helper.make_node("Identity", ["kind/logits"], ["kind/classes"]))
+    [output] = [one for one in graph.graph.output if one.name == "kind/classes"]
+    output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    change(folder, nothing, sign=True)
+    with pytest.raises(ValueError, match=r"as its signature.json says, got types \['float32'\]"):
+        Bundle.load(folder)(X, outputs=["kind/classes"])
+
+
 @pytest.fixture(scope="module")
 def written_many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a bundle of many heads, some of which share tensors."""

@@ -19,6 +19,7 @@ from torch_heads.integrations.serving.signature_file import with_vocabularies
 
 Array = np.ndarray[Any, Any]
 Read = Callable[[Sequence[Array]], Array]
+Tensors = dict[str, np.dtype[Any]]  # of the graph, with the types that they are said to have
 
 DEFAULT = "serving_default"
 MOST_PLANS = 1000  # kept, of a caller who asks for ever other predictions
@@ -54,7 +55,7 @@ class Bundle:
         }
         self._feeds = Feeds(self.title, manifest.inputs)
         self._runtime = runtime
-        self._plans: dict[Any, tuple[list[str], list[tuple[str, Read]]]] = {}
+        self._plans: dict[Any, tuple[Tensors, list[tuple[str, Read]]]] = {}
 
     @classmethod
     def load(
@@ -141,8 +142,11 @@ class Bundle:
                 than ``signature.json`` says.
         """
         tensors, reads = self._plan(signature, outputs)
-        found = self._runtime.run(tensors, self._feeds(inputs))
+        found = self._runtime.run([*tensors], self._feeds(inputs))
         try:
+            types = [one.dtype for one in found]
+            if types != [*tensors.values()]:
+                raise TypeError(f"types {[*map(str, types)]}")
             return {name: read(found) for name, read in reads}
         except (IndexError, TypeError, ValueError) as error:
             expected = "to answer as its signature.json says"
@@ -179,7 +183,7 @@ class Bundle:
 
     def _plan(
         self, signature: str, outputs: Sequence[str] | None
-    ) -> tuple[list[str], list[tuple[str, Read]]]:
+    ) -> tuple[Tensors, list[tuple[str, Read]]]:
         """Return which tensors to compute, and how to read each answer from them."""
         key = signature if outputs is None else tuple(outputs)
         plan = self._plans.get(key)
@@ -192,14 +196,14 @@ class Bundle:
                 wanted = self.signatures[signature].outputs
             else:
                 wanted = {name: name for name in outputs}
-            tensors: list[str] = []
+            tensors: Tensors = {}
             reads = [(public, self._read(name, tensors)) for public, name in wanted.items()]
             if len(self._plans) > MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[key] = tensors, reads
         return plan
 
-    def _read(self, name: str, tensors: list[str]) -> Read:
+    def _read(self, name: str, tensors: Tensors) -> Read:
         if name not in self.outputs:
             expected = f"among {preview(self.outputs, 20)}"
             raise KeyError(unexpected(self.title, "outputs", expected, repr(name)))
@@ -210,12 +214,11 @@ class Bundle:
         looked_up = one.start is not None or tensor not in self._runtime.names
         if one.names is not None and looked_up:
             return self._strings(one, name, tensors)
-        if tensor not in tensors:
-            tensors.append(tensor)
-        index, part = tensors.index(tensor), one.part
+        tensors.setdefault(tensor, np.dtype(object if one.dtype == "string" else one.dtype))
+        index, part = [*tensors].index(tensor), one.part
         return lambda found: found[index][part]
 
-    def _strings(self, one: Output, name: str, tensors: list[str]) -> Read:
+    def _strings(self, one: Output, name: str, tensors: Tensors) -> Read:
         known = self.vocabularies[one.names] if isinstance(one.names, str) else one.names
         every = map(str, range(known)) if isinstance(known, int) else known or ()
         names = np.array([*every], dtype=object)
