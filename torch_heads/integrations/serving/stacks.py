@@ -73,13 +73,14 @@ def _stacks(one: Stacked) -> Iterator[Stack]:
         values = one.values if width is None else one.values[..., :width]
         numbered = parts[0].width is not None and not inner
         stride = values.shape[-1] if numbered else 1
-        places = [
-            Place(part.target, part.start, columns, columns * stride - padding)
-            for part in parts
-            for columns in [part.stop - part.start]
-            for padding in [stride - (part.width or 0) if numbered else 0]
-        ]
+        places = [_place(part, stride, numbered) for part in parts]
         yield Stack(one.key, values.flatten(-2) if numbered else values, stride, inner, places)
+
+
+def _place(part: Part, stride: int, numbered: bool) -> Place:
+    columns = part.stop - part.start
+    padding = stride - part.width if numbered and part.width is not None else 0
+    return Place(part.target, part.start, columns, columns * stride - padding)
 
 
 def _as_one(head: Head, logits: Any) -> Tensor:
