@@ -185,7 +185,7 @@ def test_the_last_and_the_best_are_exported(tmp_path: Path) -> None:
 def test_the_best_is_remembered(tmp_path: Path) -> None:
     written: list[Path] = []
 
-    def write(folder: Path, example: Any, functions: Any = None) -> Path:
+    def write(folder: Path, example: Any, functions: Any = None, **options: Any) -> Path:
         written.append(folder / str(len(written)))
         written[-1].mkdir(parents=True)
         return written[-1]
@@ -234,6 +234,63 @@ def test_functions_of_one_path_are_exported_by_names(tmp_path: Path) -> None:
     for path in paths:
         again = Bundle.load(path).head(functions)
         assert again["b"].loss_fn is functions["huber 2.0"]
+
+
+def test_steps_are_free_and_strings_looked_up_where_an_estimator_exports(tmp_path: Path) -> None:
+    inner = th.MultiClassHead(2, label_vocabulary=["noun", "verb"])
+    head = th.SequentialHeadWrapper(inner, "mask")
+    model = nn.ModuleDict({"words": nn.Embedding(4, 3), "layer": nn.Linear(4, 2), "head": head})
+
+    def model_fn(features: Any, labels: Any, mode: str, model: Any, optimizer: Any) -> Any:
+        words = model["words"](features["words"])
+        speed = features["speed"].unsqueeze(-1)
+        logits = model["layer"](torch.cat([words, speed], -1))
+        return model["head"].create_estimator_spec(features, mode, logits, labels, optimizer)
+
+    def data() -> Any:
+        words, speed = torch.tensor([[0, 1, 2], [3, 1, 0]]), torch.rand(2, 3)
+        mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+        return {"words": words, "speed": speed, "mask": mask}, torch.tensor([[0, 1, 0], [1, 1, 0]])
+
+    example = {
+        "words": [["go", "to", "sea"], ["?", "to", "go"]],
+        "speed": torch.zeros(2, 3),
+        "mask": torch.ones(2, 3),
+    }
+    options: dict[str, Any] = {
+        "inputs": {key: ["batch", "step"] for key in example},
+        "lookups": {"words": {"go": 0, "to": 1, "sea": 2, None: 3}},
+    }
+    estimator = est.Estimator(model_fn, model, torch.optim.Adam, tmp_path / "m", config=CONFIG)
+    last, best = (
+        est.FinalExporter("last", example, **options),
+        est.BestExporter("best", example, **options),
+    )
+    evaluate = est.EvalSpec(data, exporters=[last, best])
+    estimator.train_and_evaluate(est.TrainSpec(data, max_steps=1), evaluate)
+    paths = [*(tmp_path / "m/export").glob("*/*/")]
+    paths.append(estimator.export_saved_model(tmp_path / "served", example, **options))
+    assert len(paths) == 3
+    given = {
+        "words": [["sea", "ship", "go", "to"]],
+        "speed": torch.ones(1, 4),
+        "mask": torch.ones(1, 4),
+    }
+    [row] = estimator.predict(lambda: [{**given, "words": torch.tensor([[2, 3, 0, 1]])}])
+    for path in paths:
+        found = Bundle.load(path)(given, "predict")
+        np.testing.assert_allclose(found["probabilities"][0], row["probabilities"], 1e-5, 1e-6)
+        np.testing.assert_array_equal(found["classes"][0], row["classes"])
+
+
+def test_names_of_a_column_are_not_looked_up_twice(tmp_path: Path) -> None:
+    head = th.BinaryClassHead(label_vocabulary=["no", "yes"])
+    estimator = est.DNNEstimator(head, [4], columns(), tmp_path / "model", config=CONFIG)
+    estimator.train(input_fn, steps=1)
+    says = r"lookups for features whose columns have no names, got \['town'\]"
+    with pytest.raises(ValueError, match=says):
+        estimator.export_saved_model(tmp_path / "served", FEATURES, lookups={"town": TOWNS})
+    assert not (tmp_path / "served").exists()
 
 
 def test_a_head_module_names_its_inputs_and_their_free_axes(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What tests of bundles share: exports that are quick, and answers next to those of Python."""
 
 import functools
+import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from torch.onnx._internal.exporter import _registration
 
 import torch_heads as th
 from torch_heads.integrations.serving import Bundle, export_bundle
+from torch_heads.integrations.serving.feeds import Feeds
 
 NAMES = ["cat", "dog", "öwl\n"]
+LOADER = re.compile(r"```python\n# loader.py\n(.*?)```", re.DOTALL)
 PUBLIC = {"scores": "scores", "classes": "classes", "value": "outputs"}
 
 
@@ -45,6 +49,16 @@ def network(head: th.Head, width: int = 8) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(16, head.logits_dimension), head)
 
 
+def loader(folder: Path) -> Path:
+    """Write the loader of the page into a folder."""
+    page = Path(__file__).parents[3] / "docs" / "serving.md"
+    [code] = LOADER.findall(page.read_text("utf-8"))
+    assert len(code.splitlines()) <= 30
+    path = folder / "loader.py"
+    path.write_text(code)
+    return path
+
+
 def plain(value: Any) -> np.ndarray:
     return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
 
@@ -63,7 +77,10 @@ def assert_same(actual: dict[str, np.ndarray], expected: dict[str, Any]) -> None
 
 
 def assert_answers(bundle: Bundle, inputs: Any, head: th.Head, logits: Any) -> None:
-    """Hold all signatures of a bundle to the export outputs of its head."""
+    """Hold all signatures of a bundle to the export outputs of its head.
+
+    Those of the graph by itself, as the loader of the page reads it, are held to them as well.
+    """
     with torch.no_grad():
         spec = head.create_estimator_spec(None, "infer", logits) if not has_mask(head) else None
         every = head.predictions(logits, head.all_prediction_keys())
@@ -74,7 +91,10 @@ def assert_answers(bundle: Bundle, inputs: Any, head: th.Head, logits: Any) -> N
         "predict": th.PredictOutput,
     }
     assert bundle.signatures.keys() - {"stacked"} == outputs.keys()
-    for name, expected in outputs.items():
+    load = runpy.run_path(str(loader(bundle.path.parent)))["load"]
+    alone, feeds = load(bundle.path), Feeds("loader", bundle.manifest.inputs)(inputs)
+    few = max(1, len(outputs) // 40)  # signatures of a thousand heads
+    for i, (name, expected) in enumerate(outputs.items()):
         assert isinstance(expected, kinds[bundle.signatures[name].method])
         given = dict(vars(expected))
         named = (
@@ -83,6 +103,8 @@ def assert_answers(bundle: Bundle, inputs: Any, head: th.Head, logits: Any) -> N
             else {PUBLIC[key]: value for key, value in given.items() if value is not None}
         )
         assert_same(bundle(inputs, name), named)
+        if i % few == 0:
+            assert_same(alone(feeds, name), named)
 
 
 def has_mask(head: th.Head) -> bool:

@@ -26,7 +26,15 @@ from tests.integrations.serving.exporting import (  # noqa: F401
     mixture,
     network,
 )
-from torch_heads.integrations.serving import Bundle, export_bundle, manifest_check, rest, v2
+from torch_heads.integrations.serving import (
+    Bundle,
+    export_bundle,
+    manifest_check,
+    pruning,
+    rest,
+    runtime,
+    v2,
+)
 from torch_heads.integrations.serving.pruning import pruned
 from torch_heads.integrations.serving.runtime import OnnxRuntime
 from torch_heads.integrations.serving.signature_file import from_json
@@ -126,10 +134,10 @@ def test_what_is_not_there_is_refused(written: Path) -> None:
         ({}, "inputs named"),
         (X[0], r"input of shape \['batch', 8\], got \[8\]"),
         (X[:, :3], r"input of shape \['batch', 8\], got \[2, 3\]"),
-        ([["a"] * 8], "input of type float32, got <U1"),
+        ([["a"] * 8], "input of type float32, got strings"),
         ([[1, 2, 3, True, 5, 6, 7, 8]], "float32, got numbers with true or false among them"),
         ([[1.0], [1.0, 2.0]], r"input of shape \['batch', 8\]"),
-        ([[None] * 8], "of type float32, got object"),
+        ([[None] * 8], "of type float32, got values of another kind"),
         (X.astype(complex), "of type float32, got complex"),
     ],
 )
@@ -183,6 +191,45 @@ def test_only_what_is_asked_for_is_computed(written: Path) -> None:
     assert sizes["size/predictions"] < sizes["kind/classes"]
     every = onnx.load(written / "model.onnx", load_external_data=False)
     assert max(sizes.values()) < len(every.graph.node)
+
+
+def test_strings_of_many_heads_are_made_only_when_they_are_asked_for(
+    written_many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(written_many, tmp_path / "pets"))
+    strings = {name for name, one in Bundle.load(folder).outputs.items() if "stacked" in name}
+    strings = {name for name in strings if name.endswith("classes")}
+    assert len(strings) == 4
+    made: list[set[str]] = []
+
+    def noting(path: Path, outputs: Any) -> bytes:
+        made.append({*outputs})
+        return pruned(path, outputs)
+
+    monkeypatch.setattr(pruning, "pruned", noting)
+    small = Bundle.load(folder)
+    expected = small(X, outputs=[*strings])
+    assert made == [strings]
+    assert small(X)["classes"].tolist() == [["no 0", "yes 0"]] * 2
+    small(X, "predict")
+    assert strings.isdisjoint(set().union(*made[1:]))
+    made.clear()
+    monkeypatch.setattr(runtime, "MEMORY", 0)  # so that its weights are many
+    large = Bundle.load(folder)
+    usual = set(large.manifest.stacked) - strings
+    assert made == [usual]
+    for name in ("serving_default", "predict", "stacked", "kind/classification"):
+        large(X, name)
+    assert made == [usual]
+    for _ in range(2):
+        for name in strings:
+            np.testing.assert_array_equal(large(X, outputs=[name])[name], expected[name])
+    assert made == [usual, set(large.manifest.stacked)]
+    late = Bundle.load(folder)
+    export_bundle(network(mixture()), folder, torch.zeros(2, 8))
+    assert late(X)["classes"].tolist() == [["no 0", "yes 0"]] * 2
+    with pytest.raises(ValueError, match="another bundle has taken its place"):
+        late(X, outputs=[*strings])
 
 
 # ---- files that are not what was written ----
@@ -249,13 +296,19 @@ def test_weights_outside_of_the_folder_are_refused(folder: Path, location: str) 
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda s: s.update(format=2), "format 1, got 2. A newer version"),
-        (lambda s: s.update(format="1"), "format 1"),
-        (lambda s: s.pop("format"), "format 1, got None"),
+        (lambda s: s.update(format=3), "format 2, got 3. A newer version"),
+        (lambda s: s.update(format=1), "format 2, got 1. Export the model again"),
+        (lambda s: s.update(format="2"), "format 2, got 2. A newer"),
+        (lambda s: s.update(format=True), "format 2, got True"),
+        (lambda s: s.pop("format"), "format 2, got None"),
         (lambda s: s.update(inputs=[]), "inputs as a dict, got list"),
         (lambda s: s["inputs"]["input"].update(dtype="object"), "a dtype among"),
         (lambda s: s["inputs"]["input"].update(shape=[-1, 8]), "a shape of sizes"),
-        (lambda s: s["outputs"]["kind/logits"].update(start="0"), "whole numbers"),
+        (lambda s: s["outputs"]["kind/logits"].update(size="0"), "whole numbers"),
+        (lambda s: s.update(places={"a": [0]}), r"places 'a' as \[kind, column\], got \[0\]"),
+        (lambda s: s.update(places={"a": [0, 0.5]}), r"as \[kind, column\]"),
+        (lambda s: s.update(places={"a": [0, 0]}), "as one of 0 kinds"),
+        (lambda s: s.update(kinds={}), "kinds as a list"),
         (lambda s: s["signatures"]["kind"].update(method="eval"), "a method among"),
         (lambda s: s["signatures"]["kind"].update(outputs={"a": 1}), "as a string"),
         (lambda s: s["files"].update({"../x": [1, "x"]}), r"files with \['model.onnx'"),
@@ -292,16 +345,14 @@ STRINGS = {"dtype": "string", "shape": ["batch", 1]}
         (lambda s: s["outputs"]["kind/classes"].update(shape=[]), "as strings with an axis"),
         (lambda s: s["outputs"]["kind/classes"].update(dtype="int64"), "as strings with an axis"),
         (lambda s: s["outputs"]["kind/logits"].update(ids="kind/class_ids"), "with names"),
-        (lambda s: s["outputs"]["kind/logits"].update(start=10**12), "columns from 0 to"),
         (lambda s: s["outputs"]["indoors/classes"].update(names=-1), "at most .* names, got -1"),
         (lambda s: s["outputs"]["indoors/classes"].update(names=10**9), "at most .* names"),
         (lambda s: s["outputs"]["indoors/classes"].update(names=True), "with whole numbers"),
-        (lambda s: s["outputs"]["kind/logits"].update(start=10**30), "with whole numbers"),
+        (lambda s: s["outputs"]["kind/logits"].update(size=10**30), "with whole numbers"),
         (lambda s: s["outputs"].update({"lone/x": STRINGS | {"names": ["a"]}}), "beside a"),
         (lambda s: s["outputs"].update({"more": STRINGS}), "with a tensor 'more', got"),
         (lambda s: s["outputs"]["kind/logits"].update(tensor="t"), "with a tensor 't', got"),
         (lambda s: s["signatures"]["kind"].update(outputs={}), "outputs of 'classify', got"),
-        (lambda s: s["signatures"]["kind/predict"].update(outputs={}), "outputs of 'predict'"),
         (lambda s: s["signatures"]["size"].update(outputs={"a": "x"}), "outputs of 'regress'"),
         (lambda s: s["signatures"]["size"].update(outputs={"outputs": "x"}), "got 'x'"),
         (lambda s: s.update(stacked={"s": {"dtype": "float32", "shape": []}}), "with an axis"),
@@ -323,9 +374,36 @@ def test_names_that_are_fewer_than_the_ids_are_refused(folder: Path) -> None:
         Bundle.load(folder)(X, outputs=["kind/classes"])
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "came"),
+    [("kind/logits", "int64", "float32"), ("kind/logits", "float64", "float32")],
+)
+def test_a_graph_that_answers_in_another_type_is_refused(
+    folder: Path, name: str, dtype: str, came: str
+) -> None:
+    change(folder, lambda content: content["outputs"][name].update(dtype=dtype))
+    with pytest.raises(ValueError, match=rf"as its signature.json says, got types \['{came}'\]"):
+        Bundle.load(folder)(X, outputs=[name])
+
+
+def test_a_graph_that_answers_with_numbers_for_strings_is_refused(folder: Path) -> None:
+    graph = onnx.load(folder / "model.onnx", load_external_data=False)
+    for node in graph.graph.node:
+        for i, one in enumerate(node.output):
+            if one == "kind/classes":
+                node.output[i] = "strings"
+    graph.graph.node.append(onnx.helper.make_node("Identity", ["kind/logits"], ["kind/classes"]))
+    [output] = [one for one in graph.graph.output if one.name == "kind/classes"]
+    output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    change(folder, nothing, sign=True)
+    with pytest.raises(ValueError, match=r"as its signature.json says, got types \['float32'\]"):
+        Bundle.load(folder)(X, outputs=["kind/classes"])
+
+
 @pytest.fixture(scope="module")
 def written_many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a bundle of many heads, some of them alike."""
+    """Return a bundle of many heads, some of which share tensors."""
     own = [
         th.BinaryClassHead(name=f"h{i}", label_vocabulary=[f"no {i}", f"yes {i}"])
         for i in range(100)
@@ -338,24 +416,32 @@ def written_many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda a: a["outputs"]["logits"].update(shape=[]), "with an axis"),
-        (lambda a: a["outputs"]["classes"].update(shape=[]), "with an axis"),
-        (lambda a: a["outputs"]["classes"].update(ids="classes"), "of whole numbers"),
-        (lambda a: a["outputs"]["logits"].update(tensor="logits"), "a tensor among"),
-        (lambda a: a["signatures"][""].update(outputs={"scores": "no"}), "outputs among"),
-        (lambda a: a["outputs"]["classes"].update(names="h0"), "with a vocabulary among"),
-        (lambda a: a["heads"][0].__setitem__(0, "nope"), "vocabularies with 'nope', got none"),
-        (lambda a: a["heads"][0].__setitem__(1, -1), "columns from 0 to"),
-        (lambda a: a["heads"][0].__setitem__(2, 10**12), "columns from 0 to"),
-        (lambda a: a.update(heads=[["x", 0, 1, None]] * 400), "outputs at most 2000"),
+        (lambda s, k: k["outputs"]["/logits"].update(shape=[]), "with an axis"),
+        (lambda s, k: k["outputs"]["/classes"].update(shape=[]), "with an axis"),
+        (lambda s, k: k["outputs"]["/classes"].update(ids="/classes"), "of whole numbers"),
+        (lambda s, k: k["outputs"]["/logits"].update(tensor="logits"), "a tensor of its type"),
+        (lambda s, k: k["outputs"]["/classes"].update(tensor="stacked_0/logits"), "of its type"),
+        (lambda s, k: k["outputs"]["/classes"].pop("tensor"), "a tensor of its type"),
+        (lambda s, k: k["outputs"]["/classes"].update(names="h0"), "with a vocabulary among"),
+        (lambda s, k: k["outputs"]["/logits"].pop("stride"), "a stride and a size"),
+        (lambda s, k: k["outputs"]["/logits"].update(size=10**12), "a stride and a size"),
+        (lambda s, k: k["outputs"]["/logits"].update(size=-1), "a stride and a size"),
+        (lambda s, k: k["outputs"]["/logits"].update(inner=2), "at most one behind it"),
+        (lambda s, k: k["signatures"][""].update(outputs={"scores": "no"}), "outputs among"),
+        (lambda s, k: s["places"].update(nope=[0, 0]), "vocabularies with 'nope', got none"),
+        (lambda s, k: s["places"].update(h0=[0, -1]), "a column from 0 to"),
+        (lambda s, k: s["places"].update(h0=[0, 10**12]), "a column from 0 to"),
+        (lambda s, k: s["places"].update(h0=[2, 0]), "as one of 2 kinds"),
+        (lambda s, k: s["places"].update(h0=[-1, 0]), "as one of 2 kinds"),
+        (lambda s, k: s["places"].update({f"x{i}": [0, 0] for i in range(400)}), "at most 2000"),
     ],
 )
-def test_heads_that_are_alike_are_looked_at_too(
+def test_heads_that_share_tensors_are_looked_at_too(
     written_many: Path, tmp_path: Path, edit: Any, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest_check, "MOST", 2000)
     folder = Path(shutil.copytree(written_many, tmp_path / "pets"))
-    change(folder, lambda content: edit(content["alike"][0]))
+    change(folder, lambda content: edit(content, content["kinds"][0]))
     with pytest.raises(ValueError, match=f"Bundle 'pets': expected .*{says}"):
         Bundle.load(folder)
 
@@ -383,11 +469,11 @@ def test_whatever_a_signature_says_is_answered_or_refused_in_words(
 ) -> None:
     path = {"few": written, "many": written_many}[kind]
     content = json.loads((path / "signature.json").read_text("utf-8"))
-    runtime, refused = OnnxRuntime("Bundle", path / "model.onnx"), 0
+    graph, refused = OnnxRuntime("Bundle", path / "model.onnx"), 0
     few = 1 if request.config.getoption("--full") else 11 if kind == "few" else 101
     for other in islice(changed_once(content), 0, None, few):
         try:
-            bundle = Bundle(path, from_json("Bundle", json.dumps(other)), runtime)
+            bundle = Bundle(path, from_json("Bundle", json.dumps(other)), graph)
         except ValueError:
             refused += 1
             continue

@@ -76,6 +76,16 @@ def test_it_prints_what_a_bundle_takes_and_answers(bundle: Bundle) -> None:
         assert any(all(word in line for word in words) for line in text.splitlines()), words
 
 
+def test_what_many_heads_answer_is_printed_in_few_lines(tmp_path: Path) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name=f"h{i}") for i in range(101)])
+    console = Console(record=True, width=160)
+    show(Bundle.load(export_bundle(network(head), tmp_path / "many", torch.zeros(2, 8))), console)
+    lines = console.export_text().splitlines()
+    assert len(lines) < 200
+    assert any("(707 in all)" in line for line in lines)
+    assert any("stacked_5/classes" in line and "string" in line for line in lines)
+
+
 @pytest.mark.parametrize("batch_size", [7, 4096])
 def test_a_file_of_json_is_predicted(bundle: Bundle, tmp_path: Path, batch_size: int) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"

@@ -275,11 +275,22 @@ def test_nested_data_are_read_flat(port: int, pets: Bundle) -> None:
 def test_of_many_heads_the_stacked_outputs_are_answered(tmp_path: Path) -> None:
     head = th.MultiHead([th.BinaryClassHead(name=f"h{i}") for i in range(101)])
     model = nn.Sequential(nn.Linear(8, 101), head)
-    bundle = Bundle.load(export_bundle(model, tmp_path / "b", torch.zeros(2, 8)))
-    listed = [one["name"] for one in v2.metadata("b", [1], bundle)["outputs"]]
-    assert listed == list(bundle.signatures["stacked"].outputs)
+    path = export_bundle(model, tmp_path / "b", torch.zeros(2, 8), program=True)
+    bundle, program = Bundle.load(path), Bundle.load(path, "program", trusted=True)
+    for one in (bundle, program):  # of which a program has no strings of its own
+        listed = [each["name"] for each in v2.metadata("b", [1], one)["outputs"]]
+        numbers = list(one.signatures["stacked"].outputs)
+        strings = [f"stacked_{len(numbers)}/classes", f"stacked_{len(numbers) + 1}/all_classes"]
+        assert listed == (numbers if one is program else numbers + strings)
+        answer, _ = v2.infer("b", 1, one, json.dumps(tensor()).encode(), None)
+        outputs = {each["name"]: each["data"] for each in json.loads(answer)["outputs"]}
+        assert list(outputs) == listed
     answer, _ = v2.infer("b", 1, bundle, json.dumps(tensor()).encode(), None)
-    assert [one["name"] for one in json.loads(answer)["outputs"]] == listed
+    ids = next(
+        each for each in json.loads(answer)["outputs"] if each["name"].endswith("/class_ids")
+    )
+    classes = next(each for each in json.loads(answer)["outputs"] if each["name"] == strings[0])
+    assert classes["data"] == [str(one) for one in ids["data"]]
     asked = {**tensor(), "outputs": [{"name": "h7/classes"}, {"name": "h100/logistic"}]}
     answer, _ = v2.infer("b", 1, bundle, json.dumps(asked).encode(), None)
     names = [one["data"] for one in json.loads(answer)["outputs"]]
@@ -485,6 +496,44 @@ def test_bad_requests_are_refused_in_words_and_the_server_goes_on(port: int) -> 
         assert answer["error"]
         assert "Traceback" not in answer["error"]
     assert ask(port, PETS, {"instances": [ROW]})[0] == 200
+
+
+def test_what_is_asked_for_by_get_may_be_asked_for_by_head(port: int) -> None:
+    for path, status in [
+        ("/v1/models/pets", 200),
+        ("/v2/models/pets/ready", 200),
+        ("/ping", 200),
+        ("/v1/models/cats", 404),
+        ("/v1/models/pets:predict", 405),
+    ]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("HEAD", path)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (status, b"")
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "says"),
+    [
+        ("GET", "/", None, "There is nothing at /."),
+        ("POST", "/v1/models/pets:explain", {}, "There is nothing at /v1/models/pets:explain."),
+        ("PUT", "/v1/models/pets:predict", {}, ", got PUT."),
+        ("GET", "/v1/models/pets:predict", None, "Expected POST, got GET."),
+        ("POST", "/v1/models/pets:predict", {"instances": ["a"]}, "of type float32, got strings."),
+        ("POST", "/v1/models/half_plus:predict", {"instances": [[7]]}, "Bundle 'half_plus/10': ex"),
+        (
+            "POST",
+            "/v1/models/pets:predict",
+            {"instances": [{"b64": "!!!"}]},
+            "predict: expected b64 as base64 of text in UTF-8, got '!!!'.",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_words_of_the_request(
+    port: int, method: str, path: str, body: Any, says: str
+) -> None:
+    assert says in ask(port, path, body, method=method)[1]["error"]
 
 
 JUNK: list[Any] = [None, True, 7, 10**400, 1.5, "x", "\ud800", [], [[]], [None], {}, {"x": []}]

@@ -17,7 +17,7 @@ from lightning.fabric.utilities import move_data_to_device
 from torch import nn
 from torch.optim import Optimizer
 
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
@@ -30,6 +30,7 @@ from torch_heads.integrations.estimator.config import (
     check_positive,
 )
 from torch_heads.integrations.estimator.evaluation import Evaluation
+from torch_heads.integrations.estimator.exporters import Inputs, Lookups
 from torch_heads.integrations.estimator.inputs import Batches, InputBatch
 from torch_heads.integrations.estimator.prediction import by_example
 from torch_heads.integrations.estimator.serving import Tables
@@ -195,6 +196,9 @@ class BaseEstimator(ABC):
         example: Any,
         checkpoint_path: str | Path | None = None,
         functions: Functions | None = None,
+        *,
+        inputs: Inputs | None = None,
+        lookups: Lookups | None = None,
     ) -> Path:
         """Write a bundle with the weights of a checkpoint, and return its folder.
 
@@ -207,15 +211,28 @@ class BaseEstimator(ABC):
                 it is written but names, types and shapes. Names of categories are served as such.
             checkpoint_path: the checkpoint to export; None for the latest.
             functions: names for the functions of the head, as `head_config` takes them.
+            inputs: the axes of the features by name, a size or a name where it is free:
+                ``{"words": ["batch", "step", 300]}``. By default the first axis is free.
+            lookups: of features that are strings, and categories of no column, the known ones, or
+                the number of each; see `export_bundle`.
 
         Raises:
-            ValueError: if there is no checkpoint, or a column cannot be served; and as
-                `export_bundle` does.
+            ValueError: if there is no checkpoint, or a column cannot be served, or has names of its
+                own and a lookup; and as `export_bundle` does.
         """
         self._restore(checkpoint_path)
-        return self._export(Path(export_dir_base), example, functions)
+        folder = Path(export_dir_base)
+        return self._export(folder, example, functions, inputs=inputs, lookups=lookups)
 
-    def _export(self, folder: Path, example: Any, functions: Functions | None = None) -> Path:
+    def _export(
+        self,
+        folder: Path,
+        example: Any,
+        functions: Functions | None = None,
+        *,
+        inputs: Inputs | None = None,
+        lookups: Lookups | None = None,
+    ) -> Path:
         """Write a bundle with the weights that there are."""
         from torch_heads.integrations.serving.export import export_bundle
 
@@ -223,6 +240,9 @@ class BaseEstimator(ABC):
         while (folder / str(number)).exists():
             number += 1
         network, head, tables = self._served()
+        if twice := tables.keys() & (lookups or {}).keys():
+            expected = "for features whose columns have no names"
+            raise ValueError(unexpected(self.title, "lookups", expected, preview(sorted(twice))))
         before = self._module.device
         self._module.cpu()
         try:
@@ -231,7 +251,8 @@ class BaseEstimator(ABC):
                 folder / str(number),
                 example,
                 head=head,
-                lookups=tables,
+                inputs=inputs,
+                lookups={**tables, **(lookups or {})},
                 functions=functions,
             )
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from numbers import Real
 from pathlib import Path
@@ -15,14 +15,24 @@ from torch_heads.heads.config import Functions
 from torch_heads.integrations.atomic import replacing
 
 Result = Mapping[str, Any]  # the values of an evaluation, by key
+Inputs = Mapping[str, Sequence[int | str]]  # the axes of each, a size or a name where it is free
+Lookups = Mapping[str, Sequence[str] | Mapping[str | None, int]]  # of strings, by feature
 
 BEST = "best.json"  # the values of the best evaluation, for the trainings that follow
 
 
 class Write(Protocol):
-    """Writes a bundle below a folder, from an example, with names for the functions of the head."""
+    """Writes a bundle below a folder, as `BaseEstimator.export_saved_model` does."""
 
-    def __call__(self, folder: Path, example: Any, functions: Functions | None = None) -> Path:
+    def __call__(
+        self,
+        folder: Path,
+        example: Any,
+        functions: Functions | None = None,
+        *,
+        inputs: Inputs | None = None,
+        lookups: Lookups | None = None,
+    ) -> Path:
         """Return the folder of the bundle."""
 
 
@@ -43,20 +53,32 @@ class FinalExporter:
         name: of the folder below ``model_dir/export``.
         example: features of a few examples, as `BaseEstimator.export_saved_model` takes them.
         functions: names for the functions of the head, as `head_config` takes them.
+        inputs: the axes of features by name, as `export_bundle` takes them.
+        lookups: of features that are strings, as `export_bundle` takes them.
 
     Raises:
         ValueError: if the name is that of no folder.
         TypeError: if there is no example.
     """
 
-    def __init__(self, name: str, example: Any, functions: Functions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        example: Any,
+        functions: Functions | None = None,
+        *,
+        inputs: Inputs | None = None,
+        lookups: Lookups | None = None,
+    ) -> None:
         who = type(self).__name__
         self.name, self.example = _check_name(who, name), _check_example(who, example)
-        self.functions = functions
+        self.functions, self.inputs, self.lookups = functions, inputs, lookups
 
     def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
         """Write a bundle at the end."""
-        return write(folder, self.example, self.functions) if is_final else None
+        if not is_final:
+            return None
+        return write(folder, self.example, self.functions, inputs=self.inputs, lookups=self.lookups)
 
 
 class BestExporter:
@@ -69,6 +91,8 @@ class BestExporter:
             default, whether the loss is smaller; any is better than NaN.
         exports_to_keep: how many of the last exports to keep; None for all.
         functions: names for the functions of the head, as `head_config` takes them.
+        inputs: the axes of features by name, as `export_bundle` takes them.
+        lookups: of features that are strings, as `export_bundle` takes them.
 
     Raises:
         ValueError: if the name is that of no folder, or no export is kept.
@@ -82,20 +106,24 @@ class BestExporter:
         compare_fn: Callable[[Result, Result], bool] | None = None,
         exports_to_keep: int | None = 5,
         functions: Functions | None = None,
+        *,
+        inputs: Inputs | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         who = type(self).__name__
         if exports_to_keep is not None and exports_to_keep < 1:
             raise ValueError(unexpected(who, "exports_to_keep", "> 0", exports_to_keep))
         self.name, self.example = _check_name(who, name), _check_example(who, example)
         self.compare_fn = compare_fn or smaller_loss
-        self.exports_to_keep, self.functions = exports_to_keep, functions
+        self.exports_to_keep = exports_to_keep
+        self.functions, self.inputs, self.lookups = functions, inputs, lookups
 
     def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
         """Write a bundle, if the evaluation is the best."""
         best = folder / BEST
         if best.is_file() and not self.compare_fn(json.loads(best.read_text("utf-8")), result):
             return None
-        path = write(folder, self.example, self.functions)
+        path = write(folder, self.example, self.functions, inputs=self.inputs, lookups=self.lookups)
         numbers = {key: float(value) for key, value in result.items() if isinstance(value, Real)}
         with replacing(best) as file:
             file.write(json.dumps(numbers).encode())

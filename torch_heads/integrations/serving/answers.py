@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,11 +27,6 @@ class Strings(NamedTuple):
 
     names: tuple[str, ...]
     ids: str | None
-
-    @property
-    def are_ids(self) -> bool:
-        """Whether the names are "0", "1", ...."""
-        return self.names == tuple(map(str, range(len(self.names))))
 
 
 class Answers:
@@ -91,7 +86,7 @@ class Answers:
         """Return the names of strings, or the vocabulary that has them, or the number of ids."""
         if strings.names == self.vocabularies.get(path):
             return path
-        return len(strings.names) if strings.are_ids else strings.names
+        return len(strings.names) if are_ids(strings.names) else strings.names
 
     def _strings(self, path: str, target: Target) -> dict[str, Strings]:
         if not target.string_keys:
@@ -145,6 +140,15 @@ def written(strings: Strings, found: Mapping[str, Any]) -> Array:
         return np.asarray(names[np.asarray(found[strings.ids])])
     rows = min((np.asarray(one) for one in found.values()), key=np.ndim)
     return np.broadcast_to(names, (*rows.shape[:-1], len(names)))
+
+
+def are_ids(names: Sequence[str]) -> bool:
+    """Return whether names are "0", "1", ....
+
+    >>> are_ids(("0", "1")), are_ids(("1", "2"))
+    (True, False)
+    """
+    return all(name == str(i) for i, name in enumerate(names))
 
 
 def below(path: str, key: str) -> str:

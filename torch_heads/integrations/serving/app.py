@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
@@ -61,7 +62,7 @@ class App:
         """Answer by TensorFlow Serving's REST protocol."""
         found = REST.fullmatch(request.path_params["path"])
         if found is None:
-            raise HTTPException(404, f"There is nothing at {request.url.path}.")
+            raise HTTPException(404)
         name, version, verb, about = found.groups()
         _check_method(request, "POST" if verb else "GET")
         number, bundle = self._models.get(name, version)
@@ -82,7 +83,7 @@ class App:
         """Answer by the Open Inference Protocol."""
         found = V2.fullmatch(request.path_params["path"])
         if found is None:
-            raise HTTPException(404, f"There is nothing at {request.url.path}.")
+            raise HTTPException(404)
         name, version, verb = found.groups()
         _check_method(request, "POST" if verb == "infer" else "GET")
         number, bundle = self._models.get(name, version)
@@ -182,7 +183,12 @@ async def _fine(request: Request) -> Response:
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:
-    return _json({"error": error.detail}, error.status_code, error.headers)
+    words = error.detail
+    if error.status_code == 405 and error.headers:
+        words = f"Expected {error.headers['Allow']}, got {request.method}."
+    elif words == HTTPStatus.NOT_FOUND.phrase:  # which is all that Starlette says
+        words = f"There is nothing at {request.url.path}."
+    return _json({"error": words}, error.status_code, error.headers)
 
 
 async def _unknown(request: Request, error: UnknownModelError) -> Response:
@@ -198,9 +204,8 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 def _check_method(request: Request, method: str) -> None:
-    if request.method != method:
-        expected, headers = f"Expected {method}, got {request.method}.", {"allow": method}
-        raise HTTPException(405, expected, headers)
+    if request.method != method and (request.method, method) != ("HEAD", "GET"):
+        raise HTTPException(405, headers={"Allow": method})
 
 
 def _json(content: Any, status: int = 200, headers: Any = None) -> Response:

@@ -12,15 +12,15 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions, build_head
 from torch_heads.integrations.serving.feeds import Feeds
-from torch_heads.integrations.serving.files import read_files, read_state
+from torch_heads.integrations.serving.files import GRAPH, PROGRAM, read_files, read_state
 from torch_heads.integrations.serving.runtime import OnnxRuntime, Runtime
-from torch_heads.integrations.serving.signature import EVERY, Manifest, Output, Signature
+from torch_heads.integrations.serving.signature import Manifest, Output, Signature
 from torch_heads.integrations.serving.signature_file import with_vocabularies
 
 Array = np.ndarray[Any, Any]
 Read = Callable[[Sequence[Array]], Array]
+Tensors = dict[str, np.dtype[Any]]  # of the graph, with the types that they are said to have
 
-GRAPH, PROGRAM = "model.onnx", "model.pt2"
 DEFAULT = "serving_default"
 MOST_PLANS = 1000  # kept, of a caller who asks for ever other predictions
 
@@ -33,20 +33,29 @@ class Bundle:
         manifest: all of its ``signature.json``.
         signatures: what it answers, by name.
         outputs: all predictions, by name.
+        tensors: those of them that are no part of another one: of many heads the stacked ones.
     """
 
     def __init__(self, path: Path, manifest: Manifest, runtime: Runtime) -> None:
         self.path, self.manifest = path, manifest
-        self.title = f"Bundle {path.name!r}"
-        self.outputs: dict[str, Output] = {**manifest.all_outputs(), **manifest.stacked}
-        every = {name: name for name in self.outputs if name not in manifest.stacked}
+        self.title = _title(path)
+        predictions = manifest.all_outputs()
+        # a program of torch has no strings
+        stacked = {
+            name: one
+            for name, one in manifest.stacked.items()
+            if one.dtype != "string" or name in runtime.names
+        }
+        self.outputs: dict[str, Output] = {**predictions, **stacked}
+        self.tensors: dict[str, Output] = {**manifest.outputs, **stacked}
+        every = {name: name for name in predictions}
         self.signatures: dict[str, Signature] = {
-            name: Signature(one.method, every) if one.outputs == EVERY else one
+            name: one if one.outputs else Signature(one.method, every)
             for name, one in manifest.all_signatures().items()
         }
         self._feeds = Feeds(self.title, manifest.inputs)
         self._runtime = runtime
-        self._plans: dict[Any, tuple[list[str], list[tuple[str, Read]]]] = {}
+        self._plans: dict[Any, tuple[Tensors, list[tuple[str, Read]]]] = {}
 
     @classmethod
     def load(
@@ -77,7 +86,7 @@ class Bundle:
                 vocabulary is another one; or if a program is not trusted.
         """
         folder = Path(path)
-        title = f"Bundle {folder.name!r}"
+        title = _title(folder)
         if runtime not in ("onnx", "program"):
             expected = "as 'onnx' or 'program'"
             raise ValueError(unexpected(title, "runtime", expected, repr(runtime)))
@@ -93,7 +102,8 @@ class Bundle:
                 raise ValueError(unexpected(title, f"the vocabulary {key!r}", expected, given))
         made: Runtime
         if runtime == "onnx":
-            made = OnnxRuntime(title, folder / GRAPH, spinning)
+            strings = [name for name, one in manifest.stacked.items() if one.dtype == "string"]
+            made = OnnxRuntime(title, folder / GRAPH, spinning, strings)
         else:
             from torch_heads.integrations.serving.program import ProgramRuntime
 
@@ -132,8 +142,11 @@ class Bundle:
                 than ``signature.json`` says.
         """
         tensors, reads = self._plan(signature, outputs)
-        found = self._runtime.run(tensors, self._feeds(inputs))
+        found = self._runtime.run([*tensors], self._feeds(inputs))
         try:
+            types = [one.dtype for one in found]
+            if types != [*tensors.values()]:
+                raise TypeError(f"types {[*map(str, types)]}")
             return {name: read(found) for name, read in reads}
         except (IndexError, TypeError, ValueError) as error:
             expected = "to answer as its signature.json says"
@@ -170,7 +183,7 @@ class Bundle:
 
     def _plan(
         self, signature: str, outputs: Sequence[str] | None
-    ) -> tuple[list[str], list[tuple[str, Read]]]:
+    ) -> tuple[Tensors, list[tuple[str, Read]]]:
         """Return which tensors to compute, and how to read each answer from them."""
         key = signature if outputs is None else tuple(outputs)
         plan = self._plans.get(key)
@@ -183,26 +196,29 @@ class Bundle:
                 wanted = self.signatures[signature].outputs
             else:
                 wanted = {name: name for name in outputs}
-            tensors: list[str] = []
+            tensors: Tensors = {}
             reads = [(public, self._read(name, tensors)) for public, name in wanted.items()]
             if len(self._plans) > MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[key] = tensors, reads
         return plan
 
-    def _read(self, name: str, tensors: list[str]) -> Read:
+    def _read(self, name: str, tensors: Tensors) -> Read:
         if name not in self.outputs:
             expected = f"among {preview(self.outputs, 20)}"
             raise KeyError(unexpected(self.title, "outputs", expected, repr(name)))
         one = self.outputs[name]
         tensor = one.tensor or name
-        if one.names is None or tensor in self._runtime.names:
-            if tensor not in tensors:
-                tensors.append(tensor)
-            return _part(one, tensors.index(tensor))
-        return self._strings(one, name, tensors)
+        # of many heads the graph has the strings side by side: to read those of one from it would
+        # be to make those of all
+        looked_up = one.start is not None or tensor not in self._runtime.names
+        if one.names is not None and looked_up:
+            return self._strings(one, name, tensors)
+        tensors.setdefault(tensor, np.dtype(object if one.dtype == "string" else one.dtype))
+        index, part = [*tensors].index(tensor), one.part
+        return lambda found: found[index][part]
 
-    def _strings(self, one: Output, name: str, tensors: list[str]) -> Read:
+    def _strings(self, one: Output, name: str, tensors: Tensors) -> Read:
         known = self.vocabularies[one.names] if isinstance(one.names, str) else one.names
         every = map(str, range(known)) if isinstance(known, int) else known or ()
         names = np.array([*every], dtype=object)
@@ -216,23 +232,11 @@ class Bundle:
         return lambda found: np.broadcast_to(names, (*rows(found).shape[:dims], len(names)))
 
 
+def _title(path: Path) -> str:
+    # a version is told by its model, too
+    name = f"{path.resolve().parent.name}/{path.name}" if path.name.isdecimal() else path.name
+    return f"Bundle {name!r}"
+
+
 def _beside(key: str, name: str) -> bool:
     return key.rpartition("/")[0] == name.rpartition("/")[0]
-
-
-def _part(one: Output, index: int) -> Read:
-    """Return what reads one head's part of a tensor."""
-    if one.start is None:
-        return lambda found: found[index]
-    columns = slice(one.start, one.stop)
-    if one.width is None:
-        return lambda found: found[index][..., columns]
-    width = slice(one.width)
-    if not one.flat:
-        return lambda found: found[index][..., columns, width]
-
-    def flat(found: Sequence[Array]) -> Array:
-        own = found[index][..., columns, width]
-        return own.reshape(*own.shape[:-2], own.shape[-2] * own.shape[-1])
-
-    return flat

@@ -18,15 +18,17 @@ from torch_heads.heads.config import Functions, head_config
 from torch_heads.heads.saved import METRICS
 from torch_heads.integrations.atomic import replacing_folder
 from torch_heads.integrations.head_of import head_of
-from torch_heads.integrations.serving.alike import stacked_manifest
 from torch_heads.integrations.serving.answers import Answers
 from torch_heads.integrations.serving.example import WHO, Example, Lookups
-from torch_heads.integrations.serving.served_model import ServedModel, for_serving, side_by_side
+from torch_heads.integrations.serving.files import GRAPH, PROGRAM
+from torch_heads.integrations.serving.kinds import stacked_manifest
+from torch_heads.integrations.serving.served_model import ServedModel, for_serving
 from torch_heads.integrations.serving.signature import Manifest
 from torch_heads.integrations.serving.signature_file import FILE, share_vocabularies, to_json
+from torch_heads.integrations.serving.stacks import stacks_of
+from torch_heads.integrations.serving.string_stacks import string_stacks
 from torch_heads.metrics.saved import MEANING
 
-GRAPH, PROGRAM = "model.onnx", "model.pt2"
 MANY = 100  # targets beyond which their predictions stay side by side in the graph
 TOLERANCE = 1e-4  # between the graph and the model, at the example
 
@@ -49,8 +51,8 @@ def export_bundle(
     written. Nothing of the example is in it but the names, types and shapes. The model is exported
     as it is for evaluation, in float32.
 
-    The predictions of more than 100 targets stay side by side in the graph: ``Bundle`` takes them
-    apart, and answers ``signature="stacked"`` with them whole.
+    The predictions of more than 100 targets stay side by side in the graph, those that are strings
+    too: ``Bundle`` takes them apart, and answers ``signature="stacked"`` with the numbers whole.
 
     Args:
         model: a model that returns what its head returns, such as ``nn.Sequential(network, head)``;
@@ -102,12 +104,8 @@ def _write(
     served: ServedModel, example: Example, folder: Path, stacked: bool, program: bool
 ) -> Manifest:
     """Write all files but the signature, and return that."""
-    from torch_heads.integrations.serving.graph import (
-        add_strings,
-        graph_name,
-        make_graph,
-        shapes_of,
-    )
+    from torch_heads.integrations.serving.graph import graph_name, make_graph, shapes_of
+    from torch_heads.integrations.serving.graph_strings import add_string_stacks, add_strings
     from torch_heads.integrations.serving.weights import move_weights
 
     head, tensors = served.head, tuple(example.tensors.values())
@@ -117,12 +115,13 @@ def _write(
         served, example.blank(), dynamic_shapes=example.dynamic_shapes(), strict=False
     )
     graph = make_graph(traced, example)
-    shapes = shapes_of(graph)
     if stacked:
-        found = list(head.computation.stack(side_by_side(head, logits)))
-        manifest = stacked_manifest(answers, found, shapes)
+        stacks = stacks_of(head, logits)
+        strings = string_stacks(answers, stacks)
+        add_string_stacks(graph, strings)
+        manifest = stacked_manifest(answers, stacks, strings, shapes_of(graph))
     else:
-        manifest = answers.manifest(shapes)
+        manifest = answers.manifest(shapes_of(graph))
         add_strings(graph, answers, example)
         outputs = {
             name: replace(one, tensor=graph_name(name, example)) if name in example.inputs else one

@@ -12,6 +12,8 @@ from torch_heads.integrations.serving.signature import Input
 
 Array = np.ndarray[Any, Any]
 
+KINDS = {"U": "strings", "T": "strings", "S": "bytes", "O": "values of another kind"}  # by NumPy's
+
 
 class Feeds:
     """Reads what a caller gives, and refuses what the model does not take.
@@ -94,7 +96,7 @@ class Feeds:
             if bool((cast == array).all()):
                 return cast
         expected = "as strings" if kind == "O" else f"of type {dtype}"
-        raise ValueError(unexpected(self._who, name, expected, array.dtype))
+        raise ValueError(unexpected(self._who, name, expected, KINDS.get(own, array.dtype)))
 
     def _check_strings(self, name: str, array: Array) -> None:
         known = self._known.get(name)

@@ -16,9 +16,9 @@ from torch_heads.integrations.serving.signature import Manifest
 from torch_heads.integrations.serving.signature_file import FILE, from_json
 
 MOST = 256 * 2**20  # bytes of a signature.json, which is read as a whole
-WEIGHTS = "model.safetensors"
-REQUIRED = ("model.onnx", WEIGHTS)
-ALLOWED = (*REQUIRED, "model.pt2")
+GRAPH, WEIGHTS, PROGRAM = "model.onnx", "model.safetensors", "model.pt2"
+REQUIRED = (GRAPH, WEIGHTS)
+ALLOWED = (*REQUIRED, PROGRAM)
 Place = tuple[str, list[Any], int, int]  # of a tensor: its type, its shape, its first and last byte
 HEADER = 100 * 2**20  # bytes of a header of safetensors, its own limit
 DTYPES = {
@@ -46,11 +46,7 @@ def read_files(who: str, folder: Path) -> Manifest:
     if path.stat().st_size > MOST:
         raise ValueError(unexpected(who, FILE, f"of at most {MOST} bytes", path.stat().st_size))
     manifest = from_json(who, path.read_bytes())
-    for name in (*manifest.files, *REQUIRED):
-        if name not in ALLOWED or name not in manifest.files:
-            expected = f"with {preview(REQUIRED)}"
-            raise ValueError(unexpected(who, "files", expected, preview(manifest.files)))
-    for name in manifest.files:
+    for name in {*manifest.files, *REQUIRED}:
         check_file(who, folder, name, manifest)
     with (folder / WEIGHTS).open("rb") as file:
         _read_header(who, file)
@@ -63,6 +59,9 @@ def check_file(who: str, folder: Path, name: str, manifest: Manifest) -> None:
     Raises:
         ValueError: if it is.
     """
+    if name not in ALLOWED or name not in manifest.files:
+        expected = f"with {preview(REQUIRED)}"
+        raise ValueError(unexpected(who, "files", expected, preview(manifest.files)))
     path, (size, digest) = folder / name, manifest.files[name]
     if not path.is_file() or path.is_symlink():
         raise ValueError(unexpected(who, name, "in the folder", preview(_names(folder))))

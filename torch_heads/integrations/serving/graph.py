@@ -1,4 +1,4 @@
-"""The ONNX graph of a model: its tensors by their names, class names in it, nothing else told."""
+"""The ONNX graph of a model: its tensors by their names, and nothing else told."""
 
 from __future__ import annotations
 
@@ -19,13 +19,11 @@ from onnx import (
     numpy_helper,
 )
 
-from torch_heads.integrations.serving.answers import Answers, Strings, below
 from torch_heads.integrations.serving.example import Example
-from torch_heads.integrations.serving.ranges import count_ranges, range_node
+from torch_heads.integrations.serving.ranges import count_ranges
 from torch_heads.integrations.serving.signature import Dims
 
 NOWHERE = 2**62  # the place of a string that is not known
-FEW = 100  # names that are ids and written all the same
 IDS = ":ids"  # after the name of an input, of the numbers that its strings stand for
 
 
@@ -70,55 +68,6 @@ def shapes_of(model: ModelProto) -> dict[str, Dims]:
     }
 
 
-def add_strings(model: ModelProto, answers: Answers, example: Example) -> None:
-    """Add the predictions that are strings: names by the class ids, or the same in each row."""
-    graph = model.graph
-    shapes = shapes_of(model)
-    for path, target in zip(answers.paths, answers.targets, strict=True):
-        tables: dict[tuple[str, ...], str] = {}
-        own = [below(path, key) for key in target.predicted]
-        batch = min(own, key=lambda name: len(shapes[name]))
-        for key in target.string_keys:
-            name = below(path, key)
-            strings, output = answers.strings[name], graph_name(name, example)
-            if strings.names not in tables:
-                tables[strings.names] = f"{name}:names"
-                _add_table(graph, f"{name}:names", strings)
-            table = tables[strings.names]
-            if strings.ids is not None:
-                ids = below(path, strings.ids)
-                graph.node.append(
-                    helper.make_node("Gather", [table, graph_name(ids, example)], [output])
-                )
-                shape = shapes[ids]
-            else:
-                graph.node.extend(_in_each_row(table, graph_name(batch, example), output))
-                graph.initializer.append(
-                    numpy_helper.from_array(_int64([len(strings.names)]), f"{output}:width")
-                )
-                shape = (*shapes[batch][:-1], len(strings.names))
-            graph.output.append(helper.make_tensor_value_info(output, TensorProto.STRING, shape))
-
-
-def _add_table(graph: GraphProto, name: str, strings: Strings) -> None:
-    """Add all names of strings, in order."""
-    count = len(strings.names)
-    if count <= FEW or not strings.are_ids:
-        graph.initializer.append(_strings(name, strings.names))
-        return
-    constants, node = range_node(f"{name}:ids", 0, count, 1)
-    graph.initializer.extend(constants)
-    cast = helper.make_node("Cast", [f"{name}:ids"], [name], to=TensorProto.STRING)
-    graph.node.extend([node, cast])
-
-
-def _in_each_row(table: str, like: str, output: str) -> Iterator[NodeProto]:
-    yield helper.make_node("Shape", [like], [f"{output}:rows"], end=-1)
-    parts = [f"{output}:rows", f"{output}:width"]
-    yield helper.make_node("Concat", parts, [f"{output}:shape"], axis=0)
-    yield helper.make_node("Expand", [table, f"{output}:shape"], [output])
-
-
 def _look_up(model: ModelProto, name: str, shape: Dims, table: Mapping[str | None, int]) -> None:
     """Let an input be strings, which stand for numbers."""
     graph, numbers = model.graph, f"{name}{IDS}"
@@ -147,11 +96,6 @@ def _look_up(model: ModelProto, name: str, shape: Dims, table: Mapping[str | Non
         graph.node.insert(1, helper.make_node("Gather", taken, [numbers]))
     if "ai.onnx.ml" not in [one.domain for one in model.opset_import]:
         model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
-
-
-def _strings(name: str, values: Sequence[str]) -> TensorProto:
-    data: Any = [one.encode() for one in values]
-    return helper.make_tensor(name, TensorProto.STRING, [len(data)], data)
 
 
 def _int64(values: Sequence[int]) -> Any:

@@ -175,7 +175,11 @@ def _plain(value: Any) -> Any:
         code = value["b64"]
         if not isinstance(code, str):
             raise ValueError(unexpected("predict", "b64", "as a string", repr(code)))
-        return base64.b64decode(code, validate=True).decode()
+        try:
+            return base64.b64decode(code, validate=True).decode()
+        except ValueError:
+            expected = "as base64 of text in UTF-8"
+            raise ValueError(unexpected("predict", "b64", expected, repr(code)[:80])) from None
     return {key: _plain(own) for key, own in value.items()} if isinstance(value, dict) else value
 
 

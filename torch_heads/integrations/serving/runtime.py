@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,30 +31,38 @@ class OnnxRuntime:
 
     onnxruntime computes all of a graph, whatever is asked. So where the weights are small, and the
     time is not in them, each set of outputs has a session of its own, with the part of the graph
-    that it needs.
+    that it needs. Where they are large, there are two at most: without what is seldom asked for,
+    and, once it is, the whole graph.
 
     Args:
         who: the bundle, as errors say it.
         path: the file of the graph.
         spinning: whether threads that have done their part of a run wait awake for the next one.
+        seldom: the names of tensors that are not computed unless they are asked for.
 
     Raises:
         ValueError: if it is no graph, or does not find its weights in its own folder.
     """
 
-    def __init__(self, who: str, path: Path, spinning: bool = True) -> None:
+    def __init__(
+        self, who: str, path: Path, spinning: bool = True, seldom: Collection[str] = ()
+    ) -> None:
         self._who, self._path, self._spinning = who, path, spinning
         try:
-            self._session = _session(path, path.parent, spinning)
+            whole = _session(path, path.parent, spinning)
+            self.names = frozenset(one.name for one in whole.get_outputs())
+            self._files = _stamps(path)
+            self._most_parts = min(MOST_PARTS, MEMORY // sum(size for size, *_ in self._files))
+            self._usual = self.names if self._most_parts else self.names.difference(seldom)
+            #: By the outputs that each has.
+            self._sessions = {self.names: whole}
+            if self._usual != self.names:
+                self._sessions = {self._usual: self._part(self._usual)}
         except Exception as error:  # those of onnxruntime have no other class in common
             reason = str(error).partition("\n")[0]
             given = reason.replace(str(path.parent.resolve()), ".").replace(str(path.parent), ".")
             expected = "as a graph with its weights"
             raise ValueError(unexpected(who, path.name, expected, given)) from None
-        self.names = frozenset(one.name for one in self._session.get_outputs())
-        self._files = _stamps(path)
-        self._parts: dict[frozenset[str], Any] = {}
-        self._most_parts = min(MOST_PARTS, MEMORY // sum(size for size, *_ in self._files))
 
     def run(self, names: Sequence[str], inputs: Arrays) -> list[np.ndarray[Any, Any]]:
         """Return the tensors of these names.
@@ -63,7 +71,9 @@ class OnnxRuntime:
             ValueError: if the graph refuses the inputs.
         """
         try:
-            found: list[np.ndarray[Any, Any]] = self._part(names).run(names, inputs)
+            found: list[np.ndarray[Any, Any]] = self._session_of(frozenset(names)).run(
+                names, inputs
+            )
         except Exception as error:
             reason = str(error).partition("\n")[0]
             given = "what it refuses"
@@ -71,21 +81,29 @@ class OnnxRuntime:
             raise ValueError(refusal) from None
         return found
 
-    def _part(self, names: Sequence[str]) -> Any:
-        key = frozenset(names)
-        part = self._parts.get(key)
-        if part is not None:
-            return part
+    def _session_of(self, names: frozenset[str]) -> Any:
+        found = self._sessions.get(names)
+        if found is not None:
+            return found
+        usual = self._usual if names <= self._usual else self.names
         # a bundle may have been replaced since, of which this one knows nothing
-        there = len(self._parts) < self._most_parts and _stamps(self._path) == self._files
-        if key == self.names or not there:
-            return self._session
+        if len(self._sessions) <= self._most_parts and self._is_there():
+            usual = names
+        if usual not in self._sessions:
+            if not self._is_there():
+                raise ValueError("another bundle has taken its place")
+            self._sessions[usual] = self._part(usual)
+        return self._sessions[usual]
+
+    def _is_there(self) -> bool:
+        return _stamps(self._path) == self._files
+
+    def _part(self, names: frozenset[str]) -> Any:
+        """Return a session of the part of the graph that these outputs need."""
         from torch_heads.integrations.serving.pruning import pruned
 
         # its weights are some of those that the whole graph has found in its folder
-        graph = pruned(self._path, key)
-        part = self._parts[key] = _session(graph, self._path.parent, self._spinning)
-        return part
+        return _session(pruned(self._path, names), self._path.parent, self._spinning)
 
 
 def _stamps(path: Path) -> list[tuple[int, int, int]]:

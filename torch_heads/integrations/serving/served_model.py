@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
-from torch_heads.heads.multi import MultiHead
-from torch_heads.heads.sequential import SequentialHeadWrapper
 from torch_heads.integrations.head_of import head_of
 from torch_heads.integrations.serving.example import WHO, Example
+from torch_heads.integrations.serving.stacks import stacks_of
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -57,8 +56,7 @@ class ServedModel(nn.Module):
         logits, predictions = self._called(inputs)
         if not self._stacked:
             return predictions
-        found = self.head.computation.stack(side_by_side(self.head, logits))
-        return {stacked_name(i, one.key): one.values for i, one in enumerate(found)}
+        return {name: one.values for name, one in stacks_of(self.head, logits).items()}
 
     def _called(self, inputs: Sequence[Tensor]) -> tuple[Any, dict[str, Tensor]]:
         """Return what the head is given, and what it returns; nothing, if these are stacked."""
@@ -77,20 +75,6 @@ class ServedModel(nn.Module):
 
     def _behind(self, logits: Any) -> tuple[Any, dict[str, Tensor]]:
         return logits, {} if self._stacked else self.head(logits)
-
-
-def stacked_name(number: int, key: str) -> str:
-    """Return the name of the predictions of several heads, which differ in their number."""
-    return f"stacked_{number}/{key}"
-
-
-def side_by_side(head: Head, logits: Any) -> Tensor:
-    """Return logits as one tensor, which may be a dict of them by head name."""
-    if isinstance(logits, Mapping) and isinstance(head, MultiHead):
-        return torch.cat([side_by_side(head[name], logits[name]) for name in head], -1)
-    if isinstance(head, SequentialHeadWrapper):
-        return side_by_side(head.static_head, logits)
-    return torch.as_tensor(logits)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch_heads.integrations.serving.bundle import Bundle
 from torch_heads.integrations.serving.signature import Dims
 
 MOST = 60  # rows of a table
-NAMES = 12  # of a vocabulary
+NAMES = 12  # of a vocabulary, and of the outputs of a signature
 WIDTH = 160  # where there is no terminal
 
 
@@ -28,13 +28,13 @@ def show(bundle: Bundle, console: Console | None = None) -> None:
     )
     _print(console, "Inputs", ["name", "type", "shape", "known strings"], inputs)
     signatures = (
-        [name, one.method, ", ".join(_renamed(*pair) for pair in one.outputs.items())]
+        [name, one.method, _names(_renamed(*pair) for pair in one.outputs.items())]
         for name, one in bundle.signatures.items()
     )
     _print(console, "Signatures", ["name", "method", "outputs"], signatures)
     outputs = (
         [name, one.dtype, _shape(one.shape), one.columns or ""]
-        for name, one in bundle.outputs.items()
+        for name, one in {**bundle.tensors, **bundle.outputs}.items()
     )
     _print(console, "Outputs", ["name", "type", "shape", "columns"], outputs)
     if manifest.vocabularies:

@@ -9,7 +9,6 @@ from typing import Any
 DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
 METHODS = ("predict", "classify", "regress")
 OWN = "*"  # in place of the name of a vocabulary, that of each head itself
-EVERY = {"*": "*"}  # the outputs of a signature that has all of them by their names
 
 Dims = tuple[int | str, ...]
 
@@ -42,10 +41,11 @@ class Output:
         shape: of each axis its size, or a name where it is free.
         columns: the vocabulary that names the last axis.
         tensor: what the graph calls it, if that is not its name.
-        start: where it stands in that tensor, if several heads share it: the first column.
-        stop: the column after the last one.
-        width: how many numbers each column has; None where it has no axis of them.
-        flat: whether columns and numbers are one axis.
+        stride: if several heads share that tensor, how many places in it each column has.
+        size: how many places are those of one head.
+        inner: how many axes are behind that of the places.
+        start: the first of its places, that is ``stride`` times the head's column; it is in no
+            file.
         names: of strings, all of them in order, or the vocabulary that has them, or how many they
             are where they are "0", "1", ....
         ids: of strings, the prediction that says which; None where all stand in each row.
@@ -55,12 +55,19 @@ class Output:
     shape: Dims
     columns: str | None = None
     tensor: str | None = None
+    stride: int | None = None
+    size: int | None = None
+    inner: int = 0
     start: int | None = None
-    stop: int | None = None
-    width: int | None = None
-    flat: bool = False
     names: str | int | tuple[str, ...] | None = None
     ids: str | None = None
+
+    @property
+    def part(self) -> tuple[Any, ...]:
+        """The index of it in its tensor."""
+        if self.start is None or self.size is None:
+            return (...,)
+        return ..., slice(self.start, self.start + self.size), *[slice(None)] * self.inner
 
 
 @dataclass(frozen=True)
@@ -70,51 +77,50 @@ class Signature:
     Attributes:
         method: ``predict``, ``classify`` (outputs ``scores`` and ``classes``) or ``regress``
             (``outputs``), as tf.estimator's export outputs.
-        outputs: the prediction of each name of the answer.
+        outputs: the prediction of each name of the answer; none for all predictions by their names.
     """
 
     method: str
-    outputs: Mapping[str, str]
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Alike:
-    """Heads whose predictions stand side by side: what one has, all have.
+class Kind:
+    """What heads of one kind answer, each a part of the same tensors.
 
     Attributes:
-        heads: the name of each with its first column, the one after its last, and its width.
-        outputs: the prediction of each key; ``width`` is that of the head where it is negative, and
-            ``names`` are its own vocabulary where they are `OWN`.
-        signatures: by the ending of their names, with keys in place of predictions.
+        outputs: the predictions, by what follows the name of a head in theirs, such as ``/logits``;
+            ``names`` are the head's own vocabulary where they are `OWN`.
+        signatures: likewise, also of what they answer with: ``""``, ``/predict``.
     """
 
-    heads: tuple[tuple[str, int, int, int | None], ...]
     outputs: Mapping[str, Output]
     signatures: Mapping[str, Signature]
 
-    def all_outputs(self) -> Iterator[tuple[str, Output]]:
-        """Yield the predictions of each head by name."""
-        for name, start, stop, width in self.heads:
-            for key, one in self.outputs.items():
-                yield f"{name}/{key}", _of_head(one, name, start, stop, width)
+    def outputs_of(self, head: str, column: int) -> Iterator[tuple[str, Output]]:
+        """Yield the predictions of a head by name, whose columns begin with this one."""
+        for key, one in self.outputs.items():
+            yield (
+                f"{head}{key}",
+                Output(
+                    one.dtype,
+                    one.shape,
+                    one.columns,
+                    one.tensor,
+                    one.stride,
+                    one.size,
+                    one.inner,
+                    start=None if one.stride is None else column * one.stride,
+                    names=head if one.names == OWN else one.names,
+                    ids=None if one.ids is None else f"{head}{one.ids}",
+                ),
+            )
 
-    def all_signatures(self) -> Iterator[tuple[str, Signature]]:
-        """Yield the signatures of each head by name."""
-        for name, *_ in self.heads:
-            for ending, one in self.signatures.items():
-                outputs = {public: f"{name}/{key}" for public, key in one.outputs.items()}
-                yield (f"{name}/{ending}" if ending else name), Signature(one.method, outputs)
-
-
-def _of_head(one: Output, name: str, start: int, stop: int, width: int | None) -> Output:
-    ids = None if one.ids is None else f"{name}/{one.ids}"
-    if one.names is not None:
-        names = name if one.names == OWN else one.names
-        return Output(one.dtype, one.shape, one.columns, names=names, ids=ids)
-    own = width if one.width is not None and one.width < 0 else one.width
-    last = (stop - start) if own is None else (stop - start) * own if one.flat else own
-    shape = one.shape if one.shape[-1] == last else (*one.shape[:-1], last)
-    return Output(one.dtype, shape, one.columns, one.tensor, start, stop, own, one.flat)
+    def signatures_of(self, head: str) -> Iterator[tuple[str, Signature]]:
+        """Yield the signatures of a head by name."""
+        for ending, one in self.signatures.items():
+            outputs = {public: f"{head}{key}" for public, key in one.outputs.items()}
+            yield f"{head}{ending}", Signature(one.method, outputs)
 
 
 @dataclass(frozen=True)
@@ -123,11 +129,12 @@ class Manifest:
 
     Attributes:
         inputs: by name, in the order of the model's.
-        outputs: all predictions by name.
+        outputs: predictions by name, each a tensor for itself.
         signatures: by name.
         vocabularies: the names of classes, by the head that has them; "" for one without a name.
-        stacked: the tensors of several heads, which may be asked for by name, too.
-        alike: heads whose predictions are parts of these.
+        stacked: the tensors that several heads share, which may be asked for by name, too.
+        kinds: of heads that share tensors, what those of one kind answer.
+        places: of each such head, the number of its kind, and its first column.
         head: what `build_head` makes the head of.
         state: the tensors of the head's ``state_dict``, by what ``model.safetensors`` calls them.
         files: the size and the sha256 of each file.
@@ -138,21 +145,29 @@ class Manifest:
     signatures: Mapping[str, Signature]
     vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stacked: Mapping[str, Output] = field(default_factory=dict)
-    alike: tuple[Alike, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     head: Mapping[str, Any] = field(default_factory=dict)
     state: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
+    def has_output(self, name: str) -> bool:
+        """Return whether there is a prediction of this name, without a list of them all."""
+        head, slash, key = name.rpartition("/")
+        place = self.places.get(head)
+        shared = place is not None and f"{slash}{key}" in self.kinds[place[0]].outputs
+        return shared or name in self.outputs or name in self.stacked
+
     def all_outputs(self) -> dict[str, Output]:
-        """Return every prediction by name, those of heads that are alike too."""
+        """Return every prediction by name, those of heads that share tensors too."""
         found = dict(self.outputs)
-        for alike in self.alike:
-            found.update(alike.all_outputs())
+        for head, (kind, column) in self.places.items():
+            found.update(self.kinds[kind].outputs_of(head, column))
         return found
 
     def all_signatures(self) -> dict[str, Signature]:
-        """Return every signature by name, those of heads that are alike too."""
+        """Return every signature by name, those of heads that share tensors too."""
         found = dict(self.signatures)
-        for alike in self.alike:
-            found.update(alike.all_signatures())
+        for head, (kind, _) in self.places.items():
+            found.update(self.kinds[kind].signatures_of(head))
         return found

@@ -11,16 +11,16 @@ from torch_heads.integrations.serving.manifest_check import check_manifest
 from torch_heads.integrations.serving.signature import (
     DTYPES,
     METHODS,
-    Alike,
     Dims,
     Input,
+    Kind,
     Manifest,
     Output,
     Signature,
 )
 
 FILE = "signature.json"
-FORMAT = 1  # of which a later one is refused, and what is unknown in this one is ignored
+FORMAT = 2  # of which a later one is refused, and what is unknown in this one is ignored
 VOCABULARY = "vocabulary"  # in a head's configuration, in place of names that stand elsewhere
 
 
@@ -87,7 +87,8 @@ def from_json(who: str, text: str | bytes) -> Manifest:
         raise ValueError(unexpected(who, FILE, "as JSON", error)) from None
     content = _dict(who, FILE, given)
     if content.get("format") != FORMAT or isinstance(content.get("format"), bool):
-        hint = "A newer version of torch_heads may read it."
+        older = content.get("format") in range(1, FORMAT)
+        hint = "Export the model again." if older else "A newer version of torch_heads may read it."
         raise ValueError(unexpected(who, "format", str(FORMAT), content.get("format"), hint))
     read = _Reader(who)
     manifest = Manifest(
@@ -96,7 +97,8 @@ def from_json(who: str, text: str | bytes) -> Manifest:
         signatures=read.mapping("signatures", content, read.signature),
         vocabularies=read.mapping("vocabularies", content, read.names),
         stacked=read.mapping("stacked", content, read.output),
-        alike=tuple(read.alike(one) for one in read.list_of("alike", content)),
+        kinds=tuple(read.kind(one) for one in read.list_of("kinds", content)),
+        places=read.mapping("places", content, read.place),
         head=_dict(who, "head", content.get("head", {})),
         state=read.mapping("state", content, read.string),
         files=read.mapping("files", content, read.file),
@@ -151,10 +153,9 @@ class _Reader:
             self.shape(name, own),
             columns=self._optional(name, own.get("columns")),
             tensor=self._optional(name, own.get("tensor")),
-            start=self._whole(name, own.get("start")),
-            stop=self._whole(name, own.get("stop")),
-            width=self._whole(name, own.get("width")),
-            flat=own.get("flat", False) is True,
+            stride=self._whole(name, own.get("stride")),
+            size=self._whole(name, own.get("size")),
+            inner=self._whole(name, own.get("inner", 0)) or 0,
             names=names,
             ids=self._optional(name, own.get("ids")),
         )
@@ -166,17 +167,15 @@ class _Reader:
             self._refuse(name, f"with a method among {preview(METHODS)}", repr(method))
         return Signature(str(method), self.mapping("outputs", own, self.string))
 
-    def alike(self, given: Any) -> Alike:
-        own = _dict(self._who, "alike", given)
-        heads = []
-        for one in self.list_of("heads", own):
-            match one:
-                case [str(name), int(start), int(stop), int() | None as width]:
-                    heads.append((name, start, stop, width))
-                case _:
-                    self._refuse("alike heads", "as [name, start, stop, width]", one)
+    def kind(self, given: Any) -> Kind:
+        own = _dict(self._who, "kinds", given)
         outputs = self.mapping("outputs", own, self.output)
-        return Alike(tuple(heads), outputs, self.mapping("signatures", own, self.signature))
+        return Kind(outputs, self.mapping("signatures", own, self.signature))
+
+    def place(self, name: str, given: Any) -> tuple[int, int]:
+        if not isinstance(given, list) or [type(one) for one in given] != [int, int]:
+            self._refuse(name, "as [kind, column]", given)
+        return given[0], given[1]
 
     def dtype(self, name: str, given: Mapping[str, Any]) -> str:
         dtype = given.get("dtype")

@@ -99,7 +99,7 @@ def _asked(request: Mapping[str, Any], bundle: Bundle) -> dict[str, bool]:
     return {
         _string("outputs", one.get("name")): _parameters(one).get("binary_data", default) is True
         for one in _objects("outputs", request.get("outputs") or [])
-    } or dict.fromkeys(bundle.manifest.outputs or bundle.manifest.stacked, default)
+    } or dict.fromkeys(bundle.tensors, default)
 
 
 def _parts(body: bytes, length: str | None) -> tuple[bytes, memoryview]:
@@ -200,7 +200,6 @@ def _string(what: str, given: Any) -> str:
 
 def metadata(name: str, versions: Sequence[int], bundle: Bundle) -> dict[str, Any]:
     """Return the inputs and outputs of a model."""
-    outputs = bundle.manifest.outputs or bundle.manifest.stacked
     return {
         "name": name,
         "versions": [str(number) for number in sorted(versions)],
@@ -208,7 +207,7 @@ def metadata(name: str, versions: Sequence[int], bundle: Bundle) -> dict[str, An
         "inputs": [
             _tensor(key, one.dtype, one.shape) for key, one in bundle.manifest.inputs.items()
         ],
-        "outputs": [_tensor(key, one.dtype, one.shape) for key, one in outputs.items()],
+        "outputs": [_tensor(key, one.dtype, one.shape) for key, one in bundle.tensors.items()],
     }
 
 

@@ -14,7 +14,8 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from safetensors.numpy import save_file
 from torch import Tensor
 
-WEIGHTS = "model.safetensors"
+from torch_heads.integrations.serving.files import WEIGHTS
+
 SMALL = 1024  # bytes up to which a constant that is no weight stays in the graph
 MODEL = "model."  # before the names of the model's own tensors in the graph
 
