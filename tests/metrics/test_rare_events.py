@@ -10,7 +10,7 @@ from sklearn.calibration import calibration_curve
 from torch import Tensor
 
 import torch_heads as th
-from torch_heads.metrics.coarse import CoarseAreaWarning
+from torch_heads.metrics import CoarseAreaWarning
 
 ROWS = 200_000
 SHIFTS = [0.0, -2.0, -4.0, -5.5, -7.0, -8.5]  # 50 % to 0.05 % positives

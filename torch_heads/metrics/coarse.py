@@ -56,8 +56,8 @@ class CoarseAreas:
             self.warned.add(grid_key)
             rank_zero_warn(
                 f"{grid_key!r} reads {grid_value:.3f}, {key!r} {value:.3f}. The first is over "
-                "tf.estimator's grid of 200 thresholds, and many of these scores lie between two "
-                f"of them, as those of rare events do. Read {key!r}, and 'average_precision' in "
-                "place of 'auc_precision_recall'.",
+                "tf.estimator's grid of 200 thresholds, and too many of these scores lie between "
+                f"two of them, as those of rare events do. Read {key!r}, and 'average_precision' "
+                "in place of 'auc_precision_recall'.",
                 CoarseAreaWarning,
             )
