@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from torch_heads.functional.containers import by_key
-
 Features = Mapping[str, Any]
 
 #: The labels of a head that a batch has none for.
@@ -45,11 +43,6 @@ class Inputs(NamedTuple):
     features: Features | None = None
     weights: Any = None
     mask: Tensor | None = None
-
-    @classmethod
-    def given(cls, labels: Any, logits: Any, features: Features | None, weights: Any) -> Inputs:
-        """Return a batch as a user gives it; one value of pyarrow is what it holds."""
-        return cls(by_key(labels), by_key(logits), features, by_key(weights))
 
 
 class EncodedBatch(NamedTuple):

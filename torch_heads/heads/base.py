@@ -121,7 +121,7 @@ class Head(EstimatorWords):
         added = None
         if regularization_losses is not None:
             added = sum_scalars(self.title, regularization_losses)
-        inputs = Inputs.given(labels, logits, features, weights)
+        inputs = Inputs(labels, logits, features, weights)
         computation = self.computation
         shares = added is not None and divisors is not None
         measured = computation.measure(inputs, divisors=divisors, divide=shares)
@@ -154,7 +154,7 @@ class Head(EstimatorWords):
         >>> sum(head.loss(*part, divisors=divisors) for part in parts) - head.loss(labels, logits)
         tensor(0.)
         """
-        inputs = Inputs.given(labels, logits, features, weights)
+        inputs = Inputs(labels, logits, features, weights)
         return never_zero(self.computation.divisors(inputs))
 
     def fit_prior(

@@ -187,7 +187,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
                 raise KeyError(unexpected(self.title, "eval_metrics", expected, given, hint))
             added = sum_scalars(self.title, regularization_losses)
         with torch.no_grad():
-            inputs = Inputs.given(labels, logits, features, weights)
+            inputs = Inputs(labels, logits, features, weights)
             measured = self.computation.measure(inputs, observe=True)
             if measured.losses.is_meta and not all(
                 one.sums.is_meta for one in metrics.tallies.values()

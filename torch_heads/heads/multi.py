@@ -274,7 +274,7 @@ class MultiHead(Head):
         self, labels: Labels, logits: Any, features: Features | None = None, *, weights: Any = None
     ) -> dict[str, Tensor]:
         """Return each head's loss by name, without ``head_weights``; arguments as for `loss`."""
-        measured = self.computation.measure(Inputs.given(labels, logits, features, weights))
+        measured = self.computation.measure(Inputs(labels, logits, features, weights))
         values = self.computation.head_losses(measured.losses)
         return dict(zip(self._names, values.unbind(), strict=True))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import ABSENT, Features, Inputs, StackedLabels
 from torch_heads.computation.single import SequenceComputation
-from torch_heads.functional.containers import listed
+from torch_heads.functional.containers import by_key, listed
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.hints import shape_hint
 from torch_heads.functional.sequences import longest, padded
@@ -163,7 +163,7 @@ class SequentialHeadWrapper(Head):
     def _steps(self, given: Any) -> Any:
         """Return logits ``[B, T, ...]``, or a dict of them by head name."""
         if isinstance(given, Mapping):
-            return given
+            return by_key(given)
         logits = to_tensor(self.title, "logits", given)
         flat = logits.dim() == 2 and self.logits_dimension == 1
         steps = logits.unsqueeze(-1) if flat else logits

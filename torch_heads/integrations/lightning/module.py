@@ -339,7 +339,7 @@ class HeadModule(LightningModule):
         """Add the batch to the metrics of the epoch: those of all data loaders, and of its own."""
         part = Batch.of(batch, self.head)
         logits = self.logits(part.inputs)
-        inputs = Inputs.given(part.labels, logits, part.features, part.weights)
+        inputs = Inputs(part.labels, logits, part.features, part.weights)
         measured = self.head.computation.measure(inputs, observe=True, divide=True)
         self._epoch.record(measured)
         if self._by_loader:

@@ -68,5 +68,5 @@ def batch_divisors(head: Head, batch: Batch, logits: Any) -> Tensor:
 
 def target_losses(head: Head, batch: Batch, logits: Any, divisors: Tensor | None = None) -> Tensor:
     """Return the loss of each target of a head, ``[T]``."""
-    inputs = Inputs.given(batch.labels, logits, batch.features, batch.weights)
+    inputs = Inputs(batch.labels, logits, batch.features, batch.weights)
     return head.computation.measure(inputs, divisors=divisors).losses
