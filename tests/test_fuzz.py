@@ -46,8 +46,16 @@ HEADS: dict[str, Callable[..., th.Head]] = {
     "steps": lambda **o: th.SequentialHeadWrapper(
         th.BinaryClassHead(name="x", **o), feature_columns=["w"]
     ),
+    "order": lambda **o: th.OrdinalClassHead(3, name="x", **o),
+    "spread": lambda **o: th.GaussianRegressionHead(name="x", **o),
+    "times": lambda **o: th.SurvivalHead([1.0, 2.0], name="x", **o),
+    "pixels": lambda **o: th.BinaryClassHead(name="x", **o),
+    "many steps": lambda **o: th.SequentialHeadWrapper(
+        th.MultiHead([th.BinaryClassHead(name="a", **o), th.RegressionHead(name="b", **o)]),
+        feature_columns=["w"],
+    ),
 }
-LEADING = {"steps": (2, 2)}
+LEADING = {"steps": (2, 2), "many steps": (2, 2), "pixels": (2, 2)}
 ARGUMENTS_OF = [["labels", "logits", "weights", "w"], ["labels", "logits", "weights", "w", "mask"]]
 
 
@@ -164,6 +172,42 @@ FORMS: dict[str, Callable[[Any], Any]] = {
     "rows of float64": lambda values: [np.asarray(own, np.float64) for own in values],
 }
 
+MAP = pa.map_(pa.string(), pa.list_(pa.int64()))
+
+GAP = -1000
+
+
+def gapped(gap: Any) -> Callable[[Any], Any]:
+    """Return what puts a gap in place of each `GAP`."""
+    return each(lambda own: gap if own == GAP else own)
+
+
+def masked_out(values: Any) -> Any:
+    tensor = torch.tensor(values)
+    return torch.masked.masked_tensor(tensor, tensor != GAP)
+
+
+#: What may hold a gap among numbers.
+GAPS: dict[str, Callable[[Any], Any]] = {
+    "None": gapped(None),
+    "nan": gapped(nan),
+    "NA": gapped(pd.NA),
+    "NaT": gapped(pd.NaT),
+    "masked": gapped(np.ma.masked),
+    "a decimal": gapped(Decimal("NaN")),
+    "numpy": lambda values: np.array(gapped(nan)(values)),
+    "objects": lambda values: np.array(gapped(None)(values), dtype=object),
+    "masked array": lambda values: np.ma.masked_equal(values, GAP),
+    "masked rows": lambda values: [np.ma.masked_equal(own, GAP) for own in values],
+    "masked tensor": masked_out,
+    "series": lambda values: pd.Series(gapped(None)(values)),
+    "nullable": lambda values: pd.Series(gapped(None)(values), dtype="Float64"),
+    "polars": lambda values: pl.Series(gapped(None)(values)),
+    "pyarrow": lambda values: pa.array(gapped(None)(values)),
+    "pyarrow scalars": lambda values: list(pa.array(gapped(None)(values))),
+    "nullable rows": lambda values: [pd.array(gapped(None)(own), dtype="Int64") for own in values],
+}
+
 #: What is no batch of numbers, or not a whole one.
 JUNK: list[Callable[[], Any]] = [
     lambda: None,
@@ -224,6 +268,16 @@ JUNK: list[Callable[[], Any]] = [
     lambda: pl.DataFrame({"a": [1, 0, 1, 0], "b": [1.0, 2, 3, 4]}),
     lambda: pa.array([{"a": 1}] * ROWS),
     lambda: pa.array([[("k", 1)]] * ROWS, pa.map_(pa.string(), pa.int64())),
+    lambda: pa.scalar([("a", [1, 0, 1, 0]), ("x", [1, 0, 1, 0])], MAP),
+    lambda: pa.scalar([("a", [1]), ("a", [0])], MAP),
+    lambda: pa.scalar(None, MAP),
+    lambda: [pa.scalar([("a", [1])], MAP)] * ROWS,
+    lambda: pa.scalar([([1], 2)], pa.map_(pa.list_(pa.int64()), pa.int64())),
+    lambda: pa.scalar({"a": [1, 0, 1, 0], "b": [1.0, 2, 3, 4]}),
+    lambda: pa.StructArray.from_arrays([pa.array([1])] * 2, ["a", "a"])[0],
+    lambda: pa.scalar([1, 0, 1, 0]),
+    lambda: pa.scalar("a"),
+    lambda: pa.scalar(1),
     lambda: pa.nulls(ROWS),
     lambda: pa.array([Decimal("1.5")] * ROWS),
     lambda: pa.table({"a": [1, 0, 1, 0], "b": [1.0, 2, 3, 4]}),
@@ -255,13 +309,17 @@ JUNK: list[Callable[[], Any]] = [
 def labels_of(kind: str, numbers: list[float]) -> Any:
     """Return plain labels that may suit a head, as nested lists of Python numbers."""
     rounded = [round(own) for own in numbers]
-    if kind in ("classes", "named", "counts"):
+    if kind in ("classes", "named", "counts", "order"):
         return [abs(own) % 3 for own in rounded[:ROWS]]
     if kind == "sets":
         return [[abs(own) % 2 for own in rounded[i : i + 3]] for i in range(ROWS)]
     if kind in ("numbers", "many"):
         return [[abs(numbers[i]) % 1, numbers[i + 1]] for i in range(ROWS)]
-    if kind == "steps":
+    if kind == "times":
+        return [[abs(numbers[i]), abs(rounded[i + 1]) % 2] for i in range(ROWS)]
+    if kind == "many steps":
+        return [[[abs(rounded[i]) % 2, numbers[i + j]] for j in range(2)] for i in range(2)]
+    if kind in ("steps", "pixels"):
         return [[abs(own) % 2 for own in rounded[i : i + 2]] for i in range(2)]
     return [abs(own) % 2 for own in rounded[:ROWS]]
 
@@ -276,7 +334,9 @@ def plain_batch(kind: str, head: th.Head, numbers: list[float]) -> dict[str, Any
     count = int(np.prod(leading)) * head.logits_dimension
     logits = np.resize(numbers, count).reshape(*leading, head.logits_dimension)
     features: dict[str, Any] = {"w": [1.0, 2.0, 0.0, 0.5]}
-    if kind == "steps":
+    if kind == "pixels":
+        features = {"w": [[[1.0], [2.0]], [[0.0], [0.5]]]}
+    if "steps" in kind:
         features = {"sequence_length_mask": [[1, 1], [1, 0]], "w": [[1.0, 2.0], [0.5, 1.0]]}
     labels = labels_of(kind, numbers)
     return {"labels": labels, "logits": logits.tolist(), "features": features}
@@ -287,7 +347,7 @@ def cases(draw: Any) -> tuple[str, bool, str, list[float]]:
     finite = st.integers(-16, 16).map(lambda own: own / 4)  # exact in every dtype
     numbers = draw(st.lists(finite, min_size=ROWS + 3, max_size=ROWS + 3))
     kind = draw(st.sampled_from([*HEADS]))
-    argument = draw(st.sampled_from(ARGUMENTS_OF[kind == "steps"]))
+    argument = draw(st.sampled_from(ARGUMENTS_OF["steps" in kind]))
     return kind, draw(st.booleans()), argument, numbers
 
 
@@ -395,6 +455,40 @@ def is_taken_right(case: tuple[str, bool, str, list[float]], form: str) -> bool:
     torch.testing.assert_close(found[0], loss, rtol=1e-5, atol=1e-6, msg=lambda m: f"{about}: {m}")
     torch.testing.assert_close(found[1], values, rtol=1e-5, atol=1e-6, equal_nan=True)
     return True
+
+
+@pytest.mark.parametrize("form", GAPS)
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_gap_is_a_missing_label_and_refused_elsewhere(kind: str, form: str) -> None:
+    for argument in ARGUMENTS_OF["steps" in kind]:
+        head = made(kind, True, argument)
+        batch = plain_batch(kind, head, [1.0, 0.0, 1.0, 1.0, 0.0, 2.0, 0.0])
+        own = with_gap(taken(batch, argument))
+        with quiet():
+            try:
+                value = GAPS[form](own)
+            except (TypeError, ValueError, pa.ArrowInvalid):
+                continue  # of the library that holds it, which does not take these
+            found = outcome(head, put(batch, argument, value))
+            if argument == "labels":
+                refused = outcome(made(kind, False, argument), put(batch, argument, value))
+                assert isinstance(refused, Exception)
+                assert not isinstance(found, Exception), found
+                plainly: float = GAP
+            elif argument == "logits":
+                if isinstance(found, Exception):
+                    continue
+                plainly = nan  # which logits may be
+            else:
+                assert isinstance(found, Exception), argument
+                continue
+            expected = outcome(head, put(batch, argument, torch.tensor(gapped(plainly)(own))))
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0, equal_nan=True)
+
+
+def with_gap(values: Any) -> Any:
+    """Return nested lists of numbers with the first one gone."""
+    return [with_gap(values[0]), *values[1:]] if isinstance(values, list) else GAP
 
 
 def plain(form: str, own: Any) -> Any:

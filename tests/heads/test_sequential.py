@@ -2,13 +2,17 @@
 
 import copy
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torchmetrics.classification import BinaryGroupStatRates
 
 import torch_heads as th
 from tests.cases import ROWS, STEPS
@@ -170,6 +174,27 @@ def test_padding_may_stand_among_stacked_labels(device: torch.device) -> None:
     first = {"sequence_length_mask": torch.ones(1, 1, device=device)}
     expected = head.loss(labels[:, :1], logits[:, :1], first)
     torch.testing.assert_close(head.loss(labels, logits, features), expected)
+
+
+@pytest.mark.parametrize("make", [list, np.array, torch.tensor, pd.Series])
+def test_a_feature_of_whole_sequences_holds_for_all_their_steps(
+    make: Callable[[list[int]], Any], device: torch.device
+) -> None:
+    labels, logits, mask = LABELS.to(device), LOGITS.to(device), MASK.to(device)
+    groups = th.metrics.Torchmetric(BinaryGroupStatRates(2), groups="sex")
+    static = th.BinaryClassHead(name="x", metrics={"rates": groups, "f1": "f1"})
+    weighted = th.BinaryClassHead(weight_column="w", name="x")
+    for inner, key in ((static, "sex"), (weighted, "w")):
+        head = th.SequentialHeadWrapper(inner, feature_columns=[key]).to(device)
+        each = torch.tensor([[1, 1], [0, 0]], device=device)
+        found, expected = (
+            head.update_metrics(
+                head.metrics(), {"sequence_length_mask": mask, key: own}, logits, labels
+            ).compute()
+            for own in (make([1, 0]), each)
+        )
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+        assert len(found) > 3
 
 
 def test_logits_may_lack_a_last_dimension_of_one(device: torch.device) -> None:

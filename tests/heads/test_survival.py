@@ -61,6 +61,17 @@ def test_times_may_be_unsigned(dtype: torch.dtype, logits: Tensor) -> None:
             head.loss(labels.to(dtype), logits)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_an_event_at_a_cut_point_came_then_in_every_dtype(dtype: torch.dtype) -> None:
+    head, logits = th.SurvivalHead([1.0, 2.0, 3.0]), torch.tensor([[0.5, -1.0, 1.0]] * 3)
+    labels = torch.tensor([[1.0, 1], [2.0, 1], [3.0, 0]])
+    assert head.loss(labels.to(dtype), logits) == head.loss(labels, logits)
+    seen = [
+        head.update_metrics(head.metrics(), None, logits, own) for own in (labels.to(dtype), labels)
+    ]
+    assert seen[0].survival().observed.tolist() == seen[1].survival().observed.tolist()
+
+
 def test_two_columns_stand_among_those_of_other_heads(logits: Tensor) -> None:
     heads = [th.BinaryClassHead(name="a"), th.SurvivalHead(CUTS, name="s"), th.RegressionHead()]
     heads[2] = th.RegressionHead(name="b")

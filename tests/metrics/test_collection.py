@@ -5,10 +5,12 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric, MetricCollection, MetricTracker, R2Score
 from torchmetrics.classification import (
+    BinaryAUROC,
     BinaryGroupStatRates,
+    BinaryStatScores,
     MulticlassAccuracy,
     MulticlassAUROC,
     MultilabelF1Score,
@@ -269,3 +271,106 @@ def test_the_regularization_loss_stands_where_the_originals_have_it(
     assert [key for key in keys if not key.startswith("regularization_loss")] == list(
         head.metrics()
     )
+
+
+class Spread(Metric):
+    """The least and the largest score, as a metric of one's own: several numbers."""
+
+    full_state_update = False
+    higher_is_better = True
+    low: Tensor
+    high: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("low", torch.tensor(torch.inf), "min")
+        self.add_state("high", torch.tensor(-torch.inf), "max")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        self.low, self.high = self.low.minimum(preds.min()), self.high.maximum(preds.max())
+
+    def compute(self) -> Any:
+        return torch.stack([self.low, self.high])
+
+
+class ListedSpread(Metric):
+    """The same out of a list, of which nothing can be said before its first rows."""
+
+    full_state_update = False
+    higher_is_better = True
+    scores: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("scores", [], "cat")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        self.scores.append(preds)
+
+    def compute(self) -> Tensor:
+        scores = torch.cat(self.scores)
+        return torch.stack([scores.min(), scores.max()])
+
+
+class NamedSpread(Spread):
+    def compute(self) -> Any:
+        low, high = super().compute()
+        return {"low": low, "high": high}
+
+
+class Largest(Spread):
+    def compute(self) -> Any:
+        return super().compute()[1]
+
+
+@pytest.mark.parametrize(
+    ("metric", "says"),
+    [
+        (Spread(), "'own/h' is several numbers"),
+        (NamedSpread(), "'own/h' is several numbers"),
+        (ListedSpread(), "'own/h' may be several numbers, which only its first rows tell"),
+        (BinaryStatScores(), "'own/h' is several numbers"),
+        (Largest(), None),
+        (BinaryAUROC(), None),
+    ],
+)
+def test_a_tracker_is_told_what_a_metric_of_ones_own_is(metric: Metric, says: str | None) -> None:
+    head = th.BinaryClassHead(metrics={"own": metric}, name="h")
+    if says is None:
+        tracker = MetricTracker(head.metrics())
+    else:
+        with pytest.raises(ValueError, match=rf"{says}.*maximize=True"):
+            MetricTracker(head.metrics())
+        tracker = MetricTracker(head.metrics(), maximize=True)
+    for logit in (0.0, 2.0):
+        tracker.increment()
+        head.update_metrics(tracker[-1], logits=[[logit], [1.0]], labels=[1, 0])
+    _, epochs = tracker.best_metric(return_step=True)
+    assert any(key.startswith("own") for key in epochs)
+
+
+@pytest.mark.parametrize("prefix", [None, "val_"])
+@pytest.mark.parametrize("metric", [Spread(), ListedSpread()])
+def test_several_numbers_of_a_metric_are_plotted_in_one_figure(
+    prefix: str | None, metric: Metric
+) -> None:
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    own = {"own": metric, "own/more": NamedSpread(), "rate": BinaryStatScores(), "f1": "f1"}
+    head = th.BinaryClassHead(metrics=own, name="h")
+    metrics = head.metrics().clone(prefix=prefix)
+    head.update_metrics(metrics, logits=[[2.0], [1.0]], labels=[1, 0])
+    values = metrics.compute()
+    assert len(values) == len(metrics) - 3 + 2 + 2 + 5
+    for plot in [metrics.plot, lambda: metrics.plot(values), lambda: metrics.plot([values] * 3)]:
+        figures = dict(zip(metrics.keys(), plot(), strict=True))
+        assert len(plt.get_fignums()) == len(metrics)
+        lines = {key.removeprefix("val_"): len(axes.lines) for key, (_, axes) in figures.items()}
+        assert lines["own/h"] == lines["own/more/h"] == 2
+        assert lines["rate/h"] >= 5
+        legend = figures[f"{prefix or ''}own/more/h"][1].get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == ["low", "high"]
+        plt.close("all")
+    assert metrics["own/h"].plot()
+    plt.close("all")

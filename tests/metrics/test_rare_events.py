@@ -10,7 +10,7 @@ from sklearn.calibration import calibration_curve
 from torch import Tensor
 
 import torch_heads as th
-from torch_heads.metrics.coarse import CoarseAreaWarning
+from torch_heads.metrics import CoarseAreaWarning
 
 ROWS = 200_000
 SHIFTS = [0.0, -2.0, -4.0, -5.5, -7.0, -8.5]  # 50 % to 0.05 % positives
@@ -61,6 +61,24 @@ def test_the_best_threshold_reaches_the_best_f_score_of_rare_events() -> None:
     assert best.f_score.item() == pytest.approx(reached, rel=1e-9)
 
 
+def test_the_best_threshold_is_as_good_for_other_rows_as_the_exact_one() -> None:
+    # of rare events, the exact best of some rows is the best of a thousand by chance
+    other_logits, other_labels, _ = draw(-6.4, seed=100)
+    reached: dict[str, list[float]] = {"bins": [], "exact": []}
+    for seed in range(10):
+        logits, labels, _ = draw(-6.4, seed=seed)
+        head = th.BinaryClassHead()
+        metrics = head.update_metrics(logits=logits[:, None], labels=labels)
+        found = metrics.curves().best_threshold().threshold.item()
+        precision, recall, thresholds = sk.precision_recall_curve(labels.numpy(), logits.numpy())
+        each = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+        exact = thresholds[each[:-1].argmax()]
+        for name, cut in [("bins", np.log(found / (1 - found))), ("exact", exact)]:
+            above = (other_logits >= cut).numpy()
+            reached[name].append(sk.f1_score(other_labels.numpy(), above))
+    assert np.mean(reached["bins"]) >= 0.99 * np.mean(reached["exact"])
+
+
 def test_thresholds_sharpen_what_is_not_cut_finely() -> None:
     logits, labels, _ = draw(-5.5)
     exact = sk.roc_auc_score(labels.numpy(), logits.numpy())
@@ -105,6 +123,13 @@ def test_it_warns_once_for_each_head_where_the_grid_misreads() -> None:
             assert "Read 'roc_auc/rare'" in str(warning.message)
         else:
             assert own == []
+
+
+def test_it_warns_of_few_labels_too_whose_areas_are_as_exact() -> None:
+    head = th.BinaryClassHead()
+    metrics = head.update_metrics(logits=[[-8.0], [-8.5], [-9.0]], labels=[1, 0, 0])
+    with pytest.warns(CoarseAreaWarning, match=r"'auc' reads 0\.500, 'roc_auc' 1\.000"):
+        metrics.compute()
 
 
 def test_mean_scores_of_calibration_are_those_of_the_scores() -> None:

@@ -23,7 +23,7 @@ from torch_heads.computation.layout import Arrangement, in_buckets
 from torch_heads.computation.predictor import Predicted, Stacked
 from torch_heads.computation.target import Target
 from torch_heads.functional.constants import move_constants
-from torch_heads.functional.containers import has_mask, nearest, opened
+from torch_heads.functional.containers import by_key, has_mask, nearest, opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.gap_rows import widened
 from torch_heads.functional.tables import is_table, table_columns
@@ -171,6 +171,8 @@ class MultiComputation(Computation):
 
     def _check_logits(self, logits: Any) -> Given:
         """Return a dict with the logits of every head, or one tensor as wide as all of them."""
+        if isinstance(logits, Mapping) and not isinstance(logits, dict):
+            logits = by_key(logits)
         if not isinstance(logits, Mapping):
             return check_logits(self.title, logits, self._width)
         self._check_names("logits", logits, [])

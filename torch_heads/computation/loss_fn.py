@@ -152,7 +152,7 @@ def _parameters(who: str, loss_fn: LossFn) -> dict[str, inspect.Parameter]:
     inspected = inspected.forward if isinstance(inspected, nn.Module) else inspected
     try:
         signature = inspect.signature(inspected)
-    except ValueError:
+    except (TypeError, ValueError):
         given = f"{loss_fn!r}, whose arguments Python cannot tell"
         raise TypeError(unexpected(who, "loss_fn", "as a Python function", given)) from None
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -61,8 +61,10 @@ class EventTimes(Hazards):
         time = time if time.is_floating_point() else time.double()
         # in the dtype of the times, so that a time of 0.1 lies in the interval that ends at 0.1
         time, bounds = time.contiguous(), self._bounds(time)
-        rates = self.constants.on(time.device)["rates"].to(time.dtype)
         interval = torch.bucketize(time, bounds[1:].contiguous())
+        if time.dtype.itemsize < 4:  # in which the last place would be rounded into what is next
+            time, bounds = time.float(), bounds.float()
+        rates = self.constants.on(time.device)["rates"].to(time.dtype)
         place = ((time - bounds[interval]) * rates[interval]).clamp(max=LAST_PLACE)
         censored = 1 - event.to(time.dtype)
         return torch.add(interval, place + censored, alpha=0.5).clamp(max=self.stages)

@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from itertools import chain
@@ -59,6 +59,8 @@ def opened(values: Any) -> Any:
     if has_mask(values):
         mask = values.get_mask().cpu().numpy()
         return opened(np.ma.MaskedArray(values.get_data().detach().cpu().numpy(), ~mask))
+    if hasattr(type(values), "as_py"):  # one value of pyarrow
+        return opened(by_key(values) if isinstance(values, Mapping) else values.as_py())
     if isinstance(values, (Tensor, str, bytes, Mapping, set, frozenset, np.generic)):
         return values
     if is_table(values):
@@ -66,8 +68,6 @@ def opened(values: Any) -> Any:
     if isinstance(values, np.ndarray):
         return _of_array(values)
     kind = type(values)
-    if hasattr(kind, "as_py"):  # one value of pyarrow
-        return opened(values.as_py())
     if hasattr(kind, "struct") and str(getattr(values, "dtype", "")).startswith("Struct"):
         return opened(values.to_list())  # with the names of its fields
     if hasattr(kind, "__array__") or isinstance(values, memoryview):
@@ -78,6 +78,29 @@ def opened(values: Any) -> Any:
     if isinstance(values, Sequence) and not hasattr(values, "typecode"):
         return opened(list(values))
     return values
+
+
+def by_key(values: Any) -> Any:
+    """Return what a map or struct of pyarrow holds, by its keys; anything else as it is."""
+    if not isinstance(values, Mapping) or not hasattr(type(values), "as_py"):
+        return values
+    pairs = _pairs(values)
+    if pairs is None:
+        return None
+    try:
+        held = dict(pairs)
+    except TypeError:  # of keys that no dict has
+        return pairs
+    return held if len(held) == len(pairs) else Table([key for key, _ in pairs], held)
+
+
+def _pairs(values: Any) -> list[tuple[Any, Any]] | None:
+    """Return the keys and values of a map or struct of pyarrow; None of one that is null."""
+    try:
+        held = values.as_py()
+    except ValueError:  # of a struct in which a field stands twice
+        return [(name, None) for name in values]
+    return [*held.items()] if isinstance(held, dict) else held
 
 
 def entry_types(values: Sequence[Any]) -> set[type]:
@@ -130,10 +153,8 @@ def _of_array(values: np.ndarray[Any, Any]) -> Any:
 
 def named_values(values: Any) -> list[tuple[Any, Any]] | None:
     """Return the names and values of a dict or a series with an index, None for anything else."""
-    if hasattr(type(values), "as_py"):  # one value of pyarrow, of which a map is a list of pairs
-        held = values.as_py()
-        pairs = isinstance(values, Mapping) and isinstance(held, list)
-        return held if pairs else named_values(held)
+    if hasattr(type(values), "as_py"):  # one value of pyarrow
+        return _pairs(values) if isinstance(values, Mapping) else named_values(values.as_py())
     fields = fields_of(values)
     if fields is not None:
         return list(zip(fields, values, strict=True))
@@ -148,9 +169,13 @@ def listed(who: str, argument: str, expected: str, values: Any) -> list[Any]:
     Raises:
         TypeError: if they are a text, or not several.
     """
+    entries: Any = None
     if not isinstance(values, (str, bytes)):
-        with suppress(TypeError, NotImplementedError):  # of no iterable, or of 0 or 2 dimensions
-            return [value.as_py() if hasattr(type(value), "as_py") else value for value in values]
+        with suppress(Exception):  # whatever refuses to be looped over does so in its own words
+            entries = iter(values)
+    if entries is not None:
+        with suppress(TypeError, NotImplementedError):  # of 0 or 2 dimensions
+            return [value.as_py() if hasattr(type(value), "as_py") else value for value in entries]
     raise TypeError(unexpected(who, argument, expected, repr(values)))
 
 
@@ -166,12 +191,13 @@ def in_order(
         ValueError: if a name is unknown, given twice or both an id and another one's name, or one
             is absent.
     """
-    places = {name: i for i, name in enumerate(names)}
+    places: dict[Any, int] = {name: i for i, name in enumerate(names)}
     expected = f"by {what} name or id, of {preview(names)}"
     found: dict[int, Any] = {}
     for name, value in given:
         integer = isinstance(name, (int, np.integer)) and not isinstance(name, bool)
-        place = int(name) if integer and 0 <= name < len(names) else places.get(name)
+        known = places.get(name) if isinstance(name, Hashable) else None  # a key of pyarrow's
+        place = int(name) if integer and 0 <= name < len(names) else known
         if place is None:
             raise ValueError(unexpected(who, argument, expected, repr(name), nearest(name, names)))
         if integer and places.get(str(name), place) != place:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.constants import Constants
+from torch_heads.functional.containers import by_key
 from torch_heads.functional.tensors import is_float8
 
 
@@ -61,8 +62,11 @@ class Missing:
         >>> labels.float(), Missing(-0.1).widened(labels)
         (tensor([-0.0938,  0.5000]), tensor([-0.1000,  0.5000]))
         """
-        if isinstance(labels, Mapping) and any(map(is_float8, labels.values())):
-            return {name: self.widened(own) for name, own in labels.items()}
+        if isinstance(labels, Mapping):
+            held = by_key(labels)
+            if isinstance(held, Mapping) and any(map(is_float8, held.values())):
+                return {name: self.widened(own) for name, own in held.items()}
+            return held
         if not is_float8(labels):
             return labels
         wide = labels.float()

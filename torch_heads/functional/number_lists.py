@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torch_heads.functional.containers import listed
+from torch_heads.functional.containers import by_key, listed
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.tables import is_table
 from torch_heads.functional.tensors import to_tensor
@@ -22,6 +22,7 @@ def is_learned(values: Any) -> bool:
     """
     if isinstance(values, Tensor):
         return values.requires_grad
+    values = by_key(values)
     if isinstance(values, Mapping):
         values = values.values()
     elif isinstance(values, nn.Module):

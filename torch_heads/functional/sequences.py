@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import opened
+from torch_heads.functional.containers import by_key, opened
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.tables import Table, is_table, table_columns
 from torch_heads.functional.transposed import refuse_transposed
@@ -36,6 +36,7 @@ def padded(who: str, argument: str, values: Any, counts: Tensor) -> Any:
     >>> padded("head", "labels", [[1, 2, 3], [4]], torch.tensor([[1, 1, 1], [1, 0, 0]]) > 0)
     [[1, 2, 3], [4, 4, 4]]
     """
+    values = by_key(values)
     if isinstance(values, Mapping):
         return {
             key: padded(who, f"{argument}[{key!r}]", one, counts) for key, one in values.items()

@@ -99,7 +99,8 @@ def fields_of(values: Any) -> tuple[str, ...] | None:
 def is_series(values: Any) -> bool:
     """Return whether the values are a series with an index."""
     kind = type(values)
-    return hasattr(kind, "items") and hasattr(kind, "index") and callable(values.items)
+    named = hasattr(kind, "items") and hasattr(kind, "index")
+    return named and not isinstance(values, Mapping) and callable(values.items)
 
 
 def by_name(rows: Sequence[Any]) -> Table | Sequence[Any]:

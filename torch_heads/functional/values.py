@@ -238,6 +238,22 @@ def check_values(
         raise ValueError(unexpected(owner, argument, allowed, values[bad][0].item(), hint))
 
 
+def check_finite(who: str, argument: str, values: Tensor, hint: str = "") -> None:
+    """Refuse what is infinite or NaN: on a CPU at once, else as `check_values` does.
+
+    Raises:
+        ValueError: if a value is.
+    """
+    if torch.compiler.is_compiling() or values.is_cuda:
+        torch._assert_async(values.isfinite().all(), f"{argument} must be finite")
+        return
+    values = unwrapped(values)
+    if not values.is_meta and not values.isfinite().all():
+        refuse_nan(who, argument, values)
+        infinite = values[values.isinf()][0].item()
+        raise ValueError(unexpected(who, argument, "to be finite", infinite, hint))
+
+
 def refuse_nan(who: Blame, argument: str, values: Tensor) -> None:
     """Refuse NaN, by its row; this waits for the device.
 

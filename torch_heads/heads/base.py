@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.computation.prior_fit import PriorFit
+from torch_heads.functional.containers import by_key
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import own_code
 from torch_heads.functional.reductions import Reduction, safe_divide
@@ -153,7 +154,8 @@ class Head(EstimatorWords):
         >>> sum(head.loss(*part, divisors=divisors) for part in parts) - head.loss(labels, logits)
         tensor(0.)
         """
-        return never_zero(self.computation.divisors(Inputs(labels, logits, features, weights)))
+        inputs = Inputs(labels, logits, features, weights)
+        return never_zero(self.computation.divisors(inputs))
 
     def fit_prior(
         self, labels: Labels, features: Features | None = None, weights: Any = None
@@ -192,6 +194,7 @@ class Head(EstimatorWords):
                 given = type(batch).__name__
                 raise ValueError(unexpected(self.title, "labels", expected, given))
             own, seen, by = (*batch, None, None)[:3]
+            own = by_key(own)
             shape = (*self._batch_shape(own, seen), self.logits_dimension)
             device = device_of(own)
             fit.add(Inputs(own, torch.zeros(shape, dtype=torch.float64, device=device), seen, by))

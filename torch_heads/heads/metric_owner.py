@@ -189,6 +189,11 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         with torch.no_grad():
             inputs = Inputs(labels, logits, features, weights)
             measured = self.computation.measure(inputs, observe=True)
+            if measured.losses.is_meta and not all(
+                one.sums.is_meta for one in metrics.tallies.values()
+            ):
+                expected = "on a device with values, where there is something to count"
+                raise ValueError(unexpected(self.title, "logits", expected, "meta"))
             self.computation.record(metrics, measured, added)
         return metrics
 

@@ -11,18 +11,18 @@ from torch import Tensor
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import ABSENT, Features, Inputs, StackedLabels
 from torch_heads.computation.single import SequenceComputation
-from torch_heads.functional.containers import listed
+from torch_heads.functional.containers import by_key, listed
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.hints import shape_hint
 from torch_heads.functional.sequences import longest, padded
 from torch_heads.functional.tensors import shape_of, to_tensor
 from torch_heads.functional.transposed import refuse_transposed
-from torch_heads.functional.values import check_logits, check_values, whole_numbers
+from torch_heads.functional.values import check_finite, check_logits, check_values, whole_numbers
 from torch_heads.heads.base import Head
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput
 
-LIMITS = -torch.finfo(torch.float64).max, torch.finfo(torch.float64).max
+ADDED = "It is nonzero where a step counts; of a mask that is added to scores, that is mask == 0."
 
 
 class SequentialHeadWrapper(Head):
@@ -40,7 +40,8 @@ class SequentialHeadWrapper(Head):
     Args:
         static_head: the head of one step, a `MultiHead` or another wrapper too.
         sequence_length_mask: the key of the mask, or of the lengths, in ``features``.
-        feature_columns: the keys of the features ``[B, T, ...]`` that the static head sees.
+        feature_columns: the keys of the features ``[B, T, ...]`` that the static head sees; those
+            of whole sequences, ``[B]``, hold for all their steps.
 
     Raises:
         TypeError: if a key is not a string, or ``static_head`` is not a head.
@@ -162,7 +163,7 @@ class SequentialHeadWrapper(Head):
     def _steps(self, given: Any) -> Any:
         """Return logits ``[B, T, ...]``, or a dict of them by head name."""
         if isinstance(given, Mapping):
-            return given
+            return by_key(given)
         logits = to_tensor(self.title, "logits", given)
         flat = logits.dim() == 2 and self.logits_dimension == 1
         steps = logits.unsqueeze(-1) if flat else logits
@@ -182,26 +183,33 @@ class SequentialHeadWrapper(Head):
         return f"the mask features[{self.input_sequence_mask_key!r}]"
 
     def _steps_of(self, features: Features | None, key: str, counts: Tensor) -> Any:
-        """Return a declared feature, of which each step has its own."""
+        """Return a declared feature, of which each step has its own or that of its sequence."""
         sequences, steps = counts.shape
-        values = padded(self.title, f"features[{key!r}]", self._feature(features, key), counts)
+        argument = f"features[{key!r}]"
+        values = padded(self.title, argument, self._feature(features, key), counts)
         shape = getattr(values, "shape", None)
-        if not isinstance(shape, tuple):
-            shape = to_tensor(self.title, f"features[{key!r}]", values).shape
+        if not isinstance(shape, tuple) or len(shape) < 2:  # a series of rows has one
+            each = to_tensor(self.title, argument, values, counts.device)
+            if each.shape == (sequences,):
+                return each.unsqueeze(-1).expand(sequences, steps)
+            shape = each.shape
         if tuple(shape[:2]) != (sequences, steps):
-            expected = f"of shape [{sequences}, {steps}, ...]"
-            raise ValueError(unexpected(self.title, f"features[{key!r}]", expected, [*shape]))
+            expected = f"of shape [{sequences}, {steps}, ...] or [{sequences}]"
+            raise ValueError(unexpected(self.title, argument, expected, [*shape]))
         return values
 
     def _mask(self, features: Features | None, logits: Any) -> Tensor:
         while isinstance(logits, Mapping):  # of one head, or of one inside of it
             logits = next(iter(logits.values()), None)
         logits = to_tensor(self.title, "logits", logits)
+        if logits.dim() < 2:
+            shape = list(logits.shape)
+            raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", shape))
         given = self._feature(features, self.input_sequence_mask_key)
         refuse_transposed(self.title, given, logits.shape[:2], self._argument)
         mask = to_tensor(self.title, self._argument, given, logits.device, may_miss=False)
         if mask.is_floating_point():
-            check_values(self.title, self._argument, mask, *LIMITS)  # which NaN lies outside of
+            check_finite(self.title, self._argument, mask, ADDED)
         sequences, steps = logits.shape[:2]
         if mask.shape == (sequences,) and mask.dtype != torch.bool:
             argument = f"the lengths features[{self.input_sequence_mask_key!r}]"

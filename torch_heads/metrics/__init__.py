@@ -1,5 +1,6 @@
 """Metrics: readings of what tallies have summed, and the collection that holds them."""
 
+from torch_heads.metrics.coarse import CoarseAreaWarning
 from torch_heads.metrics.needs import (
     ClassCounts,
     ClassScoreCounts,
@@ -107,6 +108,7 @@ __all__ = [
     "ClassAccuracy",
     "ClassCounts",
     "ClassScoreCounts",
+    "CoarseAreaWarning",
     "CohenKappa",
     "Concordance",
     "ConcordanceCorrcoef",

@@ -9,13 +9,9 @@ from torch import Tensor
 from torchmetrics.utilities import rank_zero_warn
 
 from torch_heads.metrics.bound import BoundReading
-from torch_heads.metrics.needs import Totals
 from torch_heads.metrics.readings.ranking import AUC, RocAuc
-from torch_heads.metrics.sums import Total
-from torch_heads.metrics.tally import Tally
 
 MOST_APART = 0.02
-FEWEST = 100  # labels: of fewer, a single pair of scores in one bin may move an area as far
 
 
 class CoarseAreaWarning(UserWarning):
@@ -42,11 +38,10 @@ class CoarseAreas:
             for key, bound in readings.items()
             if isinstance(bound.reading, AUC) and (id(bound.place), bound.reading.column) in fine
         ]
-        self._places = {key: readings[key].place for key, _ in self._pairs}
         self.warned = warned
 
-    def warn(self, values: Mapping[str, Tensor], tallies: Mapping[str, Tally]) -> None:
-        """Warn, once for each head, where both differ much, and there are labels enough to tell."""
+    def warn(self, values: Mapping[str, Tensor]) -> None:
+        """Warn, once for each head, where both differ much."""
         if not self._pairs or torch.compiler.is_compiling():
             return
         coarse, fine = (
@@ -58,14 +53,11 @@ class CoarseAreas:
             if abs(both[0] - both[1]) > MOST_APART and keys[0] not in self.warned
         ]
         for grid_key, key, grid_value, value in apart:
-            place = self._places[grid_key]
-            if place.views(tallies[place.tally])[Totals()][:, Total.PRESENT].sum() < FEWEST:
-                continue
             self.warned.add(grid_key)
             rank_zero_warn(
                 f"{grid_key!r} reads {grid_value:.3f}, {key!r} {value:.3f}. The first is over "
-                "tf.estimator's grid of 200 thresholds, and many of these scores lie between two "
-                f"of them, as those of rare events do. Read {key!r}, and 'average_precision' in "
-                "place of 'auc_precision_recall'.",
+                "tf.estimator's grid of 200 thresholds, and too many of these scores lie between "
+                f"two of them, as those of rare events do. Read {key!r}, and 'average_precision' "
+                "in place of 'auc_precision_recall'.",
                 CoarseAreaWarning,
             )

@@ -148,7 +148,7 @@ class ReadingCollection(Evidence):
             TypeError: if one of torchmetrics' own is something else.
         """
         values = self.read()
-        self.coarse.warn(values, self.tallies)
+        self.coarse.warn(values)
         fed = self.read_fed()
         found: dict[str, Any] = {}
         for key in self._keys:
@@ -328,6 +328,31 @@ class ReadingCollection(Evidence):
     def _reading_of(self, key: str) -> ReadingMetric:
         bound = self._readings[key]
         return ReadingMetric(key, bound, self.tallies[bound.place.tally])
+
+    def plot(self, val: Any = None, ax: Any = None, together: bool = False) -> Any:
+        """Plot each metric, or all in one figure, as torchmetrics does.
+
+        A metric of torchmetrics' own that is several numbers has all of them in one figure.
+        """
+        values = val or self.compute()
+        if not together:
+            one = isinstance(values, Mapping)
+            values = self._by_metric(values) if one else [*map(self._by_metric, values)]
+        return super().plot(values, ax, together)
+
+    def _by_metric(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `compute` returned by metric, with several numbers of one as a dict."""
+        found = {
+            key.removeprefix(self.prefix or "").removesuffix(self.postfix or ""): value
+            for key, value in values.items()
+        }
+        numbers = [key for key in found if key not in self._keys]
+        for key in sorted(self.fed, key=len, reverse=True):  # "a/b" before "a"
+            parts = self.fed[key].parts(numbers)
+            if parts and key not in found:
+                found[key] = {part: found.pop(number) for number, part in parts.items()}
+                numbers = [number for number in numbers if number not in parts]
+        return {self._set_name(key): value for key, value in found.items()}
 
     def __repr__(self) -> str:
         """Return the metric keys."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from operator import setitem
 from typing import Any, NamedTuple
 
 import torch
+import torchmetrics
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.plot import plot_single_or_multi_val
 
 from torch_heads.metrics.agreement import Agreement
 from torch_heads.metrics.gathered import metrics_in, over_processes
@@ -22,6 +25,11 @@ from torch_heads.metrics.update_signature import UpdateCall
 SEVERAL = (
     "{key!r} is several numbers, and a torchmetrics.MetricTracker keeps one direction of each "
     "metric. Give the metric an average, or the tracker one direction of all: maximize=True."
+)
+UNKNOWN = (
+    "{key!r} may be several numbers, which only its first rows tell, and a "
+    "torchmetrics.MetricTracker keeps one direction of each metric. Give the tracker one direction "
+    "of all: maximize=True."
 )
 
 
@@ -83,11 +91,23 @@ class FedMetric(Metric):
 
         Raises:
             ValueError: if the metric is several numbers, each of which torchmetrics'
-                ``MetricTracker`` would need a direction of.
+                ``MetricTracker`` would need a direction of, or if that cannot be told.
         """
-        if _has_several_numbers(self.metric):
-            raise ValueError(SEVERAL.format(key=self.full_key))
+        several = self._is_several()
+        if several is not False:
+            raise ValueError((SEVERAL if several else UNKNOWN).format(key=self.full_key))
         return bool(self.metric.higher_is_better)
+
+    def _is_several(self) -> bool | None:
+        """Return whether the metric is several numbers; None where that cannot be told."""
+        if _has_several_numbers(self.metric):
+            return True
+        try:
+            found = _of_no_rows(self.metric)
+        except Exception:  # of a formula that needs rows
+            # of torchmetrics' own, the attributes tell
+            return False if _is_of_torchmetrics(self.metric) else None
+        return isinstance(found, Mapping) or (isinstance(found, Tensor) and found.numel() > 1)
 
     @property
     def full_key(self) -> str:
@@ -201,9 +221,25 @@ class FedMetric(Metric):
             self.metric = deepcopy(incoming_state.metric)
         self.rows = self.rows + incoming_state.rows
 
+    def parts(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return which keys are those of its several numbers, with what each adds to its own."""
+        start, ending = f"{self.key}/", f"/{self.head}" if self.head else ""
+        return {
+            key: key.removeprefix(start).removesuffix(ending)
+            for key in keys
+            if key.startswith(start) and key.endswith(ending)
+        }
+
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Plot one or several values of this metric, as torchmetrics does."""
-        return self.metric.plot(self.compute() if val is None else val, ax)
+        values = self.compute() if val is None else val
+        try:
+            return self.metric.plot(values, ax)
+        except NotImplementedError:  # of a metric of the user's own
+            better = self.metric.higher_is_better
+            return plot_single_or_multi_val(
+                values, ax=ax, higher_is_better=better, name=self.full_key
+            )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
         # `module.to(torch.bfloat16)` reaches metric states too, and would round them
@@ -226,6 +262,22 @@ def _has_several_numbers(metric: Metric) -> bool:
     if "multioutput" in known:
         return bool(known["multioutput"] == "raw_values")
     return "num_groups" in known or known.get("num_outputs", 1) > 1
+
+
+def _is_of_torchmetrics(metric: Metric) -> bool:
+    """Return whether torchmetrics defines the metric's formula."""
+    return type(metric).compute.__module__.partition(".")[0] == torchmetrics.__name__
+
+
+def _of_no_rows(metric: Metric) -> Any:
+    """Return what a metric says before its first rows, in this process alone."""
+    empty = deepcopy(metric)
+    empty.reset()
+    for one in metrics_in(empty):
+        one._to_sync = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are none
+        return empty.compute()
 
 
 def _copied(metric: Metric) -> Metric:
