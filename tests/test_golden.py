@@ -110,10 +110,6 @@ def as_rows(sparse: dict[str, Any], device: torch.device) -> Any:
     return rows(sparse)
 
 
-def as_sets(sparse: dict[str, Any], device: torch.device) -> Any:
-    return [{*row} for row in rows(sparse)]
-
-
 def as_coo(sparse: dict[str, Any], device: torch.device) -> Any:
     indices, values = torch.tensor(sparse["indices"]).T, torch.tensor(sparse["values"])
     shape = sparse["dense_shape"]
@@ -128,7 +124,7 @@ def as_jagged(sparse: dict[str, Any], device: torch.device) -> Any:
 Form = Callable[[dict[str, Any], torch.device], Any]
 
 
-def decode(encoded: Any, device: torch.device, dense: Form = as_tensors, ragged: Form = as_sets):
+def decode(encoded: Any, device: torch.device, dense: Form = as_tensors, ragged: Form = as_rows):
     """Return a tensor, or a dict of them, from what a file holds."""
     if encoded is None:
         return None
@@ -200,11 +196,9 @@ def labels_in_every_form(ids: list[str]) -> list[Any]:
     """Return each case, and those with sparse class ids once for each way to give these."""
     forms = []
     for id_ in ids:
-        forms.append(pytest.param(id_, as_sets, id=id_))
+        forms.append(pytest.param(id_, as_rows, id=id_))
         labels = CASES[id_]["batches"][0].get("labels", {})
         if labels.get("sparse", {}).get("dtype") == "int64":
-            if CASES[id_]["kwargs"]["n_classes"] > 2:  # of two, lists of ids have to be declared
-                forms.append(pytest.param(id_, as_rows, id=f"{id_}-lists"))
             forms.append(pytest.param(id_, as_coo, id=f"{id_}-coo"))
             forms.append(pytest.param(id_, as_jagged, id=f"{id_}-jagged"))
     return forms

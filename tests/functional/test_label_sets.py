@@ -178,6 +178,9 @@ def test_lists_as_long_as_there_are_classes_are_multi_hot(device: torch.device) 
 def test_what_a_row_of_a_list_means_does_not_depend_on_the_others(device: torch.device) -> None:
     # beside rows that can be nothing but ids, as many as there are classes may be ids
     assert hot([[3, 2, 1, 0], [1]], 2, device).tolist() == [[1, 1, 1, 1], [0, 1, 0, 0]]
+    # two classes may be a set of both
+    both = LabelSets("head", 2).multi_hot([[0, 1], [1]], (2,), device)
+    assert both.tolist() == [[1, 1], [0, 1]]
     for other in ([1], [], [0, 1, 2]):
         with pytest.raises(
             ValueError, match=r"labels as sets of ids or as multi-hot rows, got the"
@@ -191,26 +194,6 @@ def test_what_a_row_of_a_list_means_does_not_depend_on_the_others(device: torch.
     assert hot([[0, 1, 1, 0]], 1, device, lists="multi_hot").tolist() == [[0, 1, 1, 0]]
     with pytest.raises(ValueError, match="to be rectangular"):
         hot([[0, 1, 1, 0], [1]], 2, device, lists="multi_hot")
-
-
-@pytest.mark.parametrize(
-    "rows", [[[0, 1], [1]], [[0], [1]], [[0, 1], []], [[0, 1], {1}], [[0, 1, 1]]]
-)
-def test_lists_of_the_ids_of_two_classes_are_declared(rows: Any, device: torch.device) -> None:
-    # in another batch, all rows might hold both, and be as multi-hot ones are
-    logits = torch.tensor([[2.0, -1.0], [0.5, 1.0]], device=device)[: len(rows)]
-    for form in (rows, [*map(np.array, rows)] if {1} not in rows else rows):
-        with pytest.raises(ValueError, match=r"or as multi-hot rows, got the row .*'ids' or"):
-            th.MultiLabelHead(2, name="x").loss(form, logits)
-        expected = th.MultiLabelHead(2).loss([{*row} for row in rows], logits)
-        assert th.MultiLabelHead(2, label_lists="ids").loss(form, logits) == expected
-
-
-def test_rows_of_nothing_and_of_names_need_no_declaration(device: torch.device) -> None:
-    logits = torch.tensor([[2.0, -1.0], [0.5, 1.0]], device=device)
-    head = th.MultiLabelHead(2, label_vocabulary=["cat", "dog"])
-    assert head.loss([[], []], logits) == head.loss([[0, 0], [0, 0]], logits)
-    assert head.loss([["cat", "dog"], ["dog"]], logits) == head.loss([{0, 1}, {1}], logits)
 
 
 def test_a_head_is_told_what_lists_are(device: torch.device) -> None:

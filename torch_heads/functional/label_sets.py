@@ -36,9 +36,8 @@ class LabelSets:
         lists: what lists of rows of numbers are, and sparse and nested tensors, ``"ids"`` or
             ``"multi_hot"``; None if that is not declared. Then lists are multi-hot where all rows
             have ``n_classes`` numbers, and sets of ids where none is as multi-hot rows are: of that
-            many numbers, each 0 or 1. Of two classes, lists of ids have to be declared, since one
-            of both ids is as multi-hot rows are. Tensors are sets of ids, unless they could be
-            multi-hot.
+            many numbers, each 0 or 1, and some of these twice; tensors are sets of ids, unless they
+            could be multi-hot.
     """
 
     who: str
@@ -224,16 +223,20 @@ class LabelSets:
         rows = rows_of_lists(labels, depth)
         if rows is None or self.lists == IDS:
             return rows is not None
-        lists = [row for row in rows if not (is_gap(row) or isinstance(row, (set, frozenset)))]
-        full = [row for row in lists if len(row) == self.n_classes]
-        if full and len(full) == sum(not is_gap(row) for row in rows):
-            return False
-        unsure = [row for row in full if all(map(self._may_be_multi_hot, row))]
-        if self.n_classes == 2:  # where all rows of a batch held both ids, they would be multi-hot
-            unsure = [row for row in lists if len(row)]
-        if unsure:
-            self._refuse_both(unsure[0])
-        return True
+        rows = [row for row in rows if not is_gap(row)]
+        full = [
+            row
+            for row in rows
+            if not isinstance(row, (set, frozenset)) and len(row) == self.n_classes
+        ]
+        if not full or len(full) < len(rows):
+            for row in full:
+                # that of two classes may be a set of both, and beside other sets it is one
+                both = sorted(row, key=str) == [0, 1]
+                if not both and all(self._may_be_multi_hot(entry) for entry in row):
+                    self._refuse_both(row)
+            return True
+        return False
 
     def _may_be_multi_hot(self, entry: Any) -> bool:
         if is_gap(entry):
@@ -246,11 +249,8 @@ class LabelSets:
 
     def _refuse_both(self, row: Any) -> None:
         expected = "as sets of ids or as multi-hot rows"
-        given = f"the row {preview(_entries(row))}"
-        if len(row) == self.n_classes:
-            given += f" of {self.n_classes} numbers beside rows of other lengths"
-        else:
-            given += ", and of two classes a list of both ids looks multi-hot"
+        shown = preview(_entries(row))
+        given = f"the row {shown} of {self.n_classes} numbers beside rows of other lengths"
         hint = f"label_lists={IDS!r} or {MULTI_HOT!r} tells which; Python sets hold ids."
         raise ValueError(unexpected(self.who, "labels", expected, given, hint))
 

@@ -69,7 +69,7 @@ class MultiLabelHead(ClassHead):
             sparse and nested tensors: ``"ids"`` or ``"multi_hot"``. By default those in lists are
             multi-hot where all rows have length ``n_classes``, as in arrays, and sets of ids where
             none can be multi-hot; those in sparse and nested tensors are sets of ids. What could be
-            both is refused, and so are lists of ids of two classes: ``[0, 1]`` could be both.
+            both is refused.
         metrics: which to keep beside the usual ones; see `TensorHead`.
         fine: whether scores are also cut finely by their logit; see `TensorHead`.
 
