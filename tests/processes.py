@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import distributed
 
+import torch_heads as th
+
 SECONDS = 120
 
 Scenario = Callable[[int], dict[str, Any]]
@@ -58,6 +60,7 @@ def _work(rank: int, scenarios: Sequence[Scenario], folder: str) -> None:
     os.chdir(folder)
     torch.set_num_threads(1)
     warnings.simplefilter("error")
+    warnings.simplefilter("ignore", th.metrics.CoarseAreaWarning)  # as in pyproject.toml
     store = distributed.FileStore("store", 2)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     for scenario in scenarios:
