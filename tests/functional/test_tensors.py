@@ -13,7 +13,9 @@ import pytest
 import torch
 
 import torch_heads as th
-from torch_heads.functional.tensors import is_text, sum_scalars, to_tensor
+from torch_heads.functional.forms import is_text
+from torch_heads.functional.scalars import sum_scalars
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_columns, check_logits
 
 

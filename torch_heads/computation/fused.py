@@ -25,9 +25,11 @@ from torch_heads.computation.target import Target
 from torch_heads.functional.constants import move_constants
 from torch_heads.functional.containers import by_key, has_mask, nearest, opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.forms import is_float8, is_text
 from torch_heads.functional.gap_rows import widened
+from torch_heads.functional.gaps import gap
 from torch_heads.functional.tables import is_table, table_columns
-from torch_heads.functional.tensors import gap, is_float8, is_text, to_tensor
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import SWAPPED, check_columns, check_logits, needs_cast
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from torch_heads.functional.containers import in_order, named_values, opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.forms import is_text, kind_of
 from torch_heads.functional.number_lists import as_float, numbers_in, refuse_learned
 from torch_heads.functional.tables import is_table, table_columns
-from torch_heads.functional.tensors import is_text, kind_of, to_tensor
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.weights import WeightColumn
 
 MissingLabel = float | str | Sequence[float | str] | None

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from torch_heads.functional.containers import in_order, is_gap, opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.forms import is_text
+from torch_heads.functional.gaps import gap
 from torch_heads.functional.hints import SAME_BATCH
 from torch_heads.functional.id_sets import IdSets, batch_shape, rows_of_lists
 from torch_heads.functional.labels import MISSING_NAME, class_ids
 from torch_heads.functional.missing import each_missing
 from torch_heads.functional.tables import is_table, table_columns
-from torch_heads.functional.tensors import gap, is_text, to_tensor
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_columns, check_values
 
 IDS, MULTI_HOT = "ids", "multi_hot"

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch_heads.functional.containers import is_gap, opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.gap_rows import filled_rows
+from torch_heads.functional.gaps import gap
 from torch_heads.functional.missing import each_missing
 from torch_heads.functional.name_search import UNKNOWN, Ids, ids_of_array, ids_of_list
 from torch_heads.functional.tables import columns_in_order, is_table
-from torch_heads.functional.tensors import gap
 
 MISSING_NAME = -(2**53)  # the id of a name that means "not labelled", exact in a float
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.containers import by_key
-from torch_heads.functional.tensors import is_float8
+from torch_heads.functional.forms import is_float8
 
 
 def each_missing(missing: Any) -> tuple[Any, ...]:

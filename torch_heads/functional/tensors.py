@@ -20,108 +20,14 @@ from torch_heads.functional.containers import (
     is_gap,
     opened,
 )
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import unexpected
+from torch_heads.functional.forms import NUMBERS, is_float8, is_text, kind_of
 from torch_heads.functional.gap_rows import filled_rows
+from torch_heads.functional.gaps import refuse_gaps
 from torch_heads.functional.tables import columns_in_order, is_table
 
 OTHER_NUMBERS = (Decimal, Fraction)  # of which there are no tensors
-NUMBERS = {int, float, bool, type(None)}  # of Python, and None
 DIFFERENT_LENGTHS = "rows of different lengths"
-#: Floats of 8 bits, which PyTorch holds, but in which it does not compute.
-FLOAT8 = {
-    torch.float8_e4m3fn,
-    torch.float8_e4m3fnuz,
-    torch.float8_e5m2,
-    torch.float8_e5m2fnuz,
-    torch.float8_e8m0fnu,
-}
-NEEDS_MISSING = "Labels that are missing need a missing_label."
-
-
-def is_text(values: Any) -> bool:
-    """Return whether the values are strings: a NumPy array or (nested) list of them, or one.
-
-    >>> is_text([["zero"], ["one"]]), is_text([[], [3]])
-    (True, False)
-    """
-    if isinstance(values, Tensor):
-        return False
-    if isinstance(values, np.ndarray):
-        return values.dtype.kind in "SUT" or (
-            values.dtype.kind == "O" and is_text(values.ravel().tolist())
-        )
-    if isinstance(values, (list, tuple, set, frozenset)):
-        return not NUMBERS.issuperset(map(type, values)) and any(map(is_text, values))
-    if hasattr(type(values), "as_py"):  # one value of pyarrow
-        values = values.as_py()
-    return isinstance(values, (str, bytes))
-
-
-def is_empty(values: Any) -> bool:
-    """Return whether a NumPy array or (nested) list holds no value.
-
-    >>> is_empty([[], []]), is_empty([[], [3]])
-    (True, False)
-    """
-    if isinstance(values, np.ndarray):
-        return values.size == 0
-    return isinstance(values, (list, tuple)) and all(is_empty(value) for value in values)
-
-
-def shape_of(values: Any) -> tuple[int, ...]:
-    """Return the shape of labels in any form; of rows of different lengths, their number alone.
-
-    That of a dict or a table is the one of its first column.
-
-    >>> shape_of([[1, 2], [3, 4], [5, 6]]), shape_of([{1}, {0, 2}]), shape_of({"a": [1, 2]})
-    ((3, 2), (2,), (2,))
-    """
-    if isinstance(values, Tensor):
-        return (values.size(0),) if values.is_nested else tuple(values.shape)
-    if is_table(values):
-        return (len(values),)
-    if isinstance(values, Mapping):
-        return shape_of(next(iter(values.values())))
-    held = opened(values)
-    if is_table(held):
-        return (len(held),)
-    try:
-        return np.shape(held)
-    except ValueError:
-        return (len(held),)
-
-
-def device_of(values: Any) -> torch.device:
-    """Return the device of the first tensor among values, the CPU without any."""
-    rest = [values]
-    while rest:
-        one = rest.pop()
-        if isinstance(one, Tensor):
-            return one.device
-        if isinstance(one, Mapping):
-            rest += one.values()
-    return torch.device("cpu")
-
-
-def kind_of(values: Any) -> str:
-    """Return what kind of values these are, in a word or two.
-
-    >>> kind_of([1, 2]), kind_of(["a"]), kind_of({"even": [1]})
-    ('numbers', 'strings', "a dict of ['even']")
-    """
-    if isinstance(values, Mapping):
-        return f"a dict of {preview(values)}"
-    if isinstance(values, Tensor):
-        return f"a tensor of {values.dtype}"
-    if is_text(values):
-        return "strings"
-    if isinstance(values, np.ndarray) and values.dtype.kind not in "biufO":
-        return f"{values.dtype} values"
-    entries = np.asarray(values, dtype=object).ravel().tolist()
-    others = [entry for entry in entries if not isinstance(entry, Real)]
-    if others:
-        return f"{type(others[0]).__name__} values"
-    return "numbers" if entries else "nothing"
 
 
 def to_tensor(
@@ -161,7 +67,7 @@ def to_tensor(
     if array.dtype.kind == "O":
         array = _numbers(who, argument, array, may_miss, valid)
     elif may_miss is False and array.dtype.kind == "f" and np.isnan(array).any():
-        _refuse_gaps(who, argument, np.isnan(array), array, valid)
+        refuse_gaps(who, argument, np.isnan(array), array, valid)
     if array.dtype.kind == "c":
         raise ValueError(unexpected(who, argument, "to be real", f"{array.dtype} values"))
     if array.dtype.kind not in "biuf":
@@ -273,7 +179,7 @@ def _numbers(
                 given = "strings"
             raise ValueError(unexpected(who, argument, expected, given))
     if gaps.any() and not (may_miss or nan_alone):
-        _refuse_gaps(who, argument, gaps, array, valid)
+        refuse_gaps(who, argument, gaps, array, valid)
     numbers = np.array(rest).reshape(array.shape)
     if numbers.dtype.kind == "O":
         bad = max(rest, key=abs)
@@ -290,85 +196,6 @@ def _unmasked(
     if bool(mask.all()):
         return data
     if not may_miss:
-        _refuse_gaps(who, argument, ~mask.cpu().numpy(), None, valid)
+        refuse_gaps(who, argument, ~mask.cpu().numpy(), None, valid)
     data = data if data.is_floating_point() else data.double()
     return torch.where(mask, data, nan)
-
-
-def _refuse_gaps(
-    who: str,
-    argument: str,
-    gaps: np.ndarray[Any, Any],
-    values: np.ndarray[Any, Any] | None,
-    valid: Tensor | None,
-) -> None:
-    """Refuse the first gap in a row that is no padding.
-
-    Raises:
-        ValueError: if there is any.
-    """
-    if valid is not None and gaps.shape[: valid.dim()] == valid.shape:
-        rows = valid.cpu().numpy()
-        gaps = gaps & rows.reshape(*rows.shape, *[1] * (gaps.ndim - rows.ndim))
-    for place in np.argwhere(gaps)[:1]:
-        given = "a masked entry" if values is None else repr(values.item(*place))
-        raise ValueError(gap(who, argument, given, place.tolist()))
-
-
-def gap(who: str, argument: str, given: str, place: Sequence[int]) -> str:
-    """Return the words that refuse a gap in a row."""
-    where = f" in row {place[0]}" if place else ""
-    where += f", at {list(place)}" if len(place) > 2 else ""
-    hint = NEEDS_MISSING if "labels" in argument else ""
-    return unexpected(who, argument, "without gaps", f"{given}{where}", hint)
-
-
-def sum_scalars(who: str, losses: Any) -> Tensor | float:
-    """Return the sum of a list of regularization losses, 0 where it is empty or None.
-
-    Raises:
-        TypeError: if it is not a list or tuple.
-        ValueError: if an entry is not a scalar.
-    """
-    argument, expected = "regularization_losses", "as a list of scalars"
-    if losses is None:
-        return 0.0
-    if not isinstance(losses, (list, tuple)):
-        raise TypeError(unexpected(who, argument, expected, type(losses).__name__))
-    total: Tensor | float = 0.0
-    for loss in losses:
-        try:
-            scalar = _scalar(loss)
-        except OverflowError:
-            given = "an entry too large for a float"
-            raise ValueError(unexpected(who, argument, expected, given)) from None
-        if scalar is None:
-            raise ValueError(unexpected(who, argument, expected, f"an entry {_in_words(loss)}"))
-        total = total + scalar
-    return total
-
-
-def _scalar(loss: Any) -> Tensor | float | None:
-    """Return one real number; None where it is anything else, or masked."""
-    if isinstance(loss, Tensor):
-        dense = loss.layout == torch.strided and not (loss.is_nested or loss.is_quantized)
-        if not dense or loss.dim() or loss.is_complex() or has_mask(loss):
-            return None
-        return loss.float() if is_float8(loss) else loss
-    held = opened(loss)
-    if isinstance(held, np.ndarray) and held.ndim == 0:
-        held = held.item()
-    return float(held) if isinstance(held, Real) else None
-
-
-def _in_words(loss: Any) -> str:
-    if not isinstance(loss, Tensor):
-        return repr(loss)
-    if loss.dim() and not loss.is_nested:
-        return str(list(loss.shape))
-    return f"that is a {type(loss).__name__} of {loss.dtype}, {loss.layout}"
-
-
-def is_float8(values: Any) -> bool:
-    """Return whether values are a tensor of floats of 8 bits."""
-    return isinstance(values, Tensor) and values.dtype in FLOAT8

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from torch_heads.functional.errors import unexpected
+from torch_heads.functional.forms import is_text
 from torch_heads.functional.tables import fields_of
-from torch_heads.functional.tensors import is_text
 
 
 def refuse_transposed(

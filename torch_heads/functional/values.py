@@ -14,8 +14,10 @@ from torch import Tensor
 
 from torch_heads.functional.containers import has_mask
 from torch_heads.functional.errors import shape, unexpected
+from torch_heads.functional.forms import FLOAT8
+from torch_heads.functional.gaps import gap
 from torch_heads.functional.hints import logits_hint, shape_hint
-from torch_heads.functional.tensors import FLOAT8, gap, to_tensor
+from torch_heads.functional.tensors import to_tensor
 
 PARALLEL = 2**15  # elements from which PyTorch takes several threads on a CPU
 PARTS = 16  # of the rows: no fewer than most machines have threads; 2 to 32 take the same time

@@ -16,9 +16,10 @@ from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.computation.prior_fit import PriorFit
 from torch_heads.functional.containers import by_key
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.forms import device_of
 from torch_heads.functional.own_code import own_code
 from torch_heads.functional.reductions import Reduction, safe_divide
-from torch_heads.functional.tensors import device_of, sum_scalars
+from torch_heads.functional.scalars import sum_scalars
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import EstimatorWords
 

@@ -19,9 +19,9 @@ from torch_heads.functional.arguments import (
 from torch_heads.functional.constants import Setting, value_of
 from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import unexpected
+from torch_heads.functional.forms import is_empty, is_text
 from torch_heads.functional.labels import class_ids
 from torch_heads.functional.tables import columns_in_order, is_table
-from torch_heads.functional.tensors import is_empty, is_text
 from torch_heads.functional.values import SWAPPED, check_columns
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput

@@ -17,7 +17,7 @@ from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import own_code
-from torch_heads.functional.tensors import sum_scalars
+from torch_heads.functional.scalars import sum_scalars
 from torch_heads.metrics.asked import is_asked
 from torch_heads.metrics.collection import GIVE_HEAD, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.saved import MEANING

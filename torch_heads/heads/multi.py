@@ -15,8 +15,8 @@ from torch_heads.computation.fused import MultiComputation
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.forms import shape_of
 from torch_heads.functional.tables import is_table
-from torch_heads.functional.tensors import shape_of
 from torch_heads.heads.base import Head
 from torch_heads.heads.children import FIXED, FixedHeads, check_heads
 from torch_heads.heads.head_factors import HeadFactors

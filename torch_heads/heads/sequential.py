@@ -13,9 +13,10 @@ from torch_heads.computation.inputs import ABSENT, Features, Inputs, StackedLabe
 from torch_heads.computation.single import SequenceComputation
 from torch_heads.functional.containers import by_key, listed
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.forms import shape_of
 from torch_heads.functional.hints import shape_hint
 from torch_heads.functional.sequences import longest, padded
-from torch_heads.functional.tensors import shape_of, to_tensor
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.transposed import refuse_transposed
 from torch_heads.functional.values import check_finite, check_logits, check_values, whole_numbers
 from torch_heads.heads.base import Head

@@ -31,13 +31,14 @@ from torch_heads.functional.arguments import (
     check_weight_column,
 )
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.forms import is_text, shape_of
 from torch_heads.functional.gap_rows import widened
 from torch_heads.functional.labels import MISSING_NAME
 from torch_heads.functional.missing import Missing, each_missing
 from torch_heads.functional.number_lists import check_thresholds
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
-from torch_heads.functional.tensors import is_text, shape_of, to_tensor
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.metric_owner import Labels

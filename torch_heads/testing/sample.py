@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.family import LabelPart
-from torch_heads.functional.tensors import is_text
+from torch_heads.functional.forms import is_text
 from torch_heads.heads.base import Head
 
 ROWS, STEPS, FEATURES = 7, 3, 5

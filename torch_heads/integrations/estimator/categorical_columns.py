@@ -12,7 +12,8 @@ from torch import Tensor
 
 from torch_heads.functional.arguments import check_count
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.tensors import is_text, to_tensor
+from torch_heads.functional.forms import is_text
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_values
 from torch_heads.integrations.estimator.category_values import category_array, plain_name
 from torch_heads.integrations.estimator.feature_column import (
