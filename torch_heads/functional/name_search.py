@@ -1,7 +1,8 @@
 """The ids of many class names at once: from a list by one lookup, from an array by its codes."""
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from functools import reduce
+from operator import iadd, itemgetter, or_
 from typing import Any
 
 import numpy as np
@@ -84,14 +85,11 @@ def _joined(keys: Any, codes: Any, bits: int) -> Any:
 def _looked_up(keys: Any, ordered: Any, values: Ids, found: Any) -> Ids:
     """Return the value of each key, one for each of the ordered; no others remain ``found``."""
     if len(ordered) <= FEW_NAMES:
-        picked, any_hit = np.zeros(len(keys), np.int64), np.zeros(len(keys), bool)
-        for one, value in zip(ordered, values, strict=True):
-            hit = keys == one
-            any_hit |= hit
-            if value:
-                picked += hit * value
-        found &= any_hit
-        return picked
+        hits = [keys == one for one in ordered]
+        found &= reduce(or_, hits)
+        # no array of zeros to begin with: its pages would cost more than all of this
+        parts = [hit * value for hit, value in zip(hits, values, strict=True) if value]
+        return reduce(iadd, parts) if parts else np.zeros(len(keys), np.int64)
     others = torch.from_numpy(ordered[1:])  # faster than NumPy, and by several threads
     places = torch.bucketize(torch.from_numpy(keys), others, right=True).numpy()
     found &= ordered.take(places) == keys
