@@ -120,6 +120,8 @@ def test_what_is_not_there_is_refused(written: Path) -> None:
     bundle = Bundle.load(written)
     with pytest.raises(KeyError, match=r"Bundle 'pets': expected signature among .* got 'no'"):
         bundle(X, "no")
+    with pytest.raises(KeyError, match=r"got 'Kind'. The nearest is 'kind'."):
+        bundle(X, "Kind")
     with pytest.raises(KeyError, match=r"expected outputs among .* got 'no'"):
         bundle(X, outputs=["no"])
     with pytest.raises(FileNotFoundError, match="path to a folder"):

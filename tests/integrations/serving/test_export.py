@@ -469,6 +469,16 @@ def test_only_rows_of_numbers_are_counted() -> None:
         assert found.tolist() == rows[name]
 
 
+def test_whoever_may_read_one_file_may_read_all(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 1), th.BinaryClassHead())
+    path = export_bundle(model, tmp_path / "b", torch.zeros(2, 4), program=True)
+    (tmp_path / "plain").touch()
+    usual = (tmp_path / "plain").stat().st_mode
+    assert {file.name: file.stat().st_mode for file in path.iterdir()} == dict.fromkeys(
+        ["model.onnx", "model.pt2", "model.safetensors", "signature.json"], usual
+    )
+
+
 @pytest.mark.parametrize("program", [False, True])
 def test_nothing_else_is_told(tmp_path: Path, program: bool) -> None:
     head = mixture()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from torch_heads.functional.containers import nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions, build_head
@@ -192,7 +193,9 @@ class Bundle:
             if outputs is None:
                 if signature not in self.signatures:
                     expected = f"among {preview(self.signatures, 20)}"
-                    raise KeyError(unexpected(self.title, "signature", expected, repr(signature)))
+                    hint = nearest(signature, self.signatures)
+                    given = repr(signature)
+                    raise KeyError(unexpected(self.title, "signature", expected, given, hint))
                 wanted = self.signatures[signature].outputs
             else:
                 wanted = {name: name for name in outputs}

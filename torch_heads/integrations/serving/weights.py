@@ -46,7 +46,10 @@ def move_weights(
         key: _kept(arrays, same, f"{prefix}{key}", _array(value)) for key, value in state.items()
     }
     path = folder / WEIGHTS
-    save_file(arrays, path)
+    path.touch()
+    mode = path.stat().st_mode  # whoever may read the other files may read this one
+    save_file(arrays, path)  # which makes it the owner's alone
+    path.chmod(mode)
     places = _places(path)
     for one, name in moved:
         start, length = places[name]
