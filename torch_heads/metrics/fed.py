@@ -158,9 +158,14 @@ class FedMetric(Metric):
                 f"or dict of these. Read it by metrics[{self.full_key!r}].compute()."
             )
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def additions(self, call: UpdateCall) -> list[Replacement]:
         """Return what an update changes; nothing is changed yet, since a copy is updated."""
+        from torch_heads.metrics.untraced import untraced
+
+        changes: list[Replacement] = untraced(self._additions, call)
+        return changes
+
+    def _additions(self, call: UpdateCall) -> list[Replacement]:
         metric = _copied(self.metric)
         try:
             metric.update(*call.positional, **call.named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,7 @@ def mixes_bools(given: Sequence[Any]) -> bool:
 
 
 def _kinds(given: Sequence[Any]) -> set[type]:
-    if given and isinstance(given[0], (list, tuple)):
-        return set().union(*(_kinds(one) for one in given if isinstance(one, (list, tuple))))
+    while given and isinstance(given[0], (list, tuple)):
+        rows = (one for one in given if isinstance(one, (list, tuple)))
+        given = list(chain.from_iterable(rows))
     return set(map(type, given))
