@@ -70,6 +70,7 @@ class Group:
         #: What is known of the labels before any input is seen.
         self.prior = GroupPrior(self.targets, self.layout)
         self.predictor = Predictor(self.targets, self.layout, self.prior)
+        self._widths = [(target.title, target.logits) for target in targets]
         sizes = [target.columns for target in targets]
         #: The label columns of each target.
         self.columns = [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
@@ -106,8 +107,8 @@ class Group:
             parts, like = given.parts, given.parts[0]
         else:
             each = [
-                check_logits(target.title, own, target.logits)
-                for target, own in zip(self.targets, given, strict=True)
+                check_logits(who, own, width)
+                for (who, width), own in zip(self._widths, given, strict=True)
             ]
             if any(own.shape[:-1] != each[0].shape[:-1] for own in each[1:]):
                 return self._encode_ragged(inputs, each)

@@ -228,8 +228,8 @@ def check_values(
         torch._assert_async(inside, f"{argument} must lie in {allowed}")
         return
     if not isinstance(high, Tensor):
-        least, greatest = (value.item() for value in values.aminmax())
-        if low <= least and greatest <= high:  # false for NaN
+        least, greatest = values.aminmax()
+        if low <= least.item() and greatest.item() <= high:  # false for NaN
             return
     bad = ~((values >= low) & (values <= high))
     if bad.any():
