@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 import torch_heads as th
+from benchmarks.apart import Section
 from benchmarks.contestants import Bound, Ours
 from benchmarks.report import duration, times, verdict
 from benchmarks.timing import Call, Spread, ratio, take_turns
@@ -21,18 +22,6 @@ ROUNDS = 3  # of turns
 LABELS = 2**16  # of which each is a name
 HEADS = 1000
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-
-
-def limits() -> Iterator[str]:
-    """Yield each figure on a CPU, and whether it is within its limit."""
-    yield from predictions()  # before others leave memory in pieces
-    for classes in [DIGITS, ["no", "yes"]]:
-        yield from class_names(classes)
-    yield from thresholds()
-    yield fine_cut()
-    yield from coarse_cut()
-    yield from two_of_a_kind()
-    yield from dense()
 
 
 def compare(what: str, call: Call, usual: Call, of: str, most: float) -> str:
@@ -90,8 +79,8 @@ def thresholds() -> Iterator[str]:
     yield compare(f"{what}, from then on", first[0].compute, none.compute, "none", 2)
 
 
-def fine_cut() -> str:
-    """Return what it costs to cut scores by the logit, too."""
+def fine_cut() -> Iterator[str]:
+    """Yield what it costs to cut scores by the logit, too."""
     logits = torch.randn(1024, 100)
     labels = (logits > 1).float()
     calls = {}
@@ -100,7 +89,7 @@ def fine_cut() -> str:
         head = th.MultiHead(heads)
         calls[fine] = partial(head.update_metrics, head.metrics(), None, logits, labels)
     what = "metric update, 100 binary heads with the fine cut"
-    return compare(what, calls[True], calls[False], "none", 1.3)
+    yield compare(what, calls[True], calls[False], "none", 1.3)
 
 
 def updated(heads: list[th.Head]) -> MetricCollection:
@@ -196,3 +185,15 @@ def dense() -> Iterator[str]:
         calls = training(leaf, ours), training(leaf, bare)
         what = f"loss with backward, {list(image.shape)}, {layout} in memory"
         yield compare(what, *calls, "F.cross_entropy", 1.3)
+
+
+#: What yields each figure on a CPU, and whether it is within its limit.
+LIMITS: list[Section] = [
+    predictions,
+    *(partial(class_names, classes) for classes in [DIGITS, ["no", "yes"]]),
+    thresholds,
+    fine_cut,
+    coarse_cut,
+    two_of_a_kind,
+    dense,
+]

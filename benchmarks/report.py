@@ -18,7 +18,7 @@ ABOUT = """\
 Each row is timed in one process, the contestants in turns: the median, and in brackets the
 quartiles of the rounds, which are spread over five passes through the table. A ratio is that of two
 calls in the same round. B = 1,024 examples. The process has freed a large block before, as one with
-a model has, so that glibc keeps its memory.
+a model has, so that glibc keeps its memory. Figures below the table are of such a process each.
 
 - **by hand**: a loop over the heads, with a loss of `torch.nn.functional`, and for the metrics a
   torchmetrics `MetricCollection` for each (AUROC and average precision at 200 thresholds, accuracy,

@@ -7,6 +7,7 @@ should have nothing else to do.
 import gc
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -16,9 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from benchmarks.apart import apart
 from benchmarks.contestants import Bound, ByHand, Contestant, Loop, Ours
 from benchmarks.families import families
-from benchmarks.limits import limits
+from benchmarks.limits import LIMITS
 from benchmarks.memory import peak_bytes, settle
 from benchmarks.report import (
     ABOUT,
@@ -59,7 +61,8 @@ def main() -> None:
         if device.type == "cuda":
             lines = [*overhead(device), *bandwidth(device), *families(device)]
         else:
-            lines = [*targets(rows), *overhead(device), *limits(), *families(device)]
+            own = [partial(overhead, device), *LIMITS, partial(families, device)]
+            lines = [*targets(rows), *apart(own)]
         sections += [f"## {machine(device)}", markdown_table(rows)]
         sections += ["\n".join(f"- {line}" for line in lines)]
         console.print(terminal_table(rows), *map(escape, lines), sep="\n")
