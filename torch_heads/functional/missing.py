@@ -14,6 +14,9 @@ from torch_heads.functional.constants import Constants
 from torch_heads.functional.containers import by_key
 from torch_heads.functional.forms import is_float8
 
+#: Whole numbers that PyTorch compares as they are.
+WHOLE = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
+
 
 def each_missing(missing: Any) -> tuple[Any, ...]:
     """Return the values of a ``missing_label``, which may be none, one or several."""
@@ -35,6 +38,7 @@ class Missing:
         # told apart here: compiled code may take numbers for symbols
         self.has_nan = any(map(isnan, values))
         self.exact = tuple(value for value in values if not isnan(value))
+        self._whole = tuple(int(value) for value in self.exact if float(value).is_integer())
         self._rounded = tuple(
             rounded for value in self.exact if (rounded := float(np.float32(value))) != value
         )
@@ -45,12 +49,18 @@ class Missing:
 
     def present(self, columns: Tensor) -> Tensor:
         """Return where labels are not missing."""
-        # in the labels' own dtype, in which the missing one was written, or in float32, before
-        # they became float64; among whole numbers -1 is not 255, and large ones are not rounded
         floating = columns.is_floating_point()
         there = ~columns.isnan() if floating and self.has_nan else None
-        written = columns if floating else columns.double()
-        for value in self.exact + (self._rounded if floating else ()):
+        written, values = columns, self.exact + self._rounded
+        if columns.dtype in WHOLE:
+            # where -1 would be 255 among bytes, it is none of them
+            limits = torch.iinfo(columns.dtype)
+            values = tuple(one for one in self._whole if limits.min <= one <= limits.max)
+        elif not floating:
+            written, values = columns.double(), self.exact
+        # in the labels' own dtype, in which the missing one was written, or in float32, before
+        # they became float64
+        for value in values:
             differs = written != value
             there = differs if there is None else there & differs
         return torch.ones_like(columns, dtype=torch.bool) if there is None else there
