@@ -42,6 +42,8 @@ def active_labels(weights: Tensor | None, present: Tensor | None) -> Tensor | No
     # a weight that is learned needs the loss where it is 0
     if weights is None or weights.requires_grad:
         return present
+    if present is None and are_positive(weights):
+        return None
     return weights != 0
 
 
@@ -125,6 +127,13 @@ def are_finite(values: Tensor) -> bool:
     if torch.compiler.is_compiling() or not values.is_cpu:
         return False
     return bool(unwrapped(values.detach()).sum().isfinite())
+
+
+def are_positive(values: Tensor) -> bool:
+    """Return whether all values are known to be above 0; False where to know would be to wait."""
+    if torch.compiler.is_compiling() or not values.is_cpu or values.numel() == 0:
+        return False
+    return bool(unwrapped(values.detach()).amin() > 0)
 
 
 def is_nan(values: Tensor) -> bool:
