@@ -23,9 +23,11 @@ LEARNED = "Weights that are learned are one nn.Parameter, with a number for each
 class HeadFactors:
     """One factor for the loss of each head, unless they are all 1.
 
+    Those that are learned are checked, and kept by the heads' head.
+
     Args:
         who: the title of the heads' head.
-        given: numbers, a dict of them by name, or ``"prior"``; None for 1.
+        given: numbers, a dict of them by name, a parameter, or ``"prior"``; None for 1.
         names: those of the heads.
 
     Raises:
@@ -38,7 +40,8 @@ class HeadFactors:
         self.by_prior = isinstance(given, str) and given == "prior"
         self._who, self._names = who, names
         weights = check_head_weights(who, None if self.by_prior else given, names)
-        self._setting = None if weights is None else Setting(weights)
+        learned = isinstance(given, nn.Parameter)
+        self._setting = None if weights is None or learned else Setting(weights)
 
     @property
     def any(self) -> bool:

@@ -204,11 +204,9 @@ class MultiHead(Head):
         if name != "head_weights":
             super().__setattr__(name, value)
             return
-        factors = HeadFactors(self.title, value, self._names)
-        learned = isinstance(value, nn.Parameter)
-        self._factors = HeadFactors(self.title, None, self._names) if learned else factors
+        self._factors = HeadFactors(self.title, value, self._names)
         self._parameters.pop(name, None)
-        if learned:
+        if isinstance(value, nn.Parameter):
             self._parameters[name] = value
         if "computation" in self.__dict__:
             self.computation.head_weights = self._factors_on if self._has_factors() else None

@@ -1,7 +1,7 @@
 """Calls that ``torch.compile`` leaves as they are.
 
 They are in a file of their own, which is imported when there is such a call: to say so imports the
-compiler, which takes a second.
+compiler, which takes as long as to import torch.
 """
 
 from collections.abc import Callable

@@ -18,7 +18,7 @@ class StringStack(NamedTuple):
         key: the key that it has in each of them.
         like: the tensor of the class ids that say which; or, where each row has all names of a
             head, the tensor of another prediction of these heads.
-        by_ids: whether that are class ids.
+        by_ids: whether these are class ids.
         behind: how many axes of `like` are behind those of the batch.
         columns: how many label columns there are; some may be those of heads without it.
         stride: how many places each label column has.
