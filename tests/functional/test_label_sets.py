@@ -196,11 +196,35 @@ def test_what_a_row_of_a_list_means_does_not_depend_on_the_others(device: torch.
         hot([[0, 1, 1, 0], [1]], 2, device, lists="multi_hot")
 
 
+def test_one_class_of_two_in_every_row_of_a_list_may_be_the_ids_of_both(
+    device: torch.device,
+) -> None:
+    def read(rows: object, mask: torch.Tensor | None = None, **given: Any) -> object:
+        return LabelSets("head", 2, **given).multi_hot(rows, (2,), device, mask).tolist()
+
+    for rows in ([[0, 1], [1, 0]], [[1, 0], None], [np.array([0, 1]), np.array([1, 0])]):
+        with pytest.raises(
+            ValueError, match=r"\[[01], [01]\] of 2 numbers alone: one class of two"
+        ):
+            read(rows, missing=-1)
+    # one row that cannot be the ids of both tells what all are, unless it is padding
+    assert read([[0, 1], [1, 1]]) == [[0, 1], [1, 1]]
+    with pytest.raises(ValueError, match="one class of two, or the set of both"):
+        read([[0, 1], [0, 0]], torch.tensor([True, False]))
+    # floats and booleans are no ids, and arrays are multi-hot
+    for dtype in (float, bool):
+        assert read(np.eye(2, dtype=dtype).tolist()) == [[1, 0], [0, 1]]
+    assert read(np.eye(2, dtype=int)) == [[1, 0], [0, 1]]
+    assert read([{0, 1}, {1}]) == [[1, 1], [0, 1]]
+
+
 def test_a_head_is_told_what_lists_are(device: torch.device) -> None:
     logits = torch.tensor([[2.0, -1.0], [0.5, 1.0]], device=device)
     both = th.MultiLabelHead(2, label_lists="ids").loss([[0, 1], [1, 0]], logits)
     assert both == th.MultiLabelHead(2).loss([{0, 1}, {0, 1}], logits)
-    assert both != th.MultiLabelHead(2).loss([[0, 1], [1, 0]], logits)
+    rows = torch.tensor([[0, 1], [1, 0]], device=device)
+    hot = th.MultiLabelHead(2, label_lists="multi_hot").loss(rows.tolist(), logits)
+    assert both != hot == th.MultiLabelHead(2).loss(rows, logits)
     with pytest.raises(ValueError, match="label_lists as 'ids', 'multi_hot' or None, got 'hot'"):
         th.MultiLabelHead(2, label_lists="hot")  # type: ignore[arg-type]
     copy = th.build_head(th.head_config(th.MultiLabelHead(2, label_lists="ids")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from math import nan, prod
 from typing import Any
 
@@ -39,7 +40,8 @@ class LabelSets:
             ``"multi_hot"``; None if that is not declared. Then lists are multi-hot where all rows
             have ``n_classes`` numbers, and sets of ids where none is as multi-hot rows are: of that
             many numbers, each 0 or 1, and some of these twice; tensors are sets of ids, unless they
-            could be multi-hot.
+            could be multi-hot. Of two classes, lists of nothing but 0 and 1 in each row, once each,
+            are refused: one class of two, or the ids of both.
     """
 
     who: str
@@ -72,7 +74,7 @@ class LabelSets:
         if self._is_sparse(labels):
             argument = "sparse labels"
             sets = self._of_sparse(labels, device)
-        elif is_text(labels) or self._are_sets(labels, len(leading)):
+        elif is_text(labels) or self._are_sets(labels, len(leading), mask):
             sets = self._of_lists(labels, len(leading), device, mask)
         else:
             if isinstance(labels, Tensor) and labels.layout != torch.strided:
@@ -214,7 +216,7 @@ class LabelSets:
             hint += f"label_lists={IDS!r} or {MULTI_HOT!r} tells which these are."
             raise ValueError(unexpected(self.who, "sparse labels", expected, given, hint))
 
-    def _are_sets(self, labels: Any, depth: int) -> bool:
+    def _are_sets(self, labels: Any, depth: int, mask: Tensor | None) -> bool:
         """Return whether lists are sets of ids, not multi-hot.
 
         Raises:
@@ -225,19 +227,22 @@ class LabelSets:
         rows = rows_of_lists(labels, depth)
         if rows is None or self.lists == IDS:
             return rows is not None
-        rows = [row for row in rows if not is_gap(row)]
+        given = [row for row in rows if not is_gap(row)]
         full = [
             row
-            for row in rows
+            for row in given
             if not isinstance(row, (set, frozenset)) and len(row) == self.n_classes
         ]
-        if not full or len(full) < len(rows):
+        if not full or len(full) < len(given):
             for row in full:
-                # that of two classes may be a set of both, and beside other sets it is one
-                both = sorted(row, key=str) == [0, 1]
-                if not both and all(self._may_be_multi_hot(entry) for entry in row):
-                    self._refuse_both(row)
+                # beside other sets, 0 and 1 are that of both of two classes
+                if not _is_pair(row) and all(self._may_be_multi_hot(entry) for entry in row):
+                    self._refuse_both(row, "beside rows of other lengths")
             return True
+        if self.n_classes == 2:
+            counted = [row for row in _where(rows, mask) if not is_gap(row)]
+            if counted and all(map(_is_pair, counted)):
+                self._refuse_both(counted[0], "alone: one class of two, or the set of both")
         return False
 
     def _may_be_multi_hot(self, entry: Any) -> bool:
@@ -249,10 +254,9 @@ class LabelSets:
             return False
         return 0 <= number <= 1 or number in each_missing(self.missing)
 
-    def _refuse_both(self, row: Any) -> None:
+    def _refuse_both(self, row: Any, beside: str) -> None:
         expected = "as sets of ids or as multi-hot rows"
-        shown = preview(_entries(row))
-        given = f"the row {shown} of {self.n_classes} numbers beside rows of other lengths"
+        given = f"the row {preview(_entries(row))} of {self.n_classes} numbers {beside}"
         hint = f"label_lists={IDS!r} or {MULTI_HOT!r} tells which; Python sets hold ids."
         raise ValueError(unexpected(self.who, "labels", expected, given, hint))
 
@@ -327,6 +331,20 @@ class LabelSets:
 def _names_class(name: object, names: Sequence[str]) -> bool:
     """Return whether a column is a class by name; others may stand beside these."""
     return name in names or (isinstance(name, (int, np.integer)) and int(name) in range(len(names)))
+
+
+def _where(rows: Sequence[Any], mask: Tensor | None) -> Sequence[Any]:
+    """Return the rows that are no padding."""
+    if mask is None or mask.numel() != len(rows):
+        return rows
+    return [*compress(rows, mask.flatten().tolist())]
+
+
+def _is_pair(row: Any) -> bool:
+    """Return whether a row is 0 and 1 as whole numbers: one of two classes, or the ids of both."""
+    entries = _entries(row)
+    whole = all(isinstance(entry, int) and not isinstance(entry, bool) for entry in entries)
+    return whole and sorted(entries) == [0, 1]
 
 
 def _entries(row: Any) -> list[Any]:

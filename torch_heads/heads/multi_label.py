@@ -69,7 +69,7 @@ class MultiLabelHead(ClassHead):
             sparse and nested tensors: ``"ids"`` or ``"multi_hot"``. By default those in lists are
             multi-hot where all rows have length ``n_classes``, as in arrays, and sets of ids where
             none can be multi-hot; those in sparse and nested tensors are sets of ids. What could be
-            both is refused.
+            both is refused: so are lists of two classes that have 0 and 1 once each in every row.
         metrics: which to keep beside the usual ones; see `TensorHead`.
         fine: whether scores are also cut finely by their logit; see `TensorHead`.
 
