@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from math import nan, prod
 from typing import Any
 
@@ -20,11 +19,10 @@ from torch_heads.functional.hints import SAME_BATCH
 from torch_heads.functional.id_sets import IdSets, batch_shape, rows_of_lists
 from torch_heads.functional.labels import MISSING_NAME, class_ids
 from torch_heads.functional.missing import each_missing
+from torch_heads.functional.row_form import IDS, MULTI_HOT, RowForm, entries_of
 from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_columns, check_values
-
-IDS, MULTI_HOT = "ids", "multi_hot"
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,7 @@ class LabelSets:
         n_classes: how many classes there are.
         vocabulary: their names; None without.
         missing: what stands for a missing label.
-        lists: what lists of rows of numbers are, and sparse and nested tensors, ``"ids"`` or
-            ``"multi_hot"``; None if that is not declared. Then lists are multi-hot where all rows
-            have ``n_classes`` numbers, and sets of ids where none is as multi-hot rows are: of that
-            many numbers, each 0 or 1, and some of these twice; tensors are sets of ids, unless they
-            could be multi-hot. Of two classes, lists of nothing but 0 and 1 in each row, once each,
-            are refused: one class of two, or the ids of both.
+        lists: what lists of rows of numbers are, and sparse and nested tensors; see `RowForm`.
     """
 
     who: str
@@ -49,6 +42,10 @@ class LabelSets:
     vocabulary: Sequence[str] | None = None
     missing: object = None
     lists: str | None = None
+
+    @property
+    def _form(self) -> RowForm:
+        return RowForm(self.who, self.n_classes, self.missing, self.lists)
 
     def multi_hot(
         self, labels: Any, leading: Sequence[int], device: torch.device, mask: Tensor | None = None
@@ -74,7 +71,7 @@ class LabelSets:
         if self._is_sparse(labels):
             argument = "sparse labels"
             sets = self._of_sparse(labels, device)
-        elif is_text(labels) or self._are_sets(labels, len(leading), mask):
+        elif is_text(labels) or self._form.are_sets(labels, len(leading), mask):
             sets = self._of_lists(labels, len(leading), device, mask)
         else:
             if isinstance(labels, Tensor) and labels.layout != torch.strided:
@@ -142,21 +139,8 @@ class LabelSets:
         # looked at where they are, since to read what has gone to a device would wait for it
         dense = to_tensor(self.who, "labels", labels, torch.device("cpu"), may_miss, mask)
         if self.lists is None:
-            self._refuse_ids(dense, mask)
+            self._form.refuse_ids(dense, mask)
         return dense.to(device)
-
-    def _refuse_ids(self, dense: Tensor, mask: Tensor | None) -> None:
-        """Refuse rows out of lists that could be nothing but ids, though all have ``n_classes``."""
-        numbers = [one for one in each_missing(self.missing) if not isinstance(one, str)]
-        ids = (dense > 1) | (dense < 0)
-        for number in numbers:
-            ids = ids & (dense != number)
-        if mask is not None and mask.shape == dense.shape[:-1]:
-            ids = ids & mask.cpu().unsqueeze(-1)
-        if ids.any():
-            hint = f"label_lists={IDS!r} tells that lists hold class ids."
-            given = f"{dense[ids][0].item():g}"
-            raise ValueError(unexpected(self.who, "labels", "in [0, 1]", given, hint))
 
     def _by_class(
         self,
@@ -187,78 +171,8 @@ class LabelSets:
             raise ValueError(unexpected(self.who, "sparse labels", expected, labels.device))
         of = IdSets.of_nested if labels.is_nested else IdSets.of_sparse
         sets = of(self.who, labels)
-        self._refuse_multi_hot(labels, sets)
+        self._form.refuse_multi_hot(labels, sets)
         return sets
-
-    def _refuse_multi_hot(self, labels: Tensor, sets: IdSets) -> None:
-        """Refuse rows as wide as there are classes that could be sparse multi-hot ones.
-
-        These have nothing but 1, jagged ones nothing but 0 and 1. On a device an assertion reports
-        them, so that nothing waits.
-        """
-        ids, n_classes = sets.ids, self.n_classes
-        if self.lists == IDS or ids.dtype == torch.bool or ids.is_floating_point() or not len(ids):
-            return
-        if labels.is_nested:
-            if any(len(row) != n_classes for row in labels.unbind()):
-                return
-            binary = ((ids == 0) | (ids == 1)).all()
-        else:
-            if labels.shape[-1] != n_classes:
-                return
-            binary = torch.eq(ids, 1).all()
-        if ids.is_cuda or torch.compiler.is_compiling():
-            words = "sparse labels of 0 and 1 could be multi-hot: label_lists tells which they are"
-            torch._assert_async(~binary, words)
-        elif not ids.is_meta and bool(binary):
-            expected, given = "as sets of ids", f"0 and 1 alone in rows of {n_classes}"
-            hint = "Multi-hot rows are dense: labels.to_dense(); "
-            hint += f"label_lists={IDS!r} or {MULTI_HOT!r} tells which these are."
-            raise ValueError(unexpected(self.who, "sparse labels", expected, given, hint))
-
-    def _are_sets(self, labels: Any, depth: int, mask: Tensor | None) -> bool:
-        """Return whether lists are sets of ids, not multi-hot.
-
-        Raises:
-            ValueError: if they could be both.
-        """
-        if not isinstance(labels, (list, tuple)) or self.lists == MULTI_HOT:
-            return False
-        rows = rows_of_lists(labels, depth)
-        if rows is None or self.lists == IDS:
-            return rows is not None
-        given = [row for row in rows if not is_gap(row)]
-        full = [
-            row
-            for row in given
-            if not isinstance(row, (set, frozenset)) and len(row) == self.n_classes
-        ]
-        if not full or len(full) < len(given):
-            for row in full:
-                # beside other sets, 0 and 1 are that of both of two classes
-                if not _is_pair(row) and all(self._may_be_multi_hot(entry) for entry in row):
-                    self._refuse_both(row, "beside rows of other lengths")
-            return True
-        if self.n_classes == 2:
-            counted = [row for row in _where(rows, mask) if not is_gap(row)]
-            if counted and all(map(_is_pair, counted)):
-                self._refuse_both(counted[0], "alone: one class of two, or the set of both")
-        return False
-
-    def _may_be_multi_hot(self, entry: Any) -> bool:
-        if is_gap(entry):
-            return True
-        try:
-            number = float(entry)
-        except (TypeError, ValueError):  # of what is no number
-            return False
-        return 0 <= number <= 1 or number in each_missing(self.missing)
-
-    def _refuse_both(self, row: Any, beside: str) -> None:
-        expected = "as sets of ids or as multi-hot rows"
-        given = f"the row {preview(_entries(row))} of {self.n_classes} numbers {beside}"
-        hint = f"label_lists={IDS!r} or {MULTI_HOT!r} tells which; Python sets hold ids."
-        raise ValueError(unexpected(self.who, "labels", expected, given, hint))
 
     def _of_lists(
         self, labels: Any, depth: int, device: torch.device, mask: Tensor | None
@@ -269,7 +183,7 @@ class LabelSets:
             expected = "as a list of class names per row"
             hint = "" if self.vocabulary else "Class names need a label_vocabulary."
             raise ValueError(unexpected(self.who, "labels", expected, preview(labels), hint))
-        sets = [[row] if is_gap(row) else _entries(row) for row in rows]
+        sets = [[row] if is_gap(row) else entries_of(row) for row in rows]
         if mask is not None and mask.numel() == len(sets):
             steps = mask.flatten().tolist()
             sets = [entries if step else [] for entries, step in zip(sets, steps, strict=True)]
@@ -331,22 +245,3 @@ class LabelSets:
 def _names_class(name: object, names: Sequence[str]) -> bool:
     """Return whether a column is a class by name; others may stand beside these."""
     return name in names or (isinstance(name, (int, np.integer)) and int(name) in range(len(names)))
-
-
-def _where(rows: Sequence[Any], mask: Tensor | None) -> Sequence[Any]:
-    """Return the rows that are no padding."""
-    if mask is None or mask.numel() != len(rows):
-        return rows
-    return [*compress(rows, mask.flatten().tolist())]
-
-
-def _is_pair(row: Any) -> bool:
-    """Return whether a row is 0 and 1 as whole numbers: one of two classes, or the ids of both."""
-    entries = _entries(row)
-    whole = all(isinstance(entry, int) and not isinstance(entry, bool) for entry in entries)
-    return whole and sorted(entries) == [0, 1]
-
-
-def _entries(row: Any) -> list[Any]:
-    """Return what stands in a row."""
-    return row.tolist() if isinstance(row, (np.ndarray, Tensor)) else list(row)

@@ -16,7 +16,8 @@ from torch_heads.families.family import Counts, Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.label_sets import IDS, MULTI_HOT, LabelSets
+from torch_heads.functional.label_sets import LabelSets
+from torch_heads.functional.row_form import IDS, MULTI_HOT
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
