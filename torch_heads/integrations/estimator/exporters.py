@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from numbers import Real
@@ -46,8 +47,8 @@ class Exporter(Protocol):
         """Write a bundle, if one is due after this evaluation, and return its folder."""
 
 
-class FinalExporter:
-    """Exports once, when all is trained.
+class ExampleExporter(ABC):
+    """What both exporters share: what a bundle is told of the features.
 
     Args:
         name: of the folder below ``model_dir/export``.
@@ -71,32 +72,41 @@ class FinalExporter:
         lookups: Lookups | None = None,
     ) -> None:
         who = type(self).__name__
-        self.name, self.example = _check_name(who, name), _check_example(who, example)
+        if not isinstance(name, str) or not name or Path(name).name != name:
+            raise ValueError(unexpected(who, "name", "as the name of a folder", repr(name)))
+        if example is None:
+            hint = "For example: `{'x': torch.zeros(2, 3)}`."
+            raise TypeError(unexpected(who, "example", "as features by name", None, hint))
+        self.name, self.example = name, example
         self.functions, self.inputs, self.lookups = functions, inputs, lookups
 
+    @abstractmethod
     def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
-        """Write a bundle at the end."""
-        if not is_final:
-            return None
+        """Write a bundle, if one is due after this evaluation, and return its folder."""
+
+    def _write(self, write: Write, folder: Path) -> Path:
         return write(folder, self.example, self.functions, inputs=self.inputs, lookups=self.lookups)
 
 
-class BestExporter:
+class FinalExporter(ExampleExporter):
+    """Exports once, when all is trained; see `ExampleExporter` for what it takes."""
+
+    def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
+        """Write a bundle at the end."""
+        return self._write(write, folder) if is_final else None
+
+
+class BestExporter(ExampleExporter):
     """Exports after each evaluation that is better than all before, of earlier trainings too.
 
     Args:
-        name: of the folder below ``model_dir/export``.
-        example: features of a few examples, as `BaseEstimator.export_saved_model` takes them.
+        name, example, functions, inputs, lookups: as `ExampleExporter` takes them.
         compare_fn: of the best values so far and the present ones, whether these are better; by
             default, whether the loss is smaller; any is better than NaN.
         exports_to_keep: how many of the last exports to keep; None for all.
-        functions: names for the functions of the head, as `head_config` takes them.
-        inputs: the axes of features by name, as `export_bundle` takes them.
-        lookups: of features that are strings, as `export_bundle` takes them.
 
     Raises:
-        ValueError: if the name is that of no folder, or no export is kept.
-        TypeError: if there is no example.
+        ValueError: if no export is kept; and as `ExampleExporter` does.
     """
 
     def __init__(
@@ -110,20 +120,18 @@ class BestExporter:
         inputs: Inputs | None = None,
         lookups: Lookups | None = None,
     ) -> None:
-        who = type(self).__name__
         if exports_to_keep is not None and exports_to_keep < 1:
-            raise ValueError(unexpected(who, "exports_to_keep", "> 0", exports_to_keep))
-        self.name, self.example = _check_name(who, name), _check_example(who, example)
+            raise ValueError(unexpected("BestExporter", "exports_to_keep", "> 0", exports_to_keep))
+        super().__init__(name, example, functions, inputs=inputs, lookups=lookups)
         self.compare_fn = compare_fn or smaller_loss
         self.exports_to_keep = exports_to_keep
-        self.functions, self.inputs, self.lookups = functions, inputs, lookups
 
     def export(self, write: Write, folder: Path, result: Result, is_final: bool) -> Path | None:
         """Write a bundle, if the evaluation is the best."""
         best = folder / BEST
         if best.is_file() and not self.compare_fn(json.loads(best.read_text("utf-8")), result):
             return None
-        path = write(folder, self.example, self.functions, inputs=self.inputs, lookups=self.lookups)
+        path = self._write(write, folder)
         numbers = {key: float(value) for key, value in result.items() if isinstance(value, Real)}
         with replacing(best) as file:
             file.write(json.dumps(numbers).encode())
@@ -138,16 +146,3 @@ def smaller_loss(best: Result, result: Result) -> bool:
     """Return whether the present loss is smaller than the best, or the first that is no NaN."""
     before, now = float(best["loss"]), float(result["loss"])
     return now < before or (isnan(before) and not isnan(now))
-
-
-def _check_example(who: str, example: Any) -> Any:
-    if example is None:
-        hint = "For example: `{'x': torch.zeros(2, 3)}`."
-        raise TypeError(unexpected(who, "example", "as features by name", None, hint))
-    return example
-
-
-def _check_name(who: str, name: Any) -> str:
-    if not isinstance(name, str) or not name or Path(name).name != name:
-        raise ValueError(unexpected(who, "name", "as the name of a folder", repr(name)))
-    return name
