@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import accumulate, islice, pairwise
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
-from torch_heads.computation.group import Group
 from torch_heads.computation.inputs import (
     ABSENT,
     ArrangedLogits,
@@ -19,15 +18,15 @@ from torch_heads.computation.inputs import (
     Inputs,
     StackedLabels,
 )
-from torch_heads.computation.layout import Arrangement, in_buckets
+from torch_heads.computation.label_columns import by_head, float8_widened, refuse_gaps
+from torch_heads.computation.layout import Arrangement
+from torch_heads.computation.merging import flat, merged, slices
 from torch_heads.computation.predictor import Predicted, Stacked
-from torch_heads.computation.target import Target
 from torch_heads.functional.constants import move_constants
 from torch_heads.functional.containers import by_key, has_mask, nearest, opened
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.forms import is_float8, is_text
+from torch_heads.functional.forms import is_text
 from torch_heads.functional.gap_rows import widened
-from torch_heads.functional.gaps import gap
 from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.transposed import refuse_transposed
@@ -83,11 +82,11 @@ class MultiComputation(Computation):
         widths = [child.logits_dimension for child in children]
         columns = [sum(target.given_columns for target in child.targets) for child in children]
         #: The logits of each head among those of all.
-        self.logits = _slices(widths)
-        self.columns = _slices(columns)
+        self.logits = slices(widths)
+        self.columns = slices(columns)
         self._widths, self._width = widths, sum(widths)
         self._leaves = [len(child.targets) for child in children]
-        self._starts = [run.start for run in _slices(self._leaves)]
+        self._starts = [run.start for run in slices(self._leaves)]
         self._known = set(self.names)
         self._lacking = {
             name for name, child in zip(names, children, strict=True) if child.may_miss
@@ -102,11 +101,11 @@ class MultiComputation(Computation):
         logits: list[list[int]] = []
         labels: list[list[int]] = []
         for group, members in self._own:
-            places = _flat([self.logits[i] for i in members])
+            places = flat([self.logits[i] for i in members])
             logits += [[places[i] for i in bucket.places] for bucket in group.layout.buckets]
-            labels.append(_flat([self.columns[i] for i in members]))
-        logits += [_flat([self.logits[i]]) for i in self._others]
-        labels += [_flat([self.columns[i]]) for i in self._others]
+            labels.append(flat([self.columns[i] for i in members]))
+        logits += [flat([self.logits[i]]) for i in self._others]
+        labels += [flat([self.columns[i]]) for i in self._others]
         return Arrangement(logits), Arrangement(labels)
 
     def prepare(self, device: torch.device) -> None:
@@ -187,7 +186,9 @@ class MultiComputation(Computation):
                 refuse_transposed(self.title, labels, self._any_logits(logits).shape[:-1])
             labels = opened(labels)
             if is_table(labels):
-                labels = self._by_head(table_columns(self.title, "labels", labels))
+                columns = table_columns(self.title, "labels", labels)
+                each = [child.fusable_target for child in self._children]
+                labels = by_head(self.title, columns, self.names, each)
         if isinstance(labels, Mapping):
             self._check_names("labels", labels, self._lacking)
             return labels
@@ -208,49 +209,15 @@ class MultiComputation(Computation):
             return check_columns(self.title, "labels", labels, leading, width)
         # looked at where they are, since to read what has gone to a device would wait for it
         where = first.device if isinstance(labels, Tensor) else torch.device("cpu")
-        stacked = to_tensor(self.title, "labels", self._widened(labels), where, may_miss=True)
+        stacked = to_tensor(
+            self.title, "labels", float8_widened(labels, self.targets), where, may_miss=True
+        )
         if not isinstance(labels, Tensor):
             stacked = widened(stacked, leading, width)
         stacked = check_columns(self.title, "labels", stacked, leading, width)
         if mask is None:
-            self._refuse_gaps(stacked)
+            refuse_gaps(stacked, self.targets)
         return stacked.to(first.device)
-
-    def _widened(self, labels: Any) -> Any:
-        """Return stacked labels in float8 as float32, each target's missing ones as they are."""
-        sizes = [target.given_columns for target in self.targets]
-        if not is_float8(labels) or labels.dim() == 0 or labels.shape[-1] != sum(sizes):
-            return labels
-        parts = zip(self.targets, labels.split(sizes, dim=-1), strict=True)
-        return torch.cat([target.missing.widened(part) for target, part in parts], dim=-1)
-
-    def _refuse_gaps(self, labels: Tensor) -> None:
-        """Refuse labels ``[D*, U]`` with a gap where a head may not miss any."""
-        owners = [target for target in self.targets for _ in range(target.given_columns)]
-        for column in labels.isnan().flatten(0, -2).any(0).nonzero().flatten().tolist():
-            if not owners[column].may_miss:
-                place = labels[..., column].isnan().nonzero()[0].tolist()
-                raise ValueError(gap(owners[column].title, "labels", "a gap", place))
-
-    def _by_head(self, table: dict[Any, Any]) -> dict[Any, Any]:
-        """Return a table's columns by head, those of the classes of one head together."""
-        found, owner = dict(table), dict[Any, str]()
-        for name, child in zip(self.names, self._children, strict=True):
-            target = child.fusable_target
-            classes = () if target is None else target.label_vocabulary or ()
-            several = target is not None and len(classes) == target.columns > 1
-            if several and name not in table and self._known.isdisjoint(classes):
-                own = {one: table[one] for one in classes if one in table}
-                shared = [one for one in own if one in owner]
-                if shared:
-                    heads = f"{shared[0]!r}, a class of {owner[shared[0]]!r} and of {name!r}"
-                    hint = "A dict of tables by head name tells them apart."
-                    expected = "with columns of one head each"
-                    raise ValueError(unexpected(self.title, "labels", expected, heads, hint))
-                owner |= dict.fromkeys(own, name)
-                if own:
-                    found[name] = own
-        return {key: column for key, column in found.items() if key not in owner}
 
     def _any_logits(self, logits: Given) -> Tensor:
         """Return the logits of all heads, or of one of them."""
@@ -409,36 +376,7 @@ class MultiComputation(Computation):
                 yield _moved(one, [self._starts[i] + part.target for part in one.parts])
 
 
-def merged(children: Sequence[Computation]) -> list[tuple[Group, list[int]]]:
-    """Return groups of the targets that can be computed as one, with the places of their heads."""
-    alike: dict[Hashable, list[tuple[int, Target]]] = {}
-    for i, child in enumerate(children):
-        target = child.fusable_target
-        if target is not None:
-            kernel = target.family.kernel if target.fuses else i
-            alike.setdefault(kernel, []).append((i, target))
-    found = []
-    for members in alike.values():
-        places = [i for i, _ in members]
-        if places != [*range(places[0], places[-1] + 1)]:
-            # they are copied side by side anyway: so let those that are counted alike be, too
-            needs = [target.needs for _, target in members]
-            members = sorted(members, key=lambda one: needs.index(one[1].needs))
-        targets = [target for _, target in members]
-        order = in_buckets(targets)
-        found.append((Group([targets[i] for i in order]), [members[i][0] for i in order]))
-    return found
-
-
 def _moved(stacked: Stacked, places: Sequence[int]) -> Stacked:
     """Return it with other places of its targets."""
     parts = zip(stacked.parts, places, strict=True)
     return stacked._replace(parts=[part._replace(target=place) for part, place in parts])
-
-
-def _slices(sizes: Sequence[int]) -> list[slice]:
-    return [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
-
-
-def _flat(runs: Sequence[slice]) -> list[int]:
-    return [place for run in runs for place in range(run.start, run.stop)]
