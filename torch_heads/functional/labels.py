@@ -45,6 +45,26 @@ def class_ids(
     ids = ids_of_list(names, index) if isinstance(names, (list, tuple)) else None
     if ids is not None:
         return ids
+    array = _column_of_names(who, names)
+    if array.dtype.kind in "SU" and array.size:
+        ids = ids_of_array(array.ravel(), index)
+    else:
+        ids = _ids_of_objects(array.ravel().tolist(), index, values)
+    if ids.size and ids.min() == UNKNOWN:
+        unknown = ids == UNKNOWN
+        ids[unknown] = MISSING_NAME
+        if mask is not None and mask.numel() == ids.size:
+            unknown &= mask.cpu().numpy().ravel()
+        _refuse_unknown(who, array, unknown, vocabulary)
+    return ids.reshape(array.shape)
+
+
+def _column_of_names(who: str, names: Any) -> np.ndarray[Any, Any]:
+    """Return names out of whatever holds them.
+
+    Raises:
+        ValueError: if that is a table of several columns, or ragged.
+    """
     names = opened(names)
     if is_table(names):
         columns = columns_in_order(who, "labels", names)
@@ -56,27 +76,21 @@ def class_ids(
     if array is None:
         given = "rows of different lengths, or sets"
         raise ValueError(unexpected(who, "labels", "to be rectangular", given))
-    if array.dtype.kind in "SU" and array.size:
-        ids = ids_of_array(array.ravel(), index)
-    else:
-        flat = array.ravel().tolist()
-        ids = ids_of_list(flat, index)
-        if ids is None:
-            found = [_id(_text(name), index) for name in flat]
-            if values:
-                pairs = zip(flat, found, strict=True)
-                found = [
-                    MISSING_NAME if i == UNKNOWN and _is_missing(name, values) else i
-                    for name, i in pairs
-                ]
-            ids = np.array(found, dtype=np.int64)
-    if ids.size and ids.min() == UNKNOWN:
-        unknown = ids == UNKNOWN
-        ids[unknown] = MISSING_NAME
-        if mask is not None and mask.numel() == ids.size:
-            unknown &= mask.cpu().numpy().ravel()
-        _refuse_unknown(who, array, unknown, vocabulary)
-    return ids.reshape(array.shape)
+    return array
+
+
+def _ids_of_objects(names: list[Any], index: Mapping[str, int], missing: Sequence[Any]) -> Ids:
+    """Return the ids of names among which there may be numbers and gaps."""
+    ids = ids_of_list(names, index)
+    if ids is not None:
+        return ids
+    found = [_id(_text(name), index) for name in names]
+    if missing:
+        pairs = zip(names, found, strict=True)
+        found = [
+            MISSING_NAME if i == UNKNOWN and _is_missing(name, missing) else i for name, i in pairs
+        ]
+    return np.array(found, dtype=np.int64)
 
 
 def _refuse_unknown(
