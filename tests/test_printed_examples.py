@@ -146,8 +146,8 @@ EXAMPLES = {
         auc_precision_recall/head2 : 0.40
         average_loss/head1 : 8.75
         average_loss/head2 : 15.00
-        average_precision/head1 : 0.69
-        average_precision/head2 : 0.48
+        average_precision/head1 : 0.64
+        average_precision/head2 : 0.41
         loss/head1 : 8.75
         loss/head2 : 15.00
         roc_auc/head1 : 0.17

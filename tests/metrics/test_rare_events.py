@@ -1,6 +1,7 @@
 """Areas and thresholds of rare events, whose scores lie in a few bins of tf.estimator's grid."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -46,6 +47,37 @@ def test_areas_are_those_of_scikit_learn_at_any_base_rate(
     assert values["roc_auc"].item() == pytest.approx(area, abs=2e-3)
     tolerance = max(1e-3, 0.01 * precise)
     assert values["average_precision"].item() == pytest.approx(precise, abs=tolerance)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("shift", [-6.0, -7.5, -8.0, -8.5])
+def test_the_average_precision_of_rare_events_does_not_ask_how_weights_spread(
+    shift: float, seed: int
+) -> None:
+    logits, labels, _ = draw(shift, seed=1000 + seed)
+    weights = torch.from_numpy(np.random.default_rng(seed).exponential(size=ROWS))
+    head = th.BinaryClassHead()
+    values = head.update_metrics(logits=logits[:, None], labels=labels, weights=weights).compute()
+    given = (one.numpy() for one in (labels, logits))
+    precise = sk.average_precision_score(*given, sample_weight=weights.numpy())
+    tolerance = max(1e-3, 0.01 * precise)
+    assert values["average_precision"].item() == pytest.approx(precise, abs=tolerance)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("values", [[-1.0], [-1.0, 1.0], np.linspace(-2, 2.2, 7), range(-60, 61)])
+def test_the_average_precision_of_equal_scores_is_that_below_all_of_them(
+    values: Sequence[float], weighted: bool
+) -> None:
+    random = np.random.default_rng(0)
+    logits = random.choice([*values], size=2000).astype(np.float32)
+    labels = (random.random(2000) < 0.2 + 0.5 * (logits > 0)).astype(np.float32)
+    weights = random.exponential(size=2000) if weighted else None
+    head = th.BinaryClassHead()
+    found = head.update_metrics(logits=logits[:, None], labels=labels, weights=weights).compute()
+    exact = sk.average_precision_score(labels, logits, sample_weight=weights)
+    spaced = len(values) < 100  # so far that the bins between are empty
+    assert found["average_precision"].item() == pytest.approx(exact, rel=1e-6 if spaced else 0.03)
 
 
 def test_the_best_threshold_reaches_the_best_f_score_of_rare_events() -> None:

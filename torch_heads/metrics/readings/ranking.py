@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.family import Counts
+from torch_heads.functional.average_precision import average_precision
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.scores import (
     SOFT,
-    average_precision,
     counts_above,
     mean_scores,
     precision_recall_auc,
