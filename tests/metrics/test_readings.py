@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import (
     average_precision_score,
     explained_variance_score,
+    log_loss,
     r2_score,
     roc_auc_score,
 )
@@ -213,6 +214,25 @@ def test_a_median_of_errors_is_nan_where_a_prediction_is(unknown: int) -> None:
         head.metrics(), None, logits, [2.0] * 3, weights=[1.0] * (3 - unknown) + [0.0] * unknown
     )
     assert isnan(left_out["median_absolute_error"].compute()) == (unknown == 3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_log_loss_of_a_class_weighs_all_of_its_labels_alike(weighted: bool) -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(60, 3)).astype(np.float32)
+    labels = random.integers(0, 2, size=(60, 3))
+    missing = random.random((60, 3)) < 0.3
+    weights = random.random((60, 1)).astype(np.float32) if weighted else None
+    head = th.MultiLabelHead(3, missing_label=-1, metrics=["log_loss_per_class"])
+    metrics = head.update_metrics(
+        logits=torch.from_numpy(logits), labels=np.where(missing, -1, labels), weights=weights
+    )
+    for i in range(3):
+        there = ~missing[:, i]
+        scores = 1 / (1 + np.exp(-logits[there, i].astype(float)))
+        own = None if weights is None else weights[there, 0]
+        exact = log_loss(labels[there, i], scores, sample_weight=own, labels=[0, 1])
+        assert metrics[f"log_loss/class{i}"].compute().item() == pytest.approx(exact, rel=1e-6)
 
 
 def test_the_log_loss_of_a_row_is_the_mean_over_its_labels_that_are_there() -> None:

@@ -30,6 +30,15 @@ class AbsoluteError(Term):
 
 
 @dataclass(frozen=True)
+class LossTerm(Term):
+    """The loss of the label by its family, unweighted by its class."""
+
+    def values(self, seen: Elements) -> Tensor:
+        """Return the value of each label."""
+        return seen.family.loss(seen.logits, seen.labels)
+
+
+@dataclass(frozen=True)
 class SquaredLabel(Term):
     """``y^2``."""
 

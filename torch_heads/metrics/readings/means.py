@@ -11,7 +11,7 @@ from torch_heads.functional.reductions import safe_divide
 from torch_heads.metrics.needs import Need
 from torch_heads.metrics.readings.reading import Reading, ratio
 from torch_heads.metrics.sums import Sums, Total
-from torch_heads.metrics.terms import BrierTerm
+from torch_heads.metrics.terms import BrierTerm, LossTerm
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,19 @@ class AverageLoss(Mean):
 class LogLoss(AverageLoss):
     """The average negative log-likelihood of the labels; the average loss, NaN without labels.
 
-    Of several columns that of each row is the mean over its labels that are there.
+    Of several columns that of each row is the mean over its labels that are there; of one of them
+    all labels count alike.
     """
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return the term of one column's labels."""
+        return () if self.column is None else (LossTerm(),)
 
     def read(self, sums: Sums) -> Tensor:
         """Return the weighted sum over the weights."""
-        return ratio(sums.total(self.of), sums.total(self.by))
+        if self.column is None:
+            return ratio(sums.total(self.of), sums.total(self.by))
+        return ratio(sums.term(LossTerm()).sum(-1), sums.total(Total.WEIGHT))
 
 
 @dataclass(frozen=True)
