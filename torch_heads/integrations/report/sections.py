@@ -26,12 +26,8 @@ from torch_heads.integrations.report.ranking_pictures import (
     strips_of,
 )
 from torch_heads.integrations.report.residual_pictures import finite, residuals_figure
-from torch_heads.integrations.report.score_pictures import (
-    ScoreColumn,
-    curves_figure,
-    histograms_figure,
-    score_columns,
-)
+from torch_heads.integrations.report.score_columns import ScoreColumn, score_columns
+from torch_heads.integrations.report.score_pictures import curves_figure, histograms_figure
 from torch_heads.integrations.report.survival_pictures import survival_figure
 from torch_heads.integrations.report.tasks import COVERAGE, Task, by_kind
 from torch_heads.metrics.collection import ReadingCollection
