@@ -55,12 +55,14 @@ class Strips(NamedTuple):
 
 def strips_of(tasks: Sequence[Task]) -> Strips:
     """Return what can be drawn of heads of one kind."""
-    shares = [key for key in SHARES if spread_of(tasks, key)]
+    shares: list[str] = []
     own: list[str] = []
-    for key in dict.fromkeys(key for task in tasks for key in task.asked):
-        values = spread_of(tasks, key) if all(key in task.metrics for task in tasks) else []
-        if values and key not in shares:
-            alike = shares and max(map(abs, values)) <= 1
+    asked = dict.fromkeys(key for task in tasks for key in task.asked)
+    common = [key for key in asked if all(key in task.metrics for task in tasks)]
+    for key in dict.fromkeys([*SHARES, *common]):
+        values = spread_of(tasks, key)
+        if values:
+            alike = (shares or key in SHARES) and max(map(abs, values)) < 1.001  # rounded
             (shares if alike else own).append(key)
     left_out = [*shares[MOST_ROWS:], *own[MOST_OWN:]]
     return Strips(shares[:MOST_ROWS], own[:MOST_OWN], left_out)
