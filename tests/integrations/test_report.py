@@ -28,8 +28,11 @@ from tests.cases import CASES, Case
 from tests.integrations.disks import no_file_longer_than
 from tests.mixture import mixture, random_batch
 from torch_heads.integrations.report import print_report, report_figures, write_report
+from torch_heads.integrations.report.evaluation import evaluation
 from torch_heads.integrations.report.residual_pictures import error_curve
+from torch_heads.integrations.report.sections import make_sections
 from torch_heads.metrics.collection import ReadingCollection
+from torch_heads.metrics.readings.names import BINARY
 
 ROWS = 400
 LEVELS = torch.tensor([-2.0, -0.7, -0.1, 0.3, 1.1, 2.5])  # logits, of scores away from the grid
@@ -172,6 +175,100 @@ def test_the_histograms_are_those_of_numpy(binary: Seen) -> None:
         np.testing.assert_allclose(steps.get_data().values, counts / weights.sum())
 
 
+RARE = -torch.arange(3.0, 13.0)  # logits of ten scores, all below 0.05
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["rare", "nearly always"])
+def test_scores_close_to_an_end_are_told_apart(sign: int) -> None:
+    generator = torch.Generator().manual_seed(9)
+    scores = RARE.sigmoid()
+    rows = torch.arange(10).repeat_interleave(20_000)
+    positive = torch.rand(len(rows), generator=generator) < 2 * scores[rows]
+    labels = positive if sign > 0 else ~positive
+    head = th.BinaryClassHead(name="rare")
+    metrics = head.update_metrics(logits=sign * RARE[rows][:, None], labels=labels)
+    figure = report_figures(head, metrics)["rare-curves"]
+    axes = panel(figure, "Calibration")
+    line = next(line for line in axes.lines if str(line.get_label()).startswith("rare"))
+    x, y = (np.asarray(values)[::sign] for values in line.get_data())
+    np.testing.assert_allclose(x, np.sort((sign * RARE).sigmoid())[::sign], rtol=0.03)
+    share = labels.view(10, -1).double().mean(1).numpy()[::-1]
+    low, high = axes.get_ylim()
+    assert axes.get_xlim() == (low, high)
+    inside = (share > 0) & (share < 1)
+    np.testing.assert_allclose(y[inside], share[inside])
+    np.testing.assert_array_equal(y[~inside], low if sign > 0 else high)  # drawn at the end
+    assert 4 < inside.sum() < 10
+    gap = np.abs((sign * RARE).double().sigmoid().numpy()[::-1] - share).mean()
+    shown = float(axes.get_title().removeprefix("Calibration: expected error "))
+    assert shown == pytest.approx(gap, abs=6e-4)
+
+
+def test_the_histogram_of_rare_scores_is_by_the_logit() -> None:
+    generator = torch.Generator().manual_seed(9)
+    logits = torch.randn(100_000, generator=generator) - 7
+    labels = torch.rand(len(logits), generator=generator) < logits.sigmoid()
+    weights = torch.rand(len(logits), generator=generator) + 0.5
+    head = th.BinaryClassHead(name="rare")
+    metrics = head.update_metrics(logits=logits[:, None], labels=labels, weights=weights)
+    axes = panel(report_figures(head, metrics)["rare-curves"], "Scores by label")
+    scores = logits.sigmoid().double().numpy()
+    for label in (0, 1):
+        patches = [p for p in axes.patches if p.get_label() == f"labels {label}"]
+        (steps,) = (patch.get_data() for patch in patches if isinstance(patch, StepPatch))
+        chosen = (labels == label).numpy()
+        low, *inner, high = steps.edges
+        np.testing.assert_allclose(np.diff(np.log([low, *inner]), 2), 0, atol=0.01)
+        edges = [0, *inner, 1]  # what lies beyond is in the first and in the last step
+        counts, _ = np.histogram(scores[chosen], edges, weights=weights.numpy()[chosen])
+        np.testing.assert_allclose(steps.values.sum(), 1)
+        assert np.abs(steps.values - counts / counts.sum()).sum() < (0.01, 0.2)[label]
+        assert (counts > 0).sum() > 8
+        assert axes.get_xlim() == pytest.approx((low, high))
+
+
+def test_a_rare_class_beside_a_common_one_is_readable() -> None:
+    torch.manual_seed(9)
+    logits = torch.randn(50_000, 2) + torch.tensor([0.0, -7.0])
+    labels = torch.rand(logits.shape) < logits.sigmoid()
+    head = th.MultiLabelHead(2, label_vocabulary=["common", "rare"], name="seen")
+    figures = report_figures(head, head.update_metrics(logits=logits, labels=labels))
+    curves = figures["seen-curves"]
+    for axes in (panel(curves, "Calibration"), panel(curves, "Scores by label")):
+        low, high = axes.get_xlim()
+        assert 1e-6 < low < 1e-3
+        assert 0.5 < high < 1
+    common, rare = (panel(figures["seen-histograms"], name) for name in ("common", "rare"))
+    assert common.get_xscale() == "linear"
+    assert rare.get_xscale() == "logit"
+
+
+@pytest.mark.parametrize(
+    ("options", "positive"),
+    [({"fine": False}, 1.0), ({}, 0.5)],
+    ids=["no fine cut", "soft labels, which are not counted finely"],
+)
+def test_scores_that_are_not_known_finely_are_on_the_axis_from_0_to_1(
+    options: dict[str, bool], positive: float
+) -> None:
+    head = th.BinaryClassHead(name="rare", **options)  # type: ignore[arg-type]
+    logits = torch.linspace(-9, -5, 100)[:, None]
+    labels = torch.zeros(100).index_fill(0, torch.tensor([90]), positive)
+    figure = report_figures(head, head.update_metrics(logits=logits, labels=labels))["rare-curves"]
+    for axes in (panel(figure, "Calibration"), panel(figure, "Scores by label")):
+        assert axes.get_xlim() == (-0.02, 1.02)
+
+
+@pytest.mark.parametrize("logit", [-5.8, -100.0, 100.0])
+def test_a_score_that_all_rows_have_is_one_bar(logit: float) -> None:
+    head = th.BinaryClassHead(name="same")
+    labels = torch.arange(1000) == 7
+    metrics = head.update_metrics(logits=torch.full((1000, 1), logit), labels=labels)
+    axes = panel(report_figures(head, metrics)["same-curves"], "Scores by label")
+    (steps,) = (p.get_data() for p in axes.patches if p.get_label() == "labels 1")
+    assert 1 <= (steps.values > 0.01).sum() <= 2
+
+
 def test_each_class_of_a_multi_label_head_has_its_curve_its_row_and_its_histogram() -> None:
     torch.manual_seed(1)
     names = ["cat", "dog", "owl"]
@@ -303,6 +400,13 @@ def test_residuals_that_are_not_finite_are_left_out(
     assert "25.000% of the residuals are not finite" in page.text
 
 
+def test_a_column_without_a_finite_mean_is_not_the_most_biased() -> None:
+    head = th.RegressionHead(3, name="ink")
+    metrics = head.update_metrics(logits=[[nan, 1.0, 5.0]], labels=torch.zeros(1, 3))
+    (axes,) = report_figures(head, metrics)["ink-means"].axes
+    assert row_names(axes) == ["column 2", "column 1", "column 0"]
+
+
 def test_means_without_an_error_are_drawn_from_zero() -> None:
     head = th.PoissonRegressionHead(name="count")
     metrics = head.update_metrics(logits=[[5.0], [5.01]], labels=[148, 149])
@@ -409,6 +513,138 @@ def test_regressions_are_ranked_by_their_loss() -> None:
     assert row_names(right) == [f"r{i}" for i in weighed[::-1]]
     assert [bar.get_width() for bar in right.patches] == [i**2 for i in weighed[::-1]]
     np.testing.assert_allclose(sorted(left.lines[1].get_ydata()), weighed)
+
+
+def strips(axes: Axes) -> dict[str, list[float]]:
+    """Return the dots of each row, and check that the line beside them is at their median."""
+    dots, medians = axes.lines[::2], axes.lines[1::2]
+    found = {}
+    for name, row, line in zip(row_names(axes), dots, medians, strict=True):
+        found[name] = sorted(row.get_xdata())
+        np.testing.assert_allclose(line.get_xdata(), np.median(found[name]))
+    return found
+
+
+def ranking_of_many(head: th.Head, metrics: ReadingCollection) -> tuple[list[Axes], str]:
+    """Return the panels of the picture of heads of one kind, and what stands beside it."""
+    sections = make_sections(evaluation(head, metrics).tasks)
+    (section,) = (one for one in sections if " × " in one.title)
+    (picture,) = (one for one in section.pictures if one.stem.endswith("ranking"))
+    return picture.figure.axes, "\n".join([*section.notes, picture.caption])
+
+
+def bar_widths(axes: Axes) -> dict[str, float]:
+    widths = [bar.get_width() for bar in axes.patches]
+    return dict(zip(row_names(axes), widths, strict=True))
+
+
+@pytest.mark.parametrize("differing", ["fine", "missing_label"])
+def test_heads_of_one_kind_with_different_metrics_are_ranked_by_one_that_all_have(
+    differing: str,
+) -> None:
+    generator = torch.Generator().manual_seed(7)
+    labels = torch.randint(2, (ROWS, 9), generator=generator)
+    logits = torch.randn(ROWS, 9, generator=generator) + labels * torch.linspace(0, 2, 9)
+    own = [{"fine": i > 0} if differing == "fine" else {} for i in range(9)]
+    own[8] |= {"missing_label": nan} if differing == "missing_label" else {}
+    head = th.MultiHead([th.BinaryClassHead(name=f"t{i}", **own[i]) for i in range(9)])
+    metrics = head.update_metrics(logits=logits, labels=labels)
+    by = "auc" if differing == "fine" else "roc_auc"
+    values = {f"t{i}": metrics[f"{by}/t{i}"].compute().item() for i in range(9)}
+    (left, right), said = ranking_of_many(head, metrics)
+    assert f"the heads by {by}." in said
+    assert bar_widths(right) == pytest.approx(values)
+    assert row_names(right) == sorted(values, key=values.__getitem__)
+    if differing == "fine":
+        areas = [metrics[f"roc_auc/t{i}"].compute().item() for i in range(1, 9)]
+        assert strips(left)["roc_auc (8 heads)"] == pytest.approx(sorted(areas))
+    text = report_text(head, metrics)
+    assert f"From the worst to the best {by}\n" in text
+    if differing == "missing_label":
+        rows = [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in text.split("\n")]
+        (worst,) = (row for row in rows if row[:2] == ["t0", "9"])
+        (best,) = (row for row in rows if row[:2] == ["t8", "1"])
+        assert (worst[-1], best[-1]) == ("", "1.000")
+
+
+def test_a_strip_shows_every_head_whose_value_is_defined() -> None:
+    head, metrics = wide(100)
+    left, _ = report_figures(head, metrics)["binaryclasshead-ranking"].axes
+    found = strips(left)
+    defined = [metrics[f"accuracy/t{i}"].compute().item() for i in [0, *range(2, 100)]]
+    assert found["accuracy (99 heads)"] == pytest.approx(sorted(defined))
+    assert len(found["roc_auc (98 heads)"]) == 98
+    assert all(np.isfinite(values).all() for values in found.values())
+
+
+def test_a_head_whose_labels_all_weigh_nothing_is_in_no_spread() -> None:
+    head = th.MultiHead([th.MultiClassHead(2, name=f"c{i}") for i in range(9)])
+    logits = torch.tensor([[1.0, 0.0] * 9, [0.0, 1.0] * 9])
+    labels = torch.tensor([[0] * 9, [1] * 9])
+    metrics = head.update_metrics(logits=logits, labels=labels, weights={"c4": [0.0, 0.0]})
+    left, _ = report_figures(head, metrics)["multiclasshead-ranking"].axes
+    assert strips(left) == {"accuracy (8 heads)": [1.0] * 8}
+    assert re.search(r"accuracy\W+8\W+1.000\W+1.000", report_text(head, metrics))
+
+
+def test_heads_that_nothing_ranks_still_show_what_is_defined() -> None:
+    head = th.MultiHead([th.BinaryClassHead(name=f"t{i}") for i in range(9)])
+    metrics = head.update_metrics(logits=torch.arange(9.0)[None] - 3.5, labels=torch.ones(1, 9))
+    (axes,) = report_figures(head, metrics)["binaryclasshead-ranking"].axes
+    assert strips(axes)["accuracy"] == [0.0] * 4 + [1.0] * 5
+
+
+def test_metrics_that_were_asked_for_are_drawn_of_many_heads() -> None:
+    asked = ["f1", "matthews_corrcoef", "lift"]
+    head = th.MultiHead(
+        [
+            th.BinaryClassHead(
+                name=f"t{i}", metrics=[*asked, *["ks"] * (i == 0)]
+            )  # one of one head
+            for i in range(9)
+        ]
+    )
+    generator = torch.Generator().manual_seed(7)
+    labels = torch.randint(2, (ROWS, 9), generator=generator)
+    logits = torch.randn(ROWS, 9, generator=generator) + labels * torch.linspace(-1, 2, 9)
+    metrics = head.update_metrics(logits=logits, labels=labels)
+    (shares, lift, _), said = ranking_of_many(head, metrics)
+    found = strips(shares) | strips(lift)
+    for key in asked:
+        values = [metrics[f"{key}/t{i}"].compute().item() for i in range(9)]
+        assert found[key] == pytest.approx(sorted(values))
+    assert "ks" not in found
+    assert min(found["matthews_corrcoef"]) < 0
+    low, high = shares.get_xlim()
+    assert low < min(found["matthews_corrcoef"])
+    assert high > 1
+    assert "want of room" not in said
+
+
+def test_metrics_of_regressions_that_were_asked_for_have_an_axis_each() -> None:
+    heads = [th.RegressionHead(name=f"r{i}", metrics=["r2", "bias"]) for i in range(9)]
+    head = th.MultiHead(heads)
+    logits, labels = torch.randn(2, 50, 9, generator=torch.Generator().manual_seed(1))
+    metrics = head.update_metrics(logits=logits, labels=labels * torch.arange(1, 10))
+    (bias, *own, _), _ = ranking_of_many(head, metrics)
+    assert bias.get_ylabel() == "mean prediction"
+    for axes, key in zip(own, ["r2", "bias"], strict=True):
+        ((name, values),) = strips(axes).items()
+        assert name == key
+        expected = [metrics[f"{key}/r{i}"].compute().item() for i in range(9)]
+        assert values == pytest.approx(sorted(expected))
+
+
+def test_what_has_no_room_is_named() -> None:
+    head = th.MultiHead([th.BinaryClassHead(name=f"t{i}", metrics="all") for i in range(9)])
+    labels = torch.tensor([[0.0] * 9, [1.0] * 9])
+    metrics = head.update_metrics(logits=labels, labels=labels)
+    (*panels, _), said = ranking_of_many(head, metrics)
+    shown = {key for axes in panels for key in strips(axes)}
+    assert len(shown) < 27
+    (named,) = re.findall("want of room: (.*)", said)
+    asked = {key.removesuffix("/t0") for key in metrics["t0"]} & set(BINARY)
+    assert asked - shown == set(re.findall(r"'(\w+)'", named))
 
 
 def test_one_head_of_many_can_be_reported_alone() -> None:
@@ -617,6 +853,23 @@ def test_metrics_of_several_heads_are_in_the_tables(tmp_path: Path) -> None:
         assert re.search(r"regularization_loss/a_b_c\W*0.125", text)
         assert "loss/c" not in text
     assert "several heads" not in report_text(inner["a"], metrics)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+@pytest.mark.parametrize("nested", [False, True])
+def test_means_over_heads_are_in_the_tables(count: int, nested: bool, tmp_path: Path) -> None:
+    heads = [th.MultiClassHead(2, name=f"c{i}") for i in range(count)]
+    means = {"mean_accuracy": th.metrics.MeanOverHeads("accuracy")}
+    inner = head = th.MultiHead(heads, metrics=means)
+    if nested:
+        head = th.MultiHead([inner, th.RegressionHead(name="ink")])
+    labels = torch.tensor([[0], [1], [0], [0]]).expand(-1, head.labels_dimension)
+    logits = torch.tensor([[1.0, 0.0] * count + [0.0] * nested]).expand(4, -1)
+    metrics = head.update_metrics(logits=logits, labels=labels)
+    page = Page(write_report(head, metrics, tmp_path))
+    for text in (page.text, report_text(head, metrics), report_text(inner, metrics)):
+        assert re.search(r"mean_accuracy\W*0\.750", text)
+    assert "mean_accuracy" not in report_text(heads[0], metrics)
 
 
 def test_the_classes_of_a_binary_head_go_by_their_names() -> None:

@@ -74,6 +74,7 @@ class Target:
         counts: what its metrics count.
         readings: its metrics, by key without the name.
         torchmetrics: those of torchmetrics' own, likewise.
+        asked: the keys of those that a user asked for.
         class_names: the names of its classes in metric keys; empty where there are none.
         regularized_after: the key after which a regularization loss stands; None for the beginning.
         predicted: what it predicts, by key.
@@ -105,6 +106,7 @@ class Target:
     counts: Counts
     readings: dict[str, Reading]
     torchmetrics: Mapping[str, Torchmetric]
+    asked: frozenset[str]
     class_names: Sequence[str]
     regularized_after: str | None
     predicted: Mapping[str, Statistic]

@@ -254,15 +254,18 @@ class TensorHead(PriorOwner):
             logits = logits.flatten(-2)
         return self._before_prior(logits)
 
-    def _all_metrics(self) -> dict[str, Reading | Torchmetric]:
-        """Return the metrics by key: the usual ones, and then those that were asked for."""
-        counts = self._counts or self.family.counts
-        usual: dict[str, Reading] = dict(self.readings())
+    def _usual_metrics(self) -> dict[str, Reading]:
+        """Return the metrics that it has without being asked, by key."""
+        usual = dict(self.readings())
         if self.missing_label is not None:
             usual["label/coverage"] = Coverage()
+        return usual
+
+    def _asked_for(self, usual: Mapping[str, Reading]) -> dict[str, Reading | Torchmetric]:
+        """Return the metrics that were asked for, by key, of a head that has some in any case."""
         head = Readable(
             self.title,
-            counts,
+            self._counts or self.family.counts,
             self.label_dimension,
             self._number_of_names() if self.family.takes_ids else 0,
             self._metric_class_names(),
@@ -273,13 +276,12 @@ class TensorHead(PriorOwner):
             self.fine,
             usual,
         )
-        readings: dict[str, Reading | Torchmetric] = {**usual}
-        for key, reading in asked_readings(self._asked_metrics, head).items():
-            if key in readings and readings[key] != reading:
+        asked = asked_readings(self._asked_metrics, head)
+        for key, reading in asked.items():
+            if usual.get(key, reading) != reading:
                 expected, given = "with keys of their own", f"another {key!r}"
                 raise ValueError(unexpected(self.title, "metrics", expected, given))
-            readings[key] = reading
-        return readings
+        return asked
 
     def _bins(self, readings: Mapping[str, Reading]) -> ScoreBins | None:
         """Return where scores are cut for these readings; None where none need them."""
@@ -293,7 +295,9 @@ class TensorHead(PriorOwner):
         return ScoreBins(tuple(sorted(given)), self.fine)
 
     def _make_computation(self) -> Computation:
-        metrics = self._all_metrics()
+        usual = self._usual_metrics()
+        asked = self._asked_for(usual)
+        metrics: dict[str, Reading | Torchmetric] = {**usual, **asked}
         readings = {key: one for key, one in metrics.items() if isinstance(one, Reading)}
         after = self._regularized_after
         return SingleComputation(
@@ -314,6 +318,7 @@ class TensorHead(PriorOwner):
                 counts=self._counts or self.family.counts,
                 readings=readings,
                 torchmetrics={k: one for k, one in metrics.items() if isinstance(one, Torchmetric)},
+                asked=frozenset(asked),
                 class_names=self._metric_class_names(),
                 regularized_after=after if after in readings else None,
                 predicted=dict(self.predicted),

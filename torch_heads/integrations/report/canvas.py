@@ -1,6 +1,7 @@
 """The canvas of every picture: colours, frames, and text that can be drawn."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rcParams
@@ -68,11 +69,11 @@ def unit(axes: Axes, x: bool = True, y: bool = True) -> None:
         axes.set_ylim(-0.02, 1.02)
 
 
-def diagonal(axes: Axes, label: str) -> Artist:
-    """Draw where x is y."""
-    return axes.axline(
-        (0, 0), slope=1, color=GREY, linewidth=1, linestyle=":", label=label, zorder=1.9
-    )
+def diagonal(axes: Axes, label: str, low: float = 0.0, high: float | None = None) -> Artist:
+    """Draw where x is y; through two places, also where axes are not linear."""
+    way: dict[str, Any] = {"slope": 1} if high is None else {"xy2": (high, high)}
+    look: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": ":", "zorder": 1.9}
+    return axes.axline((low, low), label=label, **way, **look)
 
 
 def name_rows(axes: Axes, names: Sequence[str], left_out: int, most: int = 40) -> None:

@@ -60,14 +60,19 @@ def evaluation(
     found, taken = [], set()
     for target, path in zip(computation.targets, computation.paths, strict=True):
         numbers = [number for key in full_keys(target) for number in fed.get(key, [key])]
-        ending = suffixed("", target.name)
-        named = {number.removesuffix(ending): values[number] for number in numbers}
+        named = {bare(number, target): values[number] for number in numbers}
+        asked = [
+            bare(number, target)
+            for key, own in full_keys(target).items()
+            if own in target.asked
+            for number in fed.get(key, [key])
+        ]
         call = f"loss/{path[-1]}" if path else ""
         if call in values:
             named = {"loss": values[call], **named}
             taken.add(call)
-        found.append(_task(target, named, metrics, states, interval))
-    whole = [key for key, _ in computation.batch_mean_keys()]
+        found.append(_task(target, named, asked, metrics, states, interval))
+    whole = [*computation.means_over_heads, *(key for key, _ in computation.batch_mean_keys())]
     whole.append(suffixed("regularization_loss", computation.metric_name))
     others = {key: values[key] for key in whole if key in values and key not in taken}
     return TaskEvaluation(found, others)
@@ -76,6 +81,11 @@ def evaluation(
 def full_keys(target: Target) -> dict[str, str]:
     """Return the metric keys of a target, by what they are called in a collection."""
     return {suffixed(key, target.name): key for key in target.metric_keys}
+
+
+def bare(key: str, target: Target) -> str:
+    """Return a metric key of a target without its name."""
+    return key.removesuffix(suffixed("", target.name))
 
 
 def _check(head: Any, metrics: Any) -> None:
@@ -104,11 +114,12 @@ def _check(head: Any, metrics: Any) -> None:
 def _task(
     target: Target,
     named: dict[str, float],
+    asked: list[str],
     metrics: ReadingCollection,
     states: Mapping[str, States],
     interval: float | None,
 ) -> Task:
-    """Return what was seen of one target, of which ``named`` are the metrics."""
+    """Return what was seen of one target: its metrics, and the keys of those asked for."""
     place = metrics.places[target.name or ""]
     tally, own = metrics.tallies[place.tally], states[place.tally]
     counts, matrix = (place.kept(tally, need) for need in (ResidualCounts(), Confusions()))
@@ -121,6 +132,7 @@ def _task(
     return Task(
         target=target,
         metrics=named,
+        asked=asked,
         totals=sums.totals[0].numpy(),
         scores=sums.scores[0] if ScoreCounts() in place.slots else None,
         place=place,

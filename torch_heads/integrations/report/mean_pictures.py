@@ -51,9 +51,10 @@ def number_columns(task: Task) -> list[NumberColumn]:
 
 def means_figure(title: str, columns: Sequence[NumberColumn]) -> Figure:
     """Draw the mean label and the mean prediction of each column."""
-    ranked = sorted(columns, key=lambda column: abs(column.prediction - column.label), reverse=True)
-    shown = [ranked[i] for i in ends(len(ranked))]
-    left_out = len(ranked) - len(shown)
+    biases = [abs(column.prediction - column.label) for column in columns]
+    order = np.argsort(np.negative(biases), kind="stable")  # NaN comes last
+    shown = [columns[order[i]] for i in ends(len(order))]
+    left_out = len(order) - len(shown)
     figure = new_figure(title, 8, rows_height(len(shown)))
     axes = figure.subplots()
     rows = row_places(len(shown), left_out)
@@ -64,8 +65,8 @@ def means_figure(title: str, columns: Sequence[NumberColumn]) -> Figure:
         axes.hlines(rows, label - error, label + error, color=FAINT, linewidth=8, label="± RMSE")
     axes.plot(label, rows, "o", color=BLACK, markersize=8, fillstyle="none", label="mean label")
     axes.plot(prediction, rows, "D", color=VERMILLION, markersize=5, label="mean prediction")
-    order = ", the most biased on top" if len(ranked) > 1 else ""
-    frame(axes, f"Means (weighted){order}", "in units of the label", "")
+    ranked = ", the most biased on top" if len(columns) > 1 else ""
+    frame(axes, f"Means (weighted){ranked}", "in units of the label", "")
     name_rows(axes, [column.name for column in shown], left_out)
     legend(figure, axes.get_legend_handles_labels()[0])
     return figure

@@ -2,25 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
-from torch_heads.functional.curves import ScoreCurves
-from torch_heads.functional.scores import (
-    NEGATIVE,
-    POSITIVE,
-    SOFT,
-    ScoreBins,
-    counts_above,
-    roc_auc,
-)
+from torch_heads.functional.scores import NEGATIVE, POSITIVE, SOFT
 from torch_heads.integrations.report.canvas import (
     BLUE,
     COLOURS,
@@ -44,8 +35,8 @@ from torch_heads.integrations.report.canvas import (
     shorten,
     unit,
 )
-from torch_heads.integrations.report.tasks import Task
-from torch_heads.metrics.sums import Total
+from torch_heads.integrations.report.score_axis import ScoreAxis
+from torch_heads.integrations.report.score_columns import KIND_NAMES, ScoreColumn
 
 HISTOGRAM = 20  # bins
 MOST_FAINT = 100  # curves in between
@@ -56,69 +47,7 @@ CURVES = (
     ("true_positive_rate", "precision"),
     ("mean_score", "positive_share"),
 )
-KINDS = {NEGATIVE: ("labels 0", SKY), POSITIVE: ("labels 1", ORANGE)}
-
-
-class ScoreColumn(NamedTuple):
-    """What is known of the scores of one label column.
-
-    ``counts`` and ``histogram`` are by kind of label and bin; curves are by ascending threshold.
-    """
-
-    name: str
-    kinds: Sequence[str]
-    auc: float
-    calibration_error: float
-    false_positive_rate: Floats
-    true_positive_rate: Floats
-    precision: Floats
-    mean_score: Floats
-    positive_share: Floats
-    weight: Floats
-    counts: Floats
-    edges: Floats
-    histogram: Floats
-
-    @property
-    def base_rate(self) -> float:
-        """The share of positives."""
-        return float(self.counts[SOFT:].sum() / self.counts.sum())
-
-
-def score_columns(task: Task) -> Iterator[ScoreColumn]:
-    """Yield what can be drawn of a task: its columns with labels of both kinds."""
-    if task.scores is None:
-        return
-    bins, counts = task.place.bins or ScoreBins(), task.scores
-    score_sums = torch.from_numpy(task.totals[:, Total.PREDICTION]).to(counts.device)
-    curves = ScoreCurves(counts, bins, score_sums)
-    roc, precision = curves.roc(), curves.precision_recall().precision
-    calibration, error = curves.calibration(), curves.expected_calibration_error()
-    areas = roc_auc(*counts_above(counts))
-    edges = bins.edges
-    place = torch.tensor((edges[:-1] + edges[1:]) / 2 * HISTOGRAM).long().clamp(max=HISTOGRAM - 1)
-    histogram = counts.new_zeros(*counts.shape[:2], HISTOGRAM).index_add(2, place, counts)
-    by_kind = counts.sum(-1)
-    both = (by_kind[:, NEGATIVE] > 0) & (by_kind[:, SOFT:].sum(-1) > 0)
-    kinds = [label for label, _ in KINDS.values()]
-    if task.target.label_vocabulary is not None and len(task.columns) == 1:
-        kinds = [f"label {shorten(name, 24)}" for name in task.target.label_vocabulary]
-    for i in both.nonzero().flatten().tolist():
-        yield ScoreColumn(
-            name=task.columns[i],
-            kinds=kinds,
-            auc=float(areas[i]),
-            calibration_error=float(error[i]),
-            false_positive_rate=roc.false_positive_rate[i].numpy(),
-            true_positive_rate=roc.true_positive_rate[i].numpy(),
-            precision=precision[i].numpy(),
-            mean_score=calibration.mean_score[i].numpy(),
-            positive_share=calibration.positive_share[i].numpy(),
-            weight=calibration.weight[i].numpy(),
-            counts=counts[i].numpy(),
-            edges=edges,
-            histogram=histogram[i].numpy(),
-        )
+KIND_COLOURS = SKY, ORANGE
 
 
 def curves_figure(title: str, columns: Sequence[ScoreColumn]) -> Figure:
@@ -126,7 +55,8 @@ def curves_figure(title: str, columns: Sequence[ScoreColumn]) -> Figure:
     figure = new_figure(title, 10, 8.6)
     (roc, recall), (calibration, spread) = figure.subplots(2, 2)
     panels = roc, recall, calibration
-    ranked = sorted(columns, key=lambda column: column.auc)
+    axis = calibration_axis(columns)
+    ranked = sorted((within(column, axis) for column in columns), key=lambda column: column.auc)
     about = error = ""
     if len(ranked) == 1:
         (column,) = ranked
@@ -145,16 +75,18 @@ def curves_figure(title: str, columns: Sequence[ScoreColumn]) -> Figure:
         handles = [*best_and_worst(panels, ranked, others), *quartiles(spread, ranked)]
         about = f"; grey: {len(others):,} in between, evenly by rank"
     handles.append(diagonal(roc, "chance; perfect calibration"))
-    diagonal(calibration, "")
+    diagonal(calibration, "", *axis)
     legend(figure, handles)
     frame(roc, f"ROC{about}", "false positive rate", "true positive rate")
     frame(recall, "Precision and recall", "recall (true positive rate)", "precision")
     if any(column.counts[SOFT].any() for column in columns):
         error += " (labels in between as 1)"
     mean = "mean score of a bin (size of the dot: its share of examples)"
-    frame(calibration, f"Calibration{error}", mean, "share of positives in the bin")
-    for axes in panels:
-        unit(axes)
+    share = "share of positives in the bin" + " (at an end: 0, or 1)" * axis.by_logit
+    frame(calibration, f"Calibration{error}", mean, share)
+    unit(roc)
+    unit(recall)
+    axis.put_on(calibration)
     return figure
 
 
@@ -199,7 +131,8 @@ def histograms_figure(title: str, columns: Sequence[ScoreColumn]) -> Figure:
         handles |= {handle.get_label(): handle for handle in histogram(axes, column)}
         lowest = i + across >= len(columns)
         frame(axes, drawable(shorten(column.name, 24)), "score" if lowest else "", "")
-        axes.locator_params(nbins=4)
+        axes.locator_params("y", nbins=4)
+        column.axis.mark(axes.xaxis, most=4)
     for axes in grid.flat[len(columns) :]:
         axes.set_axis_off()
     figure.supylabel(SHARE_OF_LABEL, fontsize=9)
@@ -209,9 +142,10 @@ def histograms_figure(title: str, columns: Sequence[ScoreColumn]) -> Figure:
 
 def histogram(axes: Axes, column: ScoreColumn) -> list[Artist]:
     """Draw the scores of each kind of label, and return what a legend names."""
-    edges = np.linspace(0, 1, HISTOGRAM + 1)
-    hard, soft = column.histogram[[NEGATIVE, POSITIVE]], column.histogram[SOFT]
-    kinds = [*zip(hard, column.kinds, [SKY, ORANGE], strict=True)]
+    edges = column.axis.grid(HISTOGRAM)
+    weights = column.histogram(edges)
+    hard, soft = weights[[NEGATIVE, POSITIVE]], weights[SOFT]
+    kinds = [*zip(hard, column.kinds, KIND_COLOURS, strict=True)]
     if soft.any():
         kinds.append((soft, "labels in between", GREEN))
     drawn: list[Artist] = []
@@ -221,7 +155,7 @@ def histogram(axes: Axes, column: ScoreColumn) -> list[Artist]:
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.35, label=drawable(label))
         )
         axes.stairs(share, edges, color=colour, linewidth=1.2)
-    unit(axes, y=False)
+    column.axis.put_on(axes, y=False)
     axes.set_ylim(0, None)
     return drawn
 
@@ -232,32 +166,43 @@ def quartiles(axes: Axes, ranked: Sequence[ScoreColumn]) -> list[Artist]:
     left_out = len(ranked) - len(shown)
     places = np.array(row_places(len(shown), left_out))
     drawn: list[Artist] = []
-    for (kind, (label, colour)), shift in zip(KINDS.items(), (0.18, -0.18), strict=True):
-        by_kind = [
-            column.counts[NEGATIVE] if kind == NEGATIVE else column.counts[SOFT:].sum(0)
+    quarters = np.array(
+        [
+            [[column.quantile(kind, q) for q in (0.25, 0.5, 0.75)] for kind in column.by_label]
             for column in shown
         ]
-        low, middle, high = (
-            np.array(
-                [_quantile(c, column.edges, q) for c, column in zip(by_kind, shown, strict=True)]
-            )
-            for q in (0.25, 0.5, 0.75)
-        )
+    )
+    axis = ScoreAxis()
+    if any(column.narrow for column in ranked):
+        axis = ScoreAxis.around(quarters.flat)
+    for kind, (label, colour, shift) in enumerate(
+        zip(KIND_NAMES, KIND_COLOURS, (0.18, -0.18), strict=True)
+    ):
+        low, middle, high = quarters[:, kind].clip(axis.low, axis.high).T
         look: dict[str, Any] = {"color": colour, "label": f"scores of {label}"}
         drawn.append(axes.hlines(places + shift, low, high, linewidth=3, alpha=0.5, **look))
         axes.plot(middle, places + shift, "|", color=colour, markersize=6, markeredgewidth=2)
     frame(axes, "Scores by label: middle half and median", "score", "")
     name_rows(axes, [column.name for column in shown], left_out, most=24)
-    unit(axes, y=False)
+    axis.put_on(axes, y=False)
     return drawn
+
+
+def calibration_axis(columns: Sequence[ScoreColumn]) -> ScoreAxis:
+    """Return the axis of the scores, and of the shares of positives other than 0 and 1."""
+    if not any(column.narrow for column in columns):
+        return ScoreAxis()
+    scores, shares = np.concatenate([points(column, *CURVES[-1]) for column in columns]).T
+    return ScoreAxis.around([*scores, *shares[(shares > 0) & (shares < 1)]])
+
+
+def within(column: ScoreColumn, axis: ScoreAxis) -> ScoreColumn:
+    """Return a column whose calibration lies on an axis, at its end where it is beyond that."""
+    mean_score, positive_share = column.mean_score.clip(*axis), column.positive_share.clip(*axis)
+    return column._replace(mean_score=mean_score, positive_share=positive_share)
 
 
 def points(column: ScoreColumn, x: str, y: str) -> Floats:
     """Return the points of a curve, ``[T, 2]``; of a calibration, only bins that hold anything."""
     line = np.stack([getattr(column, x), getattr(column, y)], axis=1)
     return line[column.weight > 0] if x == "mean_score" else line
-
-
-def _quantile(counts: Floats, edges: Floats, q: float) -> float:
-    above = np.concatenate([[0], counts.cumsum()])
-    return float(np.interp(q * above[-1], above, edges))

@@ -19,16 +19,17 @@ from torch_heads.integrations.report.canvas import ends
 from torch_heads.integrations.report.classes import MOST_CELLS, confusion_figure, pairs_figure
 from torch_heads.integrations.report.evaluation import evaluation
 from torch_heads.integrations.report.mean_pictures import means_figure, number_columns
-from torch_heads.integrations.report.ranking import coverage_figure, ranking_figure, worst_first
-from torch_heads.integrations.report.residual_pictures import finite, residuals_figure
-from torch_heads.integrations.report.score_pictures import (
-    ScoreColumn,
-    curves_figure,
-    histograms_figure,
-    score_columns,
+from torch_heads.integrations.report.ranking import ranking_of
+from torch_heads.integrations.report.ranking_pictures import (
+    coverage_figure,
+    ranking_figure,
+    strips_of,
 )
+from torch_heads.integrations.report.residual_pictures import finite, residuals_figure
+from torch_heads.integrations.report.score_columns import ScoreColumn, score_columns
+from torch_heads.integrations.report.score_pictures import curves_figure, histograms_figure
 from torch_heads.integrations.report.survival_pictures import survival_figure
-from torch_heads.integrations.report.tasks import Task, by_kind
+from torch_heads.integrations.report.tasks import COVERAGE, Task, by_kind
 from torch_heads.metrics.collection import ReadingCollection
 
 MOST_SHOWN = 12  # of the worst and the best heads, where there are many
@@ -38,6 +39,7 @@ SOFT_LABELS = (
     "Some labels lie between 0 and 1. The curves count them as positive, so that calibrated scores "
     "look too low."
 )
+NOT_RANKED = "Not ranked, for want of a finite metric, of labels, or of both kinds of labels"
 NOT_FINITE = "of the residuals are not finite, or beyond 2**60, and are not drawn."
 
 
@@ -109,14 +111,14 @@ def file_stem(name: str, what: str) -> str:
 
 
 def _coverage(tasks: Sequence[Task]) -> Iterator[Section]:
-    covered = [task for task in tasks if "label/coverage" in task.metrics]
+    covered = [task for task in tasks if COVERAGE in task.metrics]
     if not covered:
         return
     section = Section("Label coverage")
     never = [task.name for task in covered if not task.labels]
     if never:
         section.notes.append(f"Without any label: {preview(never, 20)}")
-    shares = [(task.name, task.metrics["label/coverage"]) for task in covered]
+    shares = [(task.name, task.metrics[COVERAGE]) for task in covered]
     seen = [(name, share) for name, share in shares if not math.isnan(share)]
     if seen:
         figure = coverage_figure("Label coverage", *zip(*seen, strict=True))
@@ -184,16 +186,18 @@ def _score_pictures(title: str, name: str, columns: Sequence[ScoreColumn]) -> It
 
 
 def _group(kind: str, tasks: Sequence[Task], shown: int) -> Iterator[Section]:
-    ranked = worst_first(tasks)
+    by, ranked, unranked = ranking = ranking_of(tasks)
+    strips = strips_of(tasks)
     title = f"{len(tasks):,} × {kind}"
     section = Section(title)
-    unranked = [task.name for task in tasks if math.isnan(task.rank)]
     if unranked:
-        reason = "Not ranked, for want of labels, or of both kinds of labels"
-        section.notes.append(f"{reason}: {preview(unranked, 20)}")
-    if ranked:
-        caption = f"How the metrics spread over the heads, and the heads by {ranked[0].headline}."
-        figure = ranking_figure(title, ranked)
+        section.notes.append(f"{NOT_RANKED}: {preview([task.name for task in unranked], 20)}")
+    if strips.left_out:
+        section.notes.append(f"Not drawn, for want of room: {preview(strips.left_out, 20)}")
+    if ranked or strips.shares or strips.own:
+        heads = f", and the heads by {by}" if ranked else ""
+        caption = f"How the metrics spread over the heads{heads}."
+        figure = ranking_figure(title, ranking, strips)
         section.pictures.append(Picture(file_stem(kind, "ranking"), caption, figure))
     columns = [
         column._replace(name=f"{task.name}: {column.name}") if len(task.columns) > 1 else column
@@ -205,6 +209,5 @@ def _group(kind: str, tasks: Sequence[Task], shown: int) -> Iterator[Section]:
     yield section
     for place in ends(len(ranked), shown):
         own = _section(ranked[place], 1)  # the curves alone: there are many heads to look at
-        rank, by = len(ranked) - place, ranked[place].headline
-        own.notes.insert(0, f"Number {rank} of {len(ranked)} by {by}.")
+        own.notes.insert(0, f"Number {len(ranked) - place} of {len(ranked)} by {by}.")
         yield own

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 
 import torch
 from torch import Tensor
@@ -16,14 +16,7 @@ from torch_heads.metrics.bound import Place
 from torch_heads.metrics.interval import Interval
 from torch_heads.metrics.sums import Total
 
-HEADLINES = {
-    "roc_auc": True,
-    "auc": True,
-    "accuracy": True,
-    "concordance": True,
-    "average_loss": False,
-}  # and whether more is better
-
+COVERAGE = "label/coverage"
 FEW = 8  # heads of a kind that are shown one by one
 FEW_OF_MANY = 2  # the same, where there are more than `MANY` heads in all
 MANY = 12
@@ -33,14 +26,16 @@ MANY = 12
 class Task:
     """One head and what was seen of it.
 
-    ``metrics`` are by key, without the head's name, NaN where undefined. ``totals`` ``[U, 8]`` are
-    named by `Total`; ``scores`` are ``[U, 3, bins]``, by kind of label and bin. ``confusion`` is
-    ``[K, K]`` with labels as rows; None where there are no classes, or too many for confusions to
-    be kept. ``intervals`` returns where a metric lies, None where that is not asked for or known.
+    ``metrics`` are by key, without the head's name, NaN where undefined; ``asked`` are the keys of
+    those that the user asked for. ``totals`` ``[U, 8]`` are named by `Total`; ``scores`` are
+    ``[U, 3, bins]``, by kind of label and bin. ``confusion`` is ``[K, K]`` with labels as rows;
+    None where there are no classes, or too many for confusions to be kept. ``intervals`` returns
+    where a metric lies, None where that is not asked for or known.
     """
 
     target: Target
     metrics: dict[str, float]
+    asked: Sequence[str]
     totals: Floats
     scores: Tensor | None
     place: Place
@@ -85,16 +80,12 @@ class Task:
         """Whether any label was seen whose weight is not 0."""
         return bool(self.totals[:, Total.WEIGHT].any())
 
-    @property
-    def headline(self) -> str:
-        """The key of the metric by which tasks of this kind are ranked."""
-        return next(key for key in HEADLINES if key in self.metrics)
-
-    @property
-    def rank(self) -> float:
-        """The headline metric; NaN where it says nothing, as an AUC of one class alone."""
-        value = self.metrics[self.headline]
-        return value if self.counted and isfinite(value) else nan
+    def value(self, key: str) -> float:
+        """Return a metric; NaN where it says nothing, as an AUC of one class, or is not there."""
+        value = self.metrics.get(key, nan)
+        # without a label that counts, tf.estimator's means are 0
+        says = isfinite(value) and (self.counted or key == COVERAGE)
+        return value if says else nan
 
     def written(self, key: str) -> str:
         """Return a metric as text, with its interval; empty where the head does not have it."""
@@ -118,6 +109,11 @@ def by_kind(tasks: Sequence[Task]) -> tuple[list[Task], dict[str, list[Task]]]:
     most = FEW if len(tasks) <= MANY else FEW_OF_MANY
     few = [task for task in tasks if len(kinds[task.kind]) <= most]
     return few, {kind: alike for kind, alike in kinds.items() if len(alike) > most}
+
+
+def spread_of(tasks: Sequence[Task], key: str) -> list[float]:
+    """Return a metric of all the tasks of which it says something."""
+    return [value for task in tasks if not isnan(value := task.value(key))]
 
 
 def metric_keys(tasks: Sequence[Task]) -> list[str]:

@@ -1,7 +1,6 @@
 """The report as tables for the terminal."""
 
 from collections.abc import Sequence
-from math import isnan
 
 import numpy as np
 from rich.console import Console
@@ -12,8 +11,15 @@ from rich.text import Text
 from torch_heads.heads.base import Head
 from torch_heads.integrations.report.canvas import ends, number
 from torch_heads.integrations.report.evaluation import evaluation
-from torch_heads.integrations.report.ranking import worst_first
-from torch_heads.integrations.report.tasks import Task, by_kind, is_first_process, metric_keys
+from torch_heads.integrations.report.ranking import Ranking, ranking_of
+from torch_heads.integrations.report.tasks import (
+    COVERAGE,
+    Task,
+    by_kind,
+    is_first_process,
+    metric_keys,
+    spread_of,
+)
 from torch_heads.metrics.collection import ReadingCollection
 
 ACROSS = 4  # heads side by side
@@ -66,10 +72,10 @@ def print_report(
     for kind, alike in many.items():
         console.print(f"[bold]{len(alike):,} × {kind}")
         console.print(spread(alike))
-        ranked = worst_first(alike)
-        if ranked:
-            console.print(f"From the worst to the best {ranked[0].headline}")
-            console.print(ranking(ranked))
+        ranking = ranking_of(alike)
+        if ranking.ranked:
+            console.print(f"From the worst to the best {ranking.by}")
+            console.print(worst_and_best(ranking))
     if others:
         table = _table("metric of several heads", "value")
         for key, value in others.items():
@@ -98,17 +104,16 @@ def spread(tasks: Sequence[Task]) -> Table:
     """Return a table of how each metric spreads over the heads."""
     table = _table("metric", "heads", *QUARTILES)
     for key in metric_keys(tasks):
-        values = [task.metrics[key] for task in tasks if not isnan(task.metrics.get(key, np.nan))]
+        values = spread_of(tasks, key)
         marks = np.percentile(values, [*QUARTILES.values()]) if values else [np.nan] * 5
         table.add_row(Text(key), str(len(values)), *map(number, marks))
     return table
 
 
-def ranking(ranked: Sequence[Task]) -> Table:
+def worst_and_best(ranking: Ranking) -> Table:
     """Return a table of the worst and the best heads."""
-    by = ranked[0].headline
-    keys = dict.fromkeys([by, "average_loss", "label/coverage"])
-    shown = [key for key in keys if key in ranked[0].metrics]
+    ranked, known = ranking.ranked, metric_keys(ranking.ranked)
+    shown = [key for key in dict.fromkeys([ranking.by, "average_loss", COVERAGE]) if key in known]
     table = _table("head", "place", *shown)
     rows = ends(len(ranked), LISTED)
     for row in rows:
