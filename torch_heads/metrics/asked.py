@@ -71,7 +71,7 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Torchmet
                 final = f"{key or name}{ending}"
                 check_key(head.title, final)
                 if isinstance(reading, Reading):
-                    check_fits(reading, head)
+                    check_fits(reading, head, one)
                 if final in found and found[final] != reading:
                     expected = "with different keys"
                     raise ValueError(

@@ -36,6 +36,10 @@ class MeanOverHeads:
 
     key: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str):
+            raise TypeError(unexpected(type(self).__name__, "key", "as a string", repr(self.key)))
+
 
 #: What a `MultiHead` may be asked for.
 AskedOverHeads = MeanOverHeads | Sequence[MeanOverHeads] | Mapping[str, MeanOverHeads] | None
