@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 import torch_heads as th
+from torch_heads.metrics.collection import ReadingCollection
+from torch_heads.metrics.interval import bootstrap
 
 ROWS = 400
 
@@ -31,6 +33,34 @@ def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
     # of 200 intervals of 95 %, the share that holds it has a standard deviation of 1.5 %
     for key, count in held.items():
         assert count / runs == pytest.approx(0.95, abs=0.04), key
+
+
+@pytest.mark.parametrize(("key", "slope"), [("calibration_error", 1.0), ("ks", 0.0)])
+def test_what_chance_adds_to_has_no_interval(key: str, slope: float) -> None:
+    """Of calibrated scores, and of scores that tell nothing, no bootstrap holds the true value."""
+    random = np.random.default_rng(1)
+    head = th.BinaryClassHead(metrics=[key])
+
+    def counted(rows: int) -> ReadingCollection:
+        logits = random.normal(size=rows)
+        labels = random.random(rows) < 1 / (1 + np.exp(-slope * logits))
+        given = torch.from_numpy(logits)[:, None], torch.from_numpy(labels)
+        return head.update_metrics(head.metrics(), None, *given)
+
+    true = counted(500_000)[key].compute().item()
+    assert true < 0.005
+    runs, held = 200, {"percentile": 0, "basic": 0}
+    for _ in range(runs):
+        metrics = counted(ROWS)
+        with pytest.raises(ValueError, match=rf"got '{key}'\. Chance adds to it"):
+            metrics.interval(key)
+        bound, estimate = metrics.readings[key], metrics[key].compute().item()
+        each = bootstrap(bound, metrics.tallies[bound.place.tally].flat(), samples=100, seed=0)
+        low, high = np.quantile(each, [0.025, 0.975])
+        held["percentile"] += low <= true <= high
+        held["basic"] += max(0, 2 * estimate - high) <= true <= max(0, 2 * estimate - low)
+    assert held["percentile"] == 0
+    assert held["basic"] / runs < 0.85  # and not 0.95
 
 
 @pytest.mark.parametrize("key", ["roc_auc", "f1", "accuracy", "average_precision"])

@@ -145,6 +145,8 @@ class RocAucOneVersusRest(Reading):
 class KolmogorovSmirnov(ScoreReading):
     """The largest distance of the distributions of the positives' and the negatives' scores."""
 
+    biased = True
+
     def read(self, sums: Sums) -> Tensor:
         """Return ``max |TPR - FPR|``."""
         found, fallout = rates(sums)
@@ -242,6 +244,7 @@ class CalibrationError(ScoreReading):
     """
 
     higher_is_better = False
+    biased = True
     of_fine_scores = False
     bins: int = 15
 

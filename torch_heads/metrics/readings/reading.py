@@ -26,12 +26,14 @@ class Reading(ABC):
         column: the label column, or the class id, that it reads alone; None for all.
         higher_is_better: whether more is better, None where neither is.
         of_counts: whether it is read from counts alone, which can be drawn again (bootstrap).
+        biased: whether chance adds to it, so that it is too large of counts that are drawn again.
         of_fine_scores: whether it tells little of rare events where scores are cut coarsely alone.
     """
 
     column: int | None = field(default=None, kw_only=True)
     higher_is_better: ClassVar[bool | None] = None
     of_counts: ClassVar[bool] = False
+    biased: ClassVar[bool] = False
     of_fine_scores: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
