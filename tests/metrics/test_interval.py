@@ -1,12 +1,16 @@
 """How sure metrics are: intervals from counts, against the bootstrap of the examples."""
 
+import io
+
 import numpy as np
 import pytest
 import sklearn.metrics as sk
 import torch
+from rich.console import Console
 from torch import Tensor
 
 import torch_heads as th
+from torch_heads.integrations.report import print_report
 from torch_heads.metrics.collection import ReadingCollection
 from torch_heads.metrics.interval import bootstrap
 
@@ -184,6 +188,19 @@ def test_what_says_nothing_has_no_interval() -> None:
     assert not np.isnan(low.interval("accuracy")).any()
     light = head.update_metrics(head.metrics(), None, [[1.0], [2.0]], [1, 0], weights=[0.0, 0.0])
     assert np.isnan(light.interval("accuracy")).all()
+
+
+def test_a_report_leaves_out_the_interval_of_what_has_none() -> None:
+    random = np.random.default_rng(0)
+    head = th.BinaryClassHead(metrics=["ks", "calibration_error", "gini"])
+    metrics = head.update_metrics(None, None, *draw(random))
+    console = Console(file=io.StringIO(), width=100)
+    print_report(head, metrics, console, interval=0.9)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    told = {key: any(f" {key} " in one and " to " in one for one in lines) for key in metrics}
+    assert told["gini"]
+    assert not told["ks"]
+    assert not told["calibration_error"]
 
 
 def test_a_mean_over_heads_says_why_it_has_no_interval() -> None:
