@@ -1,13 +1,17 @@
 """Metrics that are asked for: by name, as readings, in any mixture, and what is refused."""
 
+import math
 import re
+from dataclasses import fields, is_dataclass
+from inspect import isabstract
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import numpy as np
 import pytest
 import torch
-from torchmetrics.classification import BinaryAccuracy
+from torchmetrics.classification import BinaryAccuracy, BinaryCalibrationError, BinaryStatScores
 
 import torch_heads as th
 from torch_heads.families.family import Counts
@@ -22,6 +26,7 @@ from torch_heads.metrics import (
     MeanOverHeads,
     NegativePredictiveValue,
     Precision,
+    Reading,
     Recall,
     RocAuc,
     Specificity,
@@ -148,9 +153,12 @@ def test_nobody_pays_for_what_another_head_asked_for() -> None:
         ),
         (lambda: th.MultiClassHead(3, metrics=[CohenKappa(column=1)]), r"of one class among"),
         (lambda: th.MultiLabelHead(2, metrics=[RocAuc(column=2)]), r"with a column in \[0, 1\]"),
-        (lambda: th.BinaryClassHead(metrics=[F1(threshold=1.5)]), r"thresholds .*1\.5"),
+        (lambda: F1(threshold=1.5), r"F1: expected threshold in \(0, 1\), got 1\.5"),
         (lambda: th.MultiClassHead(3000, metrics=["cohen_kappa_linear"]), r"at most 2048 classes"),
-        (lambda: th.BinaryClassHead(loss_fn=absolute, metrics=["log_loss"]), r"'log_loss'"),
+        (
+            lambda: th.BinaryClassHead(loss_fn=absolute, metrics=["log_loss"]),
+            r"'log_loss'\. A loss_fn of one's own is no log loss\. Here there is 'average_loss'",
+        ),
         (lambda: FBeta(beta=-1.0), r"FBeta: expected beta >= 0 and finite, got -1\.0"),
         (lambda: CohenKappa("cubic"), r"weights among .*'cubic'"),
         (lambda: F1(average="mean"), r"average among .*'mean'"),
@@ -159,6 +167,7 @@ def test_nobody_pays_for_what_another_head_asked_for() -> None:
         (lambda: multi({"m": MeanOverHeads("rocauc")}), r"'rocauc'\. The nearest is 'roc_auc'"),
         (lambda: multi({"auc/a": MeanOverHeads("auc")}), r"'auc/a' twice"),
         (lambda: multi({"loss/a": MeanOverHeads("auc")}), r"keys other than .*'loss/a'"),
+        (lambda: MeanOverHeads(3), r"MeanOverHeads: expected key as a string, got 3"),  # type: ignore
     ],
 )
 def test_what_cannot_be_is_refused_in_words(make: Any, words: str) -> None:
@@ -199,6 +208,24 @@ def test_averages_over_class_ids_are_those_of_scikit_learn() -> None:
     assert {key: values[key].item() for key in expected} == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_column_that_came_as_neither_is_left_out_where_scikit_learn_counts_it_as_0() -> None:
+    head = th.MultiLabelHead(3, metrics="f1_macro")
+    logits, labels = [[1.0, -1, -1], [1, 1, -1], [-1, -1, -1]], [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    value = head.update_metrics(logits=logits, labels=labels)["f1_macro"].compute().item()
+    # sklearn.metrics.f1_score(labels, predictions, average="macro", zero_division=0)
+    assert value * 2 / 3 == pytest.approx(0.555556, abs=1e-6)
+
+
+def test_of_equal_logits_the_lower_class_id_ranks_higher() -> None:
+    head = th.MultiClassHead(3, metrics=["mean_reciprocal_rank", TopKAccuracy(1)])
+    every = [
+        head.update_metrics(head.metrics(), None, torch.zeros(1, 3), [label]) for label in range(3)
+    ]
+    ranks = [one["mean_reciprocal_rank"].compute().item() for one in every]
+    assert ranks == pytest.approx([1, 1 / 2, 1 / 3])  # scikit-learn: 1/3 each
+    assert [one["top_k_accuracy_1"].compute().item() for one in every] == [1, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("head", "reading", "words"),
     [
@@ -228,6 +255,10 @@ def test_an_argument_that_a_head_would_not_follow_is_refused(
         (th.BinaryClassHead, "R2", r"'r2' is a metric of heads of numbers\."),
         (th.RegressionHead, "F1", r"'f1' is a metric of heads of two classes or of several labels"),
         (th.RegressionHead, "R2", r"The nearest is 'r2'\."),
+        (th.RegressionHead, "auroc", r"two classes or of several labels or of probabilities\."),
+        (th.PoissonRegressionHead, "interval_coverage", r"heads that tell quantiles, such as Quan"),
+        (th.QuantileRegressionHead, "crps", r"that predict a distribution, such as Gaussian"),
+        (th.BinaryClassHead, "mae", r"heads of classes in an order or of numbers\."),
         (lambda **o: th.MultiClassHead(3, **o), "F1", r"Of several classes there are \['f1_macro'"),
         (lambda **o: th.MultiClassHead(3, **o), "f1_marco", r"The nearest is 'f1_macro'\."),
     ],
@@ -259,7 +290,8 @@ def test_the_coarse_cut_has_no_metrics_of_rankings() -> None:
     fine = [name for name, one in RANKINGS.items() if one.of_fine_scores]
     assert {"roc_auc", "average_precision", "gini", "ks", "lift"} <= {*fine}
     for name in fine:
-        with pytest.raises(ValueError, match=r"coarse cut of scores.*Make the head with fine=True"):
+        words = rf"that the coarse cut of scores tells, got '{name}'\. Make the head with fine=True"
+        with pytest.raises(ValueError, match=words):
             th.BinaryClassHead(fine=False, metrics=[name])
     with pytest.raises(ValueError, match="fine=True"):
         th.MultiLabelHead(2, fine=False, metrics=["roc_auc_macro"])
@@ -304,6 +336,46 @@ def test_a_mean_over_heads_leaves_out_what_is_undefined() -> None:
     assert metrics["area"].higher_is_better is True
     metrics["area"].reset()
     assert not metrics["area"].update_called
+
+
+@pytest.mark.parametrize("key", ["ece", "rates", "rates/class1"])
+def test_a_mean_over_heads_says_why_it_is_of_no_metric_of_torchmetrics(key: str) -> None:
+    own = {"ece": BinaryCalibrationError(), "rates": BinaryStatScores()}
+    heads = [th.BinaryClassHead(name=name, metrics=own) for name in "ab"]
+    with pytest.raises(ValueError, match=rf"got '{key}'\. What torchmetrics' own keep is no count"):
+        th.MultiHead(heads, metrics={"mean": MeanOverHeads(key)})
+
+
+ARGUMENTS = [
+    (kind, one.name)
+    for kind in (getattr(th.metrics, name) for name in th.metrics.__all__)
+    if is_dataclass(kind) and issubclass(kind, Reading) and not isabstract(kind)
+    for one in fields(kind)
+    if one.init
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), ARGUMENTS)
+@pytest.mark.parametrize("value", ["x", True, [0.5], torch.tensor(0.5)], ids=repr)
+def test_an_argument_of_a_wrong_type_is_refused_in_words(kind: Any, name: str, value: Any) -> None:
+    is_another_word = name in {"average", "weights"} and value == "x"
+    error = ValueError if is_another_word else TypeError
+    given = re.escape(repr(value))
+    words = rf"^{kind.__name__}: expected {name} (as|among) .*, got {given}\.$"
+    with pytest.raises(error, match=words):
+        kind(**{name: value})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_power_is_finite(value: float) -> None:
+    with pytest.raises(ValueError, match=r"power outside of \(0, 1\) and finite"):
+        th.metrics.TweedieDeviance(value)
+
+
+def test_numbers_of_any_library_are_arguments() -> None:
+    assert FBeta(np.float32(2)).beta == TopKAccuracy(np.int64(2)).k == 2
+    with pytest.raises(TypeError, match=r"k as an int at least 1, got 2\.5"):
+        TopKAccuracy(2.5)  # type: ignore[arg-type]
 
 
 def test_a_configuration_file_asks_for_metrics(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The metrics of whole predicted distributions, and of classes in an order."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,35 @@ def test_of_quantiles(device: torch.device) -> None:
     assert found["interval_coverage_0.8"] == pytest.approx(inside, rel=1e-5)
     each = [found[f"pinball_loss/{level:g}"] for level in head.levels]
     assert found["average_loss"] == pytest.approx(np.mean(each), rel=1e-5)
+
+
+@pytest.mark.parametrize("levels", [(0.1, 0.5, 0.9), (0.2, 0.8), (0.5,), (0.05, 0.95)])
+@pytest.mark.parametrize(
+    ("asked", "needed"),
+    [
+        ("interval_coverage", (0.05, 0.95)),
+        (IntervalCoverage(0.8), (0.1, 0.9)),
+        ("quantile_coverage", (0.5,)),
+        (QuantileCoverage(0.1), (0.1,)),
+        ("quantile_pinball", (0.5,)),
+        (QuantilePinball(0.85), (0.85,)),
+        ("mean_pinball_loss", ()),
+    ],
+)
+def test_of_quantiles_beyond_the_levels_there_is_none_from_the_start(
+    levels: tuple[float, ...], asked: Any, needed: tuple[float, ...]
+) -> None:
+    def make() -> th.Head:
+        return th.QuantileRegressionHead(levels, name="q", metrics={"own": asked})
+
+    if all(levels[0] <= q <= levels[-1] for q in needed):
+        metrics = make().update_metrics(logits=torch.zeros(3, len(levels)), labels=[0.0, 1.0, 2.0])
+        assert metrics["own/q"].compute().isfinite()
+    else:
+        allowed = re.escape(f"of quantiles in [{levels[0]:g}, {levels[-1]:g}], got {asked!r}. ")
+        at = " and ".join(map(str, needed))
+        with pytest.raises(ValueError, match=f"QuantileRegressionHead 'q': .*{allowed}.* at {at}:"):
+            make()
 
 
 @pytest.mark.parametrize(

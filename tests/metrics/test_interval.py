@@ -1,12 +1,18 @@
 """How sure metrics are: intervals from counts, against the bootstrap of the examples."""
 
+import io
+
 import numpy as np
 import pytest
 import sklearn.metrics as sk
 import torch
+from rich.console import Console
 from torch import Tensor
 
 import torch_heads as th
+from torch_heads.integrations.report import print_report
+from torch_heads.metrics.collection import ReadingCollection
+from torch_heads.metrics.interval import bootstrap
 
 ROWS = 400
 
@@ -31,6 +37,34 @@ def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
     # of 200 intervals of 95 %, the share that holds it has a standard deviation of 1.5 %
     for key, count in held.items():
         assert count / runs == pytest.approx(0.95, abs=0.04), key
+
+
+@pytest.mark.parametrize(("key", "slope"), [("calibration_error", 1.0), ("ks", 0.0)])
+def test_what_chance_adds_to_has_no_interval(key: str, slope: float) -> None:
+    """Of calibrated scores, and of scores that tell nothing, no bootstrap holds the true value."""
+    random = np.random.default_rng(1)
+    head = th.BinaryClassHead(metrics=[key])
+
+    def counted(rows: int) -> ReadingCollection:
+        logits = random.normal(size=rows)
+        labels = random.random(rows) < 1 / (1 + np.exp(-slope * logits))
+        given = torch.from_numpy(logits)[:, None], torch.from_numpy(labels)
+        return head.update_metrics(head.metrics(), None, *given)
+
+    true = counted(500_000)[key].compute().item()
+    assert true < 0.005
+    runs, held = 200, {"percentile": 0, "basic": 0}
+    for _ in range(runs):
+        metrics = counted(ROWS)
+        with pytest.raises(ValueError, match=rf"got '{key}'\. Chance adds to it"):
+            metrics.interval(key)
+        bound, estimate = metrics.readings[key], metrics[key].compute().item()
+        each = bootstrap(bound, metrics.tallies[bound.place.tally].flat(), samples=100, seed=0)
+        low, high = np.quantile(each, [0.025, 0.975])
+        held["percentile"] += low <= true <= high
+        held["basic"] += max(0, 2 * estimate - high) <= true <= max(0, 2 * estimate - low)
+    assert held["percentile"] == 0
+    assert held["basic"] / runs < 0.85  # and not 0.95
 
 
 @pytest.mark.parametrize("key", ["roc_auc", "f1", "accuracy", "average_precision"])
@@ -154,6 +188,19 @@ def test_what_says_nothing_has_no_interval() -> None:
     assert not np.isnan(low.interval("accuracy")).any()
     light = head.update_metrics(head.metrics(), None, [[1.0], [2.0]], [1, 0], weights=[0.0, 0.0])
     assert np.isnan(light.interval("accuracy")).all()
+
+
+def test_a_report_leaves_out_the_interval_of_what_has_none() -> None:
+    random = np.random.default_rng(0)
+    head = th.BinaryClassHead(metrics=["ks", "calibration_error", "gini"])
+    metrics = head.update_metrics(None, None, *draw(random))
+    console = Console(file=io.StringIO(), width=100)
+    print_report(head, metrics, console, interval=0.9)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    told = {key: any(f" {key} " in one and " to " in one for one in lines) for key in metrics}
+    assert told["gini"]
+    assert not told["ks"]
+    assert not told["calibration_error"]
 
 
 def test_a_mean_over_heads_says_why_it_has_no_interval() -> None:

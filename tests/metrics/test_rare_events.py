@@ -12,6 +12,7 @@ from torch import Tensor
 
 import torch_heads as th
 from torch_heads.metrics import CoarseAreaWarning
+from torch_heads.metrics.interval import bootstrap
 
 ROWS = 200_000
 SHIFTS = [0.0, -2.0, -4.0, -5.5, -7.0, -8.5]  # 50 % to 0.05 % positives
@@ -152,9 +153,37 @@ def test_it_warns_once_for_each_head_where_the_grid_misreads() -> None:
         if _ == 0:
             [warning] = own
             assert "'auc/rare' reads 0." in str(warning.message)
-            assert "Read 'roc_auc/rare'" in str(warning.message)
+            assert str(warning.message).endswith(
+                "Read 'roc_auc/rare', and 'average_precision/rare' in place of "
+                "'auc_precision_recall/rare'."
+            )
         else:
             assert own == []
+
+
+def test_it_warns_by_the_keys_that_are_read() -> None:
+    head = th.BinaryClassHead(name="a", metrics={"mine": "roc_auc"})
+    metrics = head.metrics().clone(prefix="val/", postfix="!")
+    head.update_metrics(metrics, None, [[-8.0], [-8.5], [-9.0]], [1, 0, 0])
+    words = (
+        r"^'val/auc/a!' reads 0\.500, 'val/roc_auc/a!' 1\.000\. .* Read 'val/roc_auc/a!', and "
+        r"'val/average_precision/a!' in place of 'val/auc_precision_recall/a!'\.$"
+    )
+    with pytest.warns(CoarseAreaWarning, match=words):
+        metrics.compute()
+
+
+def test_it_warns_once_for_all_classes_of_a_head() -> None:
+    asked = ["auc_per_class", "roc_auc_per_class"]
+    head = th.MultiLabelHead(3, name="tags", metrics=asked)
+    logits = torch.tensor([[-8.0], [-8.5], [-9.0]]).expand(3, 3)
+    labels = torch.tensor([[1], [0], [0]]).expand(3, 3)
+    metrics = head.update_metrics(logits=logits, labels=labels)
+    with pytest.warns(CoarseAreaWarning) as caught:
+        metrics.compute()
+    metrics.compute()
+    [warning] = caught
+    assert str(warning.message).startswith("'auc/tags' reads 0.500, 'roc_auc/tags' 1.000.")
 
 
 def test_it_warns_of_few_labels_too_whose_areas_are_as_exact() -> None:
@@ -223,7 +252,9 @@ def test_the_spread_of_a_calibration_error_is_that_of_the_bootstrap_of_the_examp
     labels = torch.from_numpy((random.random(400) < 0.5).astype(np.float32))
     head = th.BinaryClassHead(metrics=["calibration_error"])
     metrics = head.update_metrics(logits=logits, labels=labels)
-    found = metrics.interval("calibration_error", 0.9)
+    bound = metrics.readings["calibration_error"]
+    each = bootstrap(bound, metrics.tallies[bound.place.tally].flat(), samples=1000, seed=0)
+    found = np.quantile(each, [0.05, 0.95])
 
     def drawn() -> float:
         rows = torch.from_numpy(random.integers(400, size=400))

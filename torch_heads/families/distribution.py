@@ -19,7 +19,7 @@ LARGEST_LOG = 30.0
 class Distribution(Family):
     """A number of which more is predicted than its mean: any quantile."""
 
-    has_quantiles: ClassVar[bool] = True
+    quantile_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     @abstractmethod
     def quantile(self, logits: Tensor, q: float) -> Tensor:

@@ -82,7 +82,8 @@ class Family(ABC):
         label_parts: the numbers that a user gives for each label, where they are several, such as a
             time and an event; `encode` makes one of them.
         counts: what metrics count.
-        has_quantiles: whether it tells any quantile of a label, as a `Distribution`.
+        quantile_range: between which levels it tells any quantile of a label, as a `Distribution`
+            does; None where it tells none.
         ordered: whether the order of class ids means something.
         linked: whether a user's function makes the mean of the logits, which `distribution` does
             not say.
@@ -96,7 +97,7 @@ class Family(ABC):
     takes_ids: ClassVar[bool] = False
     label_parts: ClassVar[tuple[LabelPart, ...]] = ()
     counts: ClassVar[Counts] = Counts.NUMBERS
-    has_quantiles: ClassVar[bool] = False
+    quantile_range: ClassVar[tuple[float, float] | None] = None
     ordered: ClassVar[bool] = False
     linked: ClassVar[bool] = False
     finite: ClassVar[bool] = False

@@ -42,6 +42,11 @@ class Quantiles(Distribution):
         """One logit per level."""
         return (len(self.levels),)
 
+    @property
+    def quantile_range(self) -> tuple[float, float]:  # type: ignore[override]
+        """Quantiles are told between the lowest and the highest level."""
+        return self.levels[0], self.levels[-1]
+
     def quantiles(self, logits: Tensor) -> Tensor:
         """Return the quantile at each level, ``[..., U, Q]``, ascending."""
         lowest, steps = logits[..., :1], F.softplus(logits[..., 1:])
@@ -91,7 +96,7 @@ class Quantiles(Distribution):
         Raises:
             ValueError: if ``q`` lies beyond the levels.
         """
-        low, high = self.levels[0], self.levels[-1]
+        low, high = self.quantile_range
         if not low <= q <= high:
             raise ValueError(unexpected("Quantiles", "q", f"in [{low:g}, {high:g}]", q))
         values = self.quantiles(logits)

@@ -63,7 +63,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         self.title = head_title(type(self), name)
         self._name = name
         self._layout: Layout | None = None
-        self._warned: set[str] = set()  # areas of which a warning was given, by key
+        self._warned: set[str] = set()  # heads of whose areas a warning was given, by name
         self._lock = Lock()
         self._parent: Any = None  # a weak reference to the head of which this one is a part
 

@@ -95,8 +95,10 @@ class MultiHead(Head):
 
     def _make_computation(self) -> Computation:
         children = [self[name].computation for name in self._names]
-        known = [key for child in children for target in child.targets for key in target.readings]
-        means = means_over_heads(self.title, self._asked_metrics, known)
+        targets = [target for child in children for target in child.targets]
+        known = [key for target in targets for key in target.readings]
+        fed = {key for target in targets for key in target.torchmetrics}
+        means = means_over_heads(self.title, self._asked_metrics, known, fed)
         factors = self._factors_on if self._has_factors() else None
         computation = MultiComputation(self.title, self._names, children, means, factors)
         keys: list[str] = []

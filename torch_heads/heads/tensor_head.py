@@ -270,7 +270,7 @@ class TensorHead(PriorOwner):
             self._number_of_names() if self.family.takes_ids else 0,
             self._metric_class_names(),
             self.family.counts is Counts.SCORES,
-            self.family.has_quantiles,
+            self.family.quantile_range,
             self.loss_fn is not None,
             sorted(self.thresholds),
             self.fine,

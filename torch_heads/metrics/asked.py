@@ -71,7 +71,7 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Torchmet
                 final = f"{key or name}{ending}"
                 check_key(head.title, final)
                 if isinstance(reading, Reading):
-                    check_fits(reading, head)
+                    check_fits(reading, head, one)
                 if final in found and found[final] != reading:
                     expected = "with different keys"
                     raise ValueError(
@@ -118,6 +118,8 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
         if name in head.of_a_class and name not in head.named:
             averages = [one for one in head.named if one.startswith(f"{name}_")]
             hint = f"Of several classes there are {preview([*averages, name + PER_CLASS])}."
+        if name.removesuffix(PER_CLASS) == "log_loss" and head.own_loss:
+            hint = "A loss_fn of one's own is no log loss. Here there is 'average_loss'."
         raise ValueError(
             unexpected(head.title, "metrics", f"among {preview(every, 80)}", repr(asked), hint)
         )

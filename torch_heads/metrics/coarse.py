@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torchmetrics.utilities import rank_zero_warn
 
-from torch_heads.metrics.bound import BoundReading
-from torch_heads.metrics.readings.ranking import AUC, RocAuc
+from torch_heads.metrics.bound import BoundReading, Place
+from torch_heads.metrics.readings.ranking import AUC, AUCPrecisionRecall, AveragePrecision, RocAuc
 
 MOST_APART = 0.02
+AREAS = (AUC, AUCPrecisionRecall, RocAuc, AveragePrecision)
 
 
 class CoarseAreaWarning(UserWarning):
@@ -23,41 +24,55 @@ class CoarseAreas:
 
     Args:
         readings: all of a collection, by key.
-        warned: the keys of the areas of which a warning was given, shared by the collections of a
+        places: where each head is counted, by name.
+        warned: the names of the heads of which a warning was given, shared by the collections of a
             head.
     """
 
-    def __init__(self, readings: Mapping[str, BoundReading], warned: set[str]) -> None:
-        fine = {
-            (id(bound.place), bound.reading.column): key
-            for key, bound in readings.items()
-            if isinstance(bound.reading, RocAuc) and bound.reading.average is None
-        }
-        self._pairs = [
-            (key, fine[id(bound.place), bound.reading.column])
-            for key, bound in readings.items()
-            if isinstance(bound.reading, AUC) and (id(bound.place), bound.reading.column) in fine
+    def __init__(
+        self,
+        readings: Mapping[str, BoundReading],
+        places: Mapping[str, Place],
+        warned: set[str],
+    ) -> None:
+        found: dict[tuple[int, int | None], dict[type, str]] = {}
+        for key, (reading, place) in readings.items():
+            if isinstance(reading, AREAS) and getattr(reading, "average", None) is None:
+                found.setdefault((id(place), reading.column), {}).setdefault(type(reading), key)
+        names = {id(place): name for name, place in places.items()}
+        #: The name of the head, and the keys of the areas of one column by the kind of area.
+        self._columns = [
+            (names[place], keys)
+            for (place, _), keys in found.items()
+            if AUC in keys and RocAuc in keys
         ]
         self.warned = warned
 
-    def warn(self, values: Mapping[str, Tensor]) -> None:
-        """Warn, once for each head, where both differ much."""
-        if not self._pairs or torch.compiler.is_compiling():
+    def warn(self, values: Mapping[str, Tensor], full_key: Callable[[str], str]) -> None:
+        """Warn, once for each head, where both differ much.
+
+        Args:
+            values: by key.
+            full_key: returns a key as the user reads it.
+        """
+        if not self._columns or torch.compiler.is_compiling():
             return
         coarse, fine = (
-            torch.stack([values[pair[i]] for pair in self._pairs]).tolist() for i in (0, 1)
+            torch.stack([values[keys[kind]] for _, keys in self._columns]).tolist()
+            for kind in (AUC, RocAuc)
         )
-        apart = [
-            (*keys, *both)
-            for keys, both in zip(self._pairs, zip(coarse, fine, strict=True), strict=True)
-            if abs(both[0] - both[1]) > MOST_APART and keys[0] not in self.warned
-        ]
-        for grid_key, key, grid_value, value in apart:
-            self.warned.add(grid_key)
+        for (head, keys), grid_value, value in zip(self._columns, coarse, fine, strict=True):
+            if head in self.warned or not abs(grid_value - value) > MOST_APART:
+                continue
+            self.warned.add(head)
+            named = {kind: repr(full_key(key)) for kind, key in keys.items()}
+            instead = f"Read {named[RocAuc]}"
+            if named.keys() >= {AUCPrecisionRecall, AveragePrecision}:
+                old, new = named[AUCPrecisionRecall], named[AveragePrecision]
+                instead += f", and {new} in place of {old}"
             rank_zero_warn(
-                f"{grid_key!r} reads {grid_value:.3f}, {key!r} {value:.3f}. The first is over "
-                "tf.estimator's grid of 200 thresholds, and too many of these scores lie between "
-                f"two of them, as those of rare events do. Read {key!r}, and 'average_precision' "
-                "in place of 'auc_precision_recall'.",
+                f"{named[AUC]} reads {grid_value:.3f}, {named[RocAuc]} {value:.3f}. The first is "
+                "over tf.estimator's grid of 200 thresholds, and too many of these scores lie "
+                f"between two of them, as those of rare events do. {instead}.",
                 CoarseAreaWarning,
             )

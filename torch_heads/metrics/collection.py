@@ -86,7 +86,7 @@ class ReadingCollection(Evidence):
         self.places = dict(places)
         self._names = dict(names)
         #: Warns of areas that tf.estimator's grid misreads.
-        self.coarse = CoarseAreas(self._readings, warned)
+        self.coarse = CoarseAreas(self._readings, places, warned)
         self._views: dict[str, ReadingMetric] = {}
 
     @property
@@ -148,7 +148,7 @@ class ReadingCollection(Evidence):
             TypeError: if one of torchmetrics' own is something else.
         """
         values = self.read()
-        self.coarse.warn(values)
+        self.coarse.warn(values, self._set_name)
         fed = self.read_fed()
         found: dict[str, Any] = {}
         for key in self._keys:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torch_heads.families.distribution import distribution
+from torch_heads.families.distribution import distribution, tails
 from torch_heads.metrics.needs import Elements, Term
 
 
@@ -21,10 +21,25 @@ class CrpsTerm(Term):
 
 
 @dataclass(frozen=True)
-class CoveredTerm(Term):
-    """Whether a label lies in the central interval of a level."""
+class OfQuantiles(Term):
+    """A term of the quantiles that a ``level`` needs: as it is, the one at that level."""
 
     level: float
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The levels of these quantiles."""
+        return (self.level,)
+
+
+@dataclass(frozen=True)
+class CoveredTerm(OfQuantiles):
+    """Whether a label lies in the central interval of a level."""
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The levels of both bounds."""
+        return tails(self.level)
 
     def values(self, seen: Elements) -> Tensor:
         """Return the value of each label."""
@@ -32,10 +47,8 @@ class CoveredTerm(Term):
 
 
 @dataclass(frozen=True)
-class QuantileTerm(Term):
+class QuantileTerm(OfQuantiles):
     """Whether a label does not exceed a quantile."""
-
-    level: float
 
     def values(self, seen: Elements) -> Tensor:
         """Return the value of each label."""
@@ -44,10 +57,8 @@ class QuantileTerm(Term):
 
 
 @dataclass(frozen=True)
-class QuantilePinballTerm(Term):
+class QuantilePinballTerm(OfQuantiles):
     """``max(q e, (q - 1) e)``, of the distance ``e`` of a label from a quantile."""
-
-    level: float
 
     def values(self, seen: Elements) -> Tensor:
         """Return the value of each label."""

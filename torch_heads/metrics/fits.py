@@ -6,6 +6,7 @@ from math import isqrt
 
 from torch_heads.families.family import Counts
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.metrics.distribution_terms import OfQuantiles
 from torch_heads.metrics.needs import Confusions
 from torch_heads.metrics.readable import MOST_CONFUSIONS, Readable
 from torch_heads.metrics.readings.outcomes import (
@@ -21,16 +22,21 @@ from torch_heads.metrics.readings.reading import Reading, is_own
 OF_ONE_CLASS = (AveragedReading, Specificity, NegativePredictiveValue)
 
 
-def check_fits(reading: Reading, head: Readable) -> None:
+def check_fits(reading: Reading, head: Readable, asked: str | Reading) -> None:
     """Refuse a reading whose arguments a head would not follow.
+
+    Args:
+        reading: with its arguments.
+        head: that it would be read of.
+        asked: how it was asked for: its name, or the reading itself.
 
     Raises:
         ValueError: if it is one.
     """
-    for misfit in (_threshold, _average, _class, _fine, _confusions):
+    for misfit in (_threshold, _average, _class, _fine, _confusions, _quantiles):
         expected, hint = misfit(reading, head)
         if expected:
-            raise ValueError(unexpected(head.title, "metrics", expected, repr(reading), hint))
+            raise ValueError(unexpected(head.title, "metrics", expected, repr(asked), hint))
 
 
 Misfit = tuple[str, str]  # what was expected instead, and a hint; empty where it fits
@@ -85,3 +91,17 @@ def _confusions(reading: Reading, head: Readable) -> Misfit:
     if head.n_classes <= most or Confusions() not in reading.needs(head.counts):
         return FITS
     return f"that need confusions of at most {most} classes", f"Here are {head.n_classes}."
+
+
+def _quantiles(reading: Reading, head: Readable) -> Misfit:
+    terms = [one for one in reading.needs(head.counts) if isinstance(one, OfQuantiles)]
+    if head.quantiles is None or not terms:
+        return FITS
+    low, high = head.quantiles
+    wanted = [level for term in terms for level in term.quantiles]
+    if low <= min(wanted) and max(wanted) <= high:
+        return FITS
+    levels = " and ".join(f"{level:g}" for level in wanted)
+    kind = type(reading).__name__
+    hint = f"It is read at {levels}: give {kind} another level, or the head levels around these."
+    return f"of quantiles in [{low:g}, {high:g}]", hint

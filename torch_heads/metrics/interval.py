@@ -55,6 +55,8 @@ def is_of_counts(bound: BoundReading) -> bool:
 def why_not(bound: BoundReading) -> str:
     """Return why a metric cannot be drawn again; empty where it can be."""
     reading, place = bound
+    if reading.biased:
+        return "Chance adds to it, and again where examples are drawn again, which lie too high."
     needs = [] if place.counts is None else [*reading.needs(place.counts)]
     if not reading.of_counts or not (needs or place.counts is Counts.CLASSES):
         return "It is read from sums, which do not tell how examples differ."

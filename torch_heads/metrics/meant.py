@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
 from torch_heads.metrics.readings.names import (
     BINARY,
     CLASSES,
     MULTI_LABEL,
+    NUMBERS,
     OTHER_NAMES,
+    PROBABILITIES,
     QUANTILES,
     TIMES,
 )
 
-KINDS = {
+#: The names of the metrics of each kind of head, the kind as a hint says it.
+KINDS: Mapping[str, Collection[str]] = {
     "of two classes": BINARY,
     "of several labels": MULTI_LABEL,
     "of several classes": CLASSES,
-    "of numbers": QUANTILES,
+    "of classes in an order": ["mean_absolute_error"],
+    "of numbers": NUMBERS,
+    "of probabilities": PROBABILITIES.keys() - NUMBERS.keys(),
+    "that tell quantiles, such as QuantileRegressionHead": QUANTILES.keys() - NUMBERS.keys(),
+    "that predict a distribution, such as GaussianRegressionHead": ["crps"],
     "of times": TIMES,
 }
 

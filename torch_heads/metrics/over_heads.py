@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,24 +36,36 @@ class MeanOverHeads:
 
     key: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str):
+            raise TypeError(unexpected(type(self).__name__, "key", "as a string", repr(self.key)))
+
 
 #: What a `MultiHead` may be asked for.
 AskedOverHeads = MeanOverHeads | Sequence[MeanOverHeads] | Mapping[str, MeanOverHeads] | None
 
 LATER = ("skill",)  # keys that heads have once they know more
 
+OF_READINGS = (
+    "What torchmetrics' own keep is no count of ours, and need not be one number: take the mean of "
+    "what compute() returns."
+)
 
-def means_over_heads(who: str, given: AskedOverHeads, keys: Iterable[str]) -> dict[str, str]:
+
+def means_over_heads(
+    who: str, given: AskedOverHeads, keys: Iterable[str], fed: Collection[str] = ()
+) -> dict[str, str]:
     """Return the key that each mean is over, by its own key.
 
     Args:
         who: the title of the head.
         given: what was asked for; a list has keys such as ``mean_roc_auc``.
-        keys: those of the metrics that heads have, without the heads' names.
+        keys: those of the readings that heads have, without the heads' names.
+        fed: those of the metrics of torchmetrics' own, of which there are no means.
 
     Raises:
         TypeError: if something is no `MeanOverHeads`.
-        ValueError: if no head has the metric.
+        ValueError: if no head has the metric, or it is torchmetrics' own.
     """
     if given is None:
         return {}
@@ -71,7 +83,8 @@ def means_over_heads(who: str, given: AskedOverHeads, keys: Iterable[str]) -> di
             raise TypeError(unexpected(who, "metrics", expected, repr(mean), hint))
         if mean.key not in known:
             expected = f"over a key among {preview(known, 40)}"
-            hint = nearest(mean.key, known)
+            is_fed = any(f"{mean.key}/".startswith(f"{key}/") for key in fed)
+            hint = OF_READINGS if is_fed else nearest(mean.key, known)
             raise ValueError(unexpected(who, "metrics", expected, repr(mean.key), hint))
         check_key(who, name)
         found[name] = mean.key

@@ -30,7 +30,7 @@ class Readable(NamedTuple):
         n_classes: how many class ids, 0 where labels are none.
         class_names: as they stand in keys; without these it has no metrics of a class.
         probabilities: whether its numbers are probabilities.
-        quantiles: whether it tells any quantile.
+        quantiles: between which levels it tells any quantile; None where it tells none.
         own_loss: whether its loss is a function of the user's.
         thresholds: the user's, at which readings of one threshold are kept, too.
         fine: whether scores are also cut finely by their logit.
@@ -43,7 +43,7 @@ class Readable(NamedTuple):
     n_classes: int
     class_names: Sequence[str]
     probabilities: bool
-    quantiles: bool
+    quantiles: tuple[float, float] | None
     own_loss: bool
     thresholds: Sequence[float]
     fine: bool
@@ -52,7 +52,7 @@ class Readable(NamedTuple):
     @property
     def kind(self) -> tuple[Counts, bool, bool, bool]:
         """What tells its readings by name, as `names_for` takes it."""
-        return self.counts, self.several, self.probabilities, self.quantiles
+        return self.counts, self.several, self.probabilities, self.quantiles is not None
 
     @property
     def several(self) -> bool:

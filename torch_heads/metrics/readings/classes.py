@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torch_heads.families.family import Counts
 from torch_heads.metrics.needs import Need, RankCounts
-from torch_heads.metrics.readings.reading import Reading, check_argument, ratio
+from torch_heads.metrics.readings.reading import Reading, check_number, ratio
 from torch_heads.metrics.sums import Sums
 from torch_heads.metrics.terms import CoverageDepth, ExactMatchTerm, RankingPrecision
 
@@ -32,7 +32,8 @@ class TopKAccuracy(RankReading):
     k: int = 2
 
     def __post_init__(self) -> None:
-        check_argument(self, "k", self.k >= 1, "at least 1")
+        super().__post_init__()
+        check_number(self, "k", "at least 1", lambda k: k >= 1, whole=True)
 
     def read(self, sums: Sums) -> Tensor:
         """Return the share."""

@@ -15,7 +15,7 @@ from torch_heads.metrics.distribution_terms import (
     QuantileTerm,
 )
 from torch_heads.metrics.needs import Need, Term
-from torch_heads.metrics.readings.reading import Reading, check_argument, ratio
+from torch_heads.metrics.readings.reading import Reading, check_level, ratio
 from torch_heads.metrics.sums import Sums, Total
 
 
@@ -59,7 +59,8 @@ class IntervalCoverage(TermMean):
     level: float = 0.9
 
     def __post_init__(self) -> None:
-        check_argument(self, "level", 0 < self.level < 1, "in (0, 1)")
+        super().__post_init__()
+        check_level(self)
 
     @property
     def term(self) -> Term:
@@ -74,7 +75,8 @@ class QuantileCoverage(TermMean):
     level: float = 0.5
 
     def __post_init__(self) -> None:
-        check_argument(self, "level", 0 < self.level < 1, "in (0, 1)")
+        super().__post_init__()
+        check_level(self)
 
     @property
     def term(self) -> Term:
@@ -90,7 +92,8 @@ class QuantilePinball(TermMean):
     level: float = 0.5
 
     def __post_init__(self) -> None:
-        check_argument(self, "level", 0 < self.level < 1, "in (0, 1)")
+        super().__post_init__()
+        check_level(self)
 
     @property
     def term(self) -> Term:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_heads.families.family import Counts
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.metrics.needs import Need
-from torch_heads.metrics.readings.reading import Reading, ratio
+from torch_heads.metrics.readings.reading import Reading, check_number, ratio
 from torch_heads.metrics.sums import Sums, Total
 from torch_heads.metrics.terms import BrierTerm, LossTerm
 
@@ -20,6 +20,12 @@ class Mean(Reading):
 
     of: int = Total.PREDICTION
     by: int = Total.WEIGHT
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("of", "by"):
+            expected, valid = f"in [0, {Total.ALL - 1}]", range(Total.ALL).__contains__
+            check_number(self, name, expected, valid, whole=True)
 
     def read(self, sums: Sums) -> Tensor:
         """Return the weighted sum over the weights; 0 for none, as in tf.estimator."""
@@ -70,6 +76,11 @@ class Skill(AverageLoss):
     loss: float = 1.0
     origin: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("loss", "origin"):
+            check_number(self, name, "of any size", lambda _: True)
+
     def read(self, sums: Sums) -> Tensor:
         """Return the skill, NaN without labels."""
         average = ratio(sums.total(self.of), sums.total(self.by))
@@ -98,9 +109,7 @@ class Coverage(Mean):
 
 @dataclass(frozen=True)
 class AccuracyBaseline(Reading):
-    """The accuracy of always answering the more frequent class."""
-
-    higher_is_better = True
+    """The accuracy of always answering the more frequent class: what labels are, not how good."""
 
     def read(self, sums: Sums) -> Tensor:
         """Return ``max(m, 1 - m)`` of the label mean ``m``."""
@@ -110,8 +119,9 @@ class AccuracyBaseline(Reading):
 
 @dataclass(frozen=True)
 class BatchMean(Mean):
-    """The plain mean over update calls, in which a small last batch counts as a full one."""
+    """The plain mean of a loss over update calls: a small last batch counts as a full one."""
 
+    higher_is_better = False
     of: int = 0
     by: int = 1
 

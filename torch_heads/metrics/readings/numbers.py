@@ -6,6 +6,7 @@ own, as scikit-learn's uniform average.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch_heads.families.family import Counts
 from torch_heads.functional.residuals import Residuals
 from torch_heads.metrics.needs import Need, ResidualCounts, Term
-from torch_heads.metrics.readings.reading import Reading, check_argument, ratio
+from torch_heads.metrics.readings.reading import Reading, check_level, check_number, ratio
 from torch_heads.metrics.sums import Sums, Total
 from torch_heads.metrics.terms import (
     AbsoluteError,
@@ -186,7 +187,8 @@ class Pinball(NumberReading):
     level: float = 0.5
 
     def __post_init__(self) -> None:
-        check_argument(self, "level", 0 < self.level < 1, "in (0, 1)")
+        super().__post_init__()
+        check_level(self)
 
     def read(self, sums: Sums) -> Tensor:
         """Return the mean of ``|e| / 2 + (level - 1 / 2) e``, with ``e = y - p``."""
@@ -207,7 +209,9 @@ class TweedieDeviance(NumberReading):
     power: float = 0.0
 
     def __post_init__(self) -> None:
-        check_argument(self, "power", not 0 < self.power < 1, "outside of (0, 1)")
+        super().__post_init__()
+        expected = "outside of (0, 1) and finite"
+        check_number(self, "power", expected, lambda power: isfinite(power) and not 0 < power < 1)
 
     def needs(self, counts: Counts) -> Iterable[Need]:
         """Return the deviance of this power."""

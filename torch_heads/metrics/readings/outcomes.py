@@ -3,16 +3,24 @@
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from math import inf
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from torch_heads.families.family import Counts
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.scores import NEGATIVE, POSITIVE
 from torch_heads.metrics.needs import ClassCounts, Confusions, Need, ScoreCounts
-from torch_heads.metrics.readings.reading import Reading, check_argument, ratio
+from torch_heads.metrics.readings.reading import (
+    Reading,
+    check_choice,
+    check_level,
+    check_number,
+    ratio,
+)
 from torch_heads.metrics.sums import Outcomes, Sums, Total
 from torch_heads.metrics.terms import RowFBeta
 
@@ -30,6 +38,11 @@ class ThresholdReading(Reading):
     higher_is_better = True
     of_counts = True
     threshold: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None:
+            check_level(self, "threshold")
 
     def needs(self, counts: Counts) -> Iterable[Need]:
         """Return the counts of scores, or of class ids."""
@@ -49,11 +62,12 @@ class AveragedReading(ThresholdReading):
     ============ ===========================================================================
     """
 
+    averages: ClassVar[tuple[str, ...]] = ("micro", "macro", "weighted")
     average: Average | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        allowed = (None, "micro", "macro", "weighted")
-        check_argument(self, "average", self.average in allowed, f"among {list(allowed)}")
+        super().__post_init__()
+        check_choice(self, "average", self.averages)
 
     @abstractmethod
     def value(self, outcomes: Outcomes) -> Tensor:
@@ -137,14 +151,15 @@ class FBeta(AveragedReading):
     ``samples`` averages over rows, in place of classes, of what is decided at logit 0.
     """
 
+    averages = get_args(Average)
     beta: float = 1.0
 
     def __post_init__(self) -> None:
-        allowed = (None, "micro", "macro", "weighted", "samples")
-        check_argument(self, "average", self.average in allowed, f"among {list(allowed)}")
-        check_argument(self, "beta", 0 <= self.beta < float("inf"), ">= 0 and finite")
-        plain = self.average != "samples" or self.threshold is None
-        check_argument(self, "threshold", plain, "as None over samples")
+        super().__post_init__()
+        check_number(self, "beta", ">= 0 and finite", lambda beta: 0 <= beta < inf)
+        if self.average == "samples" and self.threshold is not None:
+            who, given = type(self).__name__, repr(self.threshold)
+            raise ValueError(unexpected(who, "threshold", "as None over samples", given))
 
     def needs(self, counts: Counts) -> Iterable[Need]:
         """Return what is counted, or the term of each row."""
@@ -243,8 +258,8 @@ class CohenKappa(ThresholdReading):
     weights: Weights | None = None
 
     def __post_init__(self) -> None:
-        allowed = (None, "linear", "quadratic")
-        check_argument(self, "weights", self.weights in allowed, f"among {list(allowed)}")
+        super().__post_init__()
+        check_choice(self, "weights", get_args(Weights))
 
     def needs(self, counts: Counts) -> Iterable[Need]:
         """Return the confusions, where they weigh differently."""

@@ -18,7 +18,7 @@ from torch_heads.functional.scores import (
     roc_auc,
 )
 from torch_heads.metrics.needs import ClassScoreCounts, Need, ScoreCounts
-from torch_heads.metrics.readings.reading import Reading, check_argument, ratio
+from torch_heads.metrics.readings.reading import Reading, check_choice, check_number, ratio
 from torch_heads.metrics.sums import Sums, Total
 
 
@@ -88,8 +88,8 @@ class AreaReading(ScoreReading):
     average: Literal["macro", "weighted"] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        allowed = (None, "macro", "weighted")
-        check_argument(self, "average", self.average in allowed, f"among {list(allowed)}")
+        super().__post_init__()
+        check_choice(self, "average", ("macro", "weighted"))
 
     def area(self, positives: Tensor, negatives: Tensor) -> Tensor:
         """Return the area from the counts above each edge."""
@@ -145,6 +145,8 @@ class RocAucOneVersusRest(Reading):
 class KolmogorovSmirnov(ScoreReading):
     """The largest distance of the distributions of the positives' and the negatives' scores."""
 
+    biased = True
+
     def read(self, sums: Sums) -> Tensor:
         """Return ``max |TPR - FPR|``."""
         found, fallout = rates(sums)
@@ -181,7 +183,8 @@ class SensitivityAtSpecificity(ScoreReading):
     specificity: float = 0.9
 
     def __post_init__(self) -> None:
-        check_argument(self, "specificity", 0 <= self.specificity <= 1, "in [0, 1]")
+        super().__post_init__()
+        check_number(self, "specificity", "in [0, 1]", lambda one: 0 <= one <= 1)
 
     def read(self, sums: Sums) -> Tensor:
         """Return the recall."""
@@ -198,7 +201,8 @@ class PrecisionAtRecall(ScoreReading):
     recall: float = 0.9
 
     def __post_init__(self) -> None:
-        check_argument(self, "recall", 0 < self.recall <= 1, "in (0, 1]")
+        super().__post_init__()
+        check_number(self, "recall", "in (0, 1]", lambda one: 0 < one <= 1)
 
     def read(self, sums: Sums) -> Tensor:
         """Return the precision."""
@@ -216,7 +220,8 @@ class Lift(ScoreReading):
     share: float = 0.1
 
     def __post_init__(self) -> None:
-        check_argument(self, "share", 0 < self.share <= 1, "in (0, 1]")
+        super().__post_init__()
+        check_number(self, "share", "in (0, 1]", lambda one: 0 < one <= 1)
 
     def read(self, sums: Sums) -> Tensor:
         """Return the recall of the top share over that share; linear inside a bin."""
@@ -239,11 +244,13 @@ class CalibrationError(ScoreReading):
     """
 
     higher_is_better = False
+    biased = True
     of_fine_scores = False
     bins: int = 15
 
     def __post_init__(self) -> None:
-        check_argument(self, "bins", 1 <= self.bins <= 199, "in [1, 199]")
+        super().__post_init__()
+        check_number(self, "bins", "in [1, 199]", lambda bins: 1 <= bins <= 199, whole=True)
 
     def read(self, sums: Sums) -> Tensor:
         """Return the mean over bins, by weight."""

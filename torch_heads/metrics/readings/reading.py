@@ -1,15 +1,16 @@
 """A reading: a named metric, as a formula over what a tally has summed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from torch_heads.families.family import Counts
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.needs import Need
 from torch_heads.metrics.sums import Sums, Total
 
@@ -25,13 +26,19 @@ class Reading(ABC):
         column: the label column, or the class id, that it reads alone; None for all.
         higher_is_better: whether more is better, None where neither is.
         of_counts: whether it is read from counts alone, which can be drawn again (bootstrap).
+        biased: whether chance adds to it, so that it is too large of counts that are drawn again.
         of_fine_scores: whether it tells little of rare events where scores are cut coarsely alone.
     """
 
     column: int | None = field(default=None, kw_only=True)
     higher_is_better: ClassVar[bool | None] = None
     of_counts: ClassVar[bool] = False
+    biased: ClassVar[bool] = False
     of_fine_scores: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.column is not None:
+            check_number(self, "column", ">= 0", lambda column: column >= 0, whole=True)
 
     @abstractmethod
     def read(self, sums: Sums) -> Tensor:
@@ -70,15 +77,52 @@ def suffix(reading: Reading, but: Iterable[str] = ("column", "threshold")) -> st
     return "".join(f"_{value:g}" if isinstance(value, float) else f"_{value}" for value in given)
 
 
-def check_argument(reading: Reading, name: str, valid: bool, expected: str) -> None:
-    """Check an argument of a reading.
+def check_number(
+    reading: Reading,
+    name: str,
+    expected: str,
+    valid: Callable[[float], bool],
+    *,
+    whole: bool = False,
+) -> None:
+    """Check an argument of a reading that is a number.
 
     Raises:
+        TypeError: if it is none.
         ValueError: if it is not valid.
     """
-    if not valid:
-        value: Any = getattr(reading, name)
-        raise ValueError(unexpected(type(reading).__name__, name, expected, repr(value)))
+    value: Any = getattr(reading, name)
+    who = type(reading).__name__
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        kind = "an int" if whole else "a number"
+        raise TypeError(unexpected(who, name, f"as {kind} {expected}", repr(value)))
+    if not valid(float(value)):
+        raise ValueError(unexpected(who, name, expected, repr(value)))
+
+
+def check_level(reading: Reading, name: str = "level") -> None:
+    """Check an argument of a reading that is a share of labels.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is not in (0, 1).
+    """
+    check_number(reading, name, "in (0, 1)", lambda level: 0 < level < 1)
+
+
+def check_choice(reading: Reading, name: str, choices: Sequence[str]) -> None:
+    """Check an argument of a reading that is None or one of some words.
+
+    Raises:
+        TypeError: if it is neither None nor a string.
+        ValueError: if it is another word.
+    """
+    value: Any = getattr(reading, name)
+    if value is None or (isinstance(value, str) and value in choices):
+        return
+    error = ValueError if isinstance(value, str) else TypeError
+    allowed = preview([None, *choices])
+    raise error(unexpected(type(reading).__name__, name, f"among {allowed}", repr(value)))
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
