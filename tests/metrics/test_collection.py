@@ -210,27 +210,19 @@ def test_more_is_better_where_it_is(metrics: ReadingCollection) -> None:
     better = {key: metric.higher_is_better for key, metric in metrics.items()}
     assert better["auc"] is better[DOTTED] is True
     assert better["average_loss"] is False
-    assert better["label/mean"] is better["accuracy_baseline"] is None
-    with pytest.raises(AttributeError, match=r"'prediction/mean' .* provide the `maximize`"):
-        MetricTracker(metrics)
-
-
-def directions(metrics: ReadingCollection) -> list[bool]:
-    """Return what a tracker takes as ``maximize``, in which what has no direction is minimized."""
-    return [bool(metric.higher_is_better) for metric in metrics.values()]
+    assert better["label/mean"] is False  # which has no direction
+    tracker = MetricTracker(metrics)
+    assert tracker.maximize == [*better.values()]
 
 
 def test_what_is_best_in_the_middle_has_no_direction() -> None:
-    asked = ["bias", "interval_coverage", "quantile_coverage"]
-    metrics = th.GaussianRegressionHead(metrics=asked).metrics()
-    for key in asked:
-        assert metrics[key].higher_is_better is None, key
-        with pytest.raises(AttributeError, match="provide the `maximize` argument"):
-            MetricTracker(metrics[key])
+    asked = ["bias", "interval_coverage", "quantile_coverage", "label/mean"]
+    readings = th.GaussianRegressionHead(metrics=asked[:3]).metrics().readings
+    assert {key: readings[key].reading.higher_is_better for key in asked} == dict.fromkeys(asked)
     both = th.MultiHead([th.BinaryClassHead(name=name) for name in "ab"])
-    losses = both.metrics(regularization_losses=[])
+    losses = both.metrics(regularization_losses=[]).readings
     for key in ("loss/a", "regularization_loss/a_b"):
-        assert losses[key].higher_is_better is False, key
+        assert losses[key].reading.higher_is_better is False, key
 
 
 @pytest.mark.parametrize(
@@ -253,15 +245,15 @@ def test_a_tracker_takes_one_direction_of_a_metric(head: Any, metric: Any, sever
     metrics = head(metrics={"own": metric}).metrics()
     if several:
         with pytest.raises(ValueError, match="'own' is several numbers"):
-            directions(metrics)
+            MetricTracker(metrics)
     else:
-        assert len(directions(metrics)) == len(metrics)
+        assert len(MetricTracker(metrics).maximize) == len(metrics)
 
 
 def test_a_tracker_is_told_that_a_metric_is_several_numbers() -> None:
     head = th.MultiClassHead(3, metrics={"acc": MulticlassAccuracy(3, average=None)}, name="h")
     with pytest.raises(ValueError, match=r"'acc/h' is several numbers.*maximize=True"):
-        directions(head.metrics())
+        MetricTracker(head.metrics())
     tracker = MetricTracker(head.metrics(), maximize=True)
     for label in (1, 0):
         tracker.increment()
@@ -355,10 +347,10 @@ class Largest(Spread):
 def test_a_tracker_is_told_what_a_metric_of_ones_own_is(metric: Metric, says: str | None) -> None:
     head = th.BinaryClassHead(metrics={"own": metric}, name="h")
     if says is None:
-        tracker = MetricTracker(head.metrics(), maximize=directions(head.metrics()))
+        tracker = MetricTracker(head.metrics())
     else:
         with pytest.raises(ValueError, match=rf"{says}.*maximize=True"):
-            directions(head.metrics())
+            MetricTracker(head.metrics())
         tracker = MetricTracker(head.metrics(), maximize=True)
     for logit in (0.0, 2.0):
         tracker.increment()

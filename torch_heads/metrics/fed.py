@@ -86,8 +86,8 @@ class FedMetric(Metric):
         self.add_state("rows", torch.zeros((), dtype=torch.int64), "sum")
 
     @property
-    def higher_is_better(self) -> bool | None:  # type: ignore[override]
-        """Whether more is better; None where the metric does not say.
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        """Whether more is better; no where the metric does not say.
 
         Raises:
             ValueError: if the metric is several numbers, each of which torchmetrics'
@@ -96,7 +96,7 @@ class FedMetric(Metric):
         several = self._is_several()
         if several is not False:
             raise ValueError((SEVERAL if several else UNKNOWN).format(key=self.full_key))
-        return self.metric.higher_is_better
+        return bool(self.metric.higher_is_better)
 
     def _is_several(self) -> bool | None:
         """Return whether the metric is several numbers; None where that cannot be told."""

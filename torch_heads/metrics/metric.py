@@ -35,9 +35,12 @@ class ReadingMetric(Metric):
         self._modules["tally"] = tally
 
     @property
-    def higher_is_better(self) -> bool | None:  # type: ignore[override]
-        """Whether more is better; None for what has no direction, such as means."""
-        return self.bound.reading.higher_is_better
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        """Whether more is better; no for what has no direction, such as means.
+
+        The reading says None there, of which torchmetrics' ``MetricTracker`` can make nothing.
+        """
+        return bool(self.bound.reading.higher_is_better)
 
     @property
     def update_count(self) -> int:
@@ -87,7 +90,7 @@ class ReadingMetric(Metric):
         return plot_single_or_multi_val(
             self.compute() if val is None else val,
             ax=ax,
-            higher_is_better=self.higher_is_better,
+            higher_is_better=self.bound.reading.higher_is_better,
             name=self.name,
         )
 
