@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from itertools import chain, count
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.meaning import Meaning
@@ -68,9 +70,7 @@ def _tallies(computation: Computation) -> tuple[dict[str, Tally], list[Place]]:
     tallies: dict[str, Tally] = {}
     places: dict[int, Place] = {}
     for group in computation.groups:
-        family = type(group.family).__name__.lower()
-        known = any(name.split("_")[0] == family for name in tallies)
-        name = f"{family}_{len(tallies)}" if known else family
+        name = _free_name(type(group.family).__name__.lower(), tallies)
         tallies[name] = tally = group.tally()
         slots: list[dict[Need, tuple[str, Slot]]] = [{} for _ in group.targets]
         for (need, i), kept in tally.slots.items():
@@ -80,6 +80,22 @@ def _tallies(computation: Computation) -> tuple[dict[str, Tally], list[Place]]:
                 name, own, target.family, target.counts, target.bins, target.may_miss
             )
     return tallies, [places[id(target)] for target in computation.targets]
+
+
+def _free_name(family: str, tallies: Mapping[str, Tally]) -> str:
+    """Return the name of a new tally: that of its family or, if it is not free, one with a number.
+
+    Checkpoints have these names.
+    """
+    names = chain([family], (f"{family}_{i}" for i in count(len(tallies))))
+    return next(name for name in names if name not in {*tallies, *_reserved()})
+
+
+@cache
+def _reserved() -> frozenset[str]:
+    """Return the names that no tally of a family can have: a collection has them already."""
+    blank = ReadingCollection({}, {}, {}, {}, {}, ((), ()), set(), Meaning([]))
+    return frozenset([BATCHES, REGULARIZATION, *dir(blank)])
 
 
 def _layout(
