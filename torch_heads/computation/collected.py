@@ -55,13 +55,13 @@ def make_collection(
         for name in dict.fromkeys([*path, target.name or ""]):
             names.setdefault(name, []).extend(own)
     means = computation.means_over_heads
-    layout = _layout(tallies, members, means)
+    meaning = Meaning.of(computation)
+    layout = _layout(tallies, members, means, meaning)
     if regularized:
         tallies[REGULARIZATION] = tally = Tally([BatchMeans(1)])
         members = _with_regularization(computation, members, tally)
     for tally in tallies.values():
         tally.agreement = agreement
-    meaning = Meaning.of(computation)
     return ReadingCollection(tallies, members, means, by_name, names, layout, warned, meaning)
 
 
@@ -94,17 +94,20 @@ def _free_name(family: str, tallies: Mapping[str, Tally]) -> str:
 @cache
 def _reserved() -> frozenset[str]:
     """Return the names that no tally of a family can have: a collection has them already."""
-    blank = ReadingCollection({}, {}, {}, {}, {}, ((), ()), set(), Meaning([]))
+    blank = ReadingCollection({}, {}, {}, {}, {}, ((), (), ""), set(), Meaning([]))
     return frozenset([BATCHES, REGULARIZATION, *dir(blank)])
 
 
 def _layout(
-    tallies: Mapping[str, Tally], members: Mapping[str, Member], means: Mapping[str, object]
+    tallies: Mapping[str, Tally],
+    members: Mapping[str, Member],
+    means: Mapping[str, object],
+    meaning: Meaning,
 ) -> Layout:
     """Return what tells the collections of one head from those of another."""
     shapes = [tuple(counter.shape for counter in tally.counters) for tally in tallies.values()]
     kinds = [type(one.metric).__name__ for one in members.values() if isinstance(one, FedMetric)]
-    return (*members, *means), (*shapes, *kinds)
+    return (*members, *means), (*shapes, *kinds), str(meaning.targets)
 
 
 def _with_regularization(

@@ -15,6 +15,7 @@ from torchmetrics import Metric, MetricCollection
 from torch_heads.computation.collected import make_collection
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import Features, Inputs
+from torch_heads.computation.meaning import Meaning
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import give_own_code
 from torch_heads.functional.scalars import sum_scalars
@@ -118,6 +119,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         made = make_collection(self.computation, self._warned, regularized)
         if self._layout is None:
             self._layout = made.layout
+        made.layout = self._layout  # one object, so that an update sees at once that it is its own
         return made
 
     @property
@@ -215,14 +217,22 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
             hint = "Update the whole, by the head that made it."
             raise ValueError(unexpected(self.title, "eval_metrics", "as a whole", given, hint))
         if metrics.layout is not own and metrics.layout != own:
-            raise ValueError(
-                unexpected(
-                    self.title,
-                    "eval_metrics",
-                    f"made by its metrics(), with {preview(own[0], 4)}",
-                    preview(metrics.layout[0], 4),
-                )
-            )
+            self._refuse_others(metrics)
+
+    def _refuse_others(self, metrics: ReadingCollection) -> None:
+        """Refuse metrics of other keys, states or meaning; those may say less of the same heads."""
+        argument = "eval_metrics"
+        (keys, states, _), (others, held, _) = self._own_layout, metrics.layout
+        words = None
+        if keys == others:
+            theirs = Meaning.read(self.title, metrics.meaning.to_tensor())
+            own = Meaning.of(self.computation)
+            words = own.difference(theirs, counts=True, hint="", argument=argument)
+        if words is None and (keys, states) != (others, held):
+            expected = f"made by its metrics(), with {preview(keys, 4)}"
+            words = unexpected(self.title, argument, expected, preview(others, 4))
+        if words is not None:
+            raise ValueError(words)
 
     def _adopt(self, children: Iterable[MetricOwner]) -> None:
         """Make the collections of these heads parts of this one's."""
