@@ -201,7 +201,7 @@ class Step(nn.Module):
 # one of each kind, alone and inside of others
 DENSE = {case.about: case for case in CASES if case.dense}
 SOME = ["binary", "multi, nested, stacked", "own among others", "sequential multi", "survival"]
-MORE = ["multi", "multi over sequences", "Gaussian", "ordinal", "quantiles", "negative binomial"]
+MORE = ["multi over sequences", "Gaussian", "ordinal", "negative binomial"]
 
 
 @pytest.mark.parametrize("about", SOME)
@@ -215,7 +215,7 @@ def test_a_fresh_model_compiles(about: str, device: torch.device) -> None:
     assert_same(compiled(logits), case.head(device)(logits))
 
 
-@pytest.mark.parametrize("about", SOME)
+@pytest.mark.parametrize("about", SOME[:3])
 def test_a_fresh_model_is_exported_strictly(about: str, device: torch.device) -> None:
     case = DENSE[about]
     logits = case.batch.logits.to(device)
