@@ -1,5 +1,7 @@
 """Compiled without a break, losses and metrics are the same, and stay compiled."""
 
+import copy
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -8,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import torch_heads as th
+from tests.cases import CASES
 from tests.mixture import Batch, mixture, random_batch
+from tests.own_heads import Laplace, LaplaceHead
 from torch_heads.metrics.collection import ReadingCollection
 
 ROWS, STEPS = 16, 100
@@ -175,3 +179,110 @@ def test_more_heads_than_the_limit_are_compiled_apart(device: torch.device) -> N
             update(actual, logits=logits, labels=labels)
             head.update_metrics(expected, logits=logits, labels=labels)
         assert_same(actual.compute(), expected.compute())
+
+
+# ---- models that end in a head which nobody has called yet ----
+
+
+class Step(nn.Module):
+    """A training step of a model: its loss, with the batch added to the metrics."""
+
+    def __init__(self, head: th.Head, metrics: ReadingCollection) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.head, self.kept = head, [metrics]
+
+    def forward(self, logits: Tensor, labels: Any, features: Any) -> Tensor:
+        logits = self.scale * logits
+        self.head.update_metrics(*self.kept, features, logits, labels)
+        return self.head.loss(labels, logits, features)
+
+
+# one of each kind, alone and inside of others
+DENSE = {case.about: case for case in CASES if case.dense}
+SOME = ["binary", "multi, nested, stacked", "own among others", "sequential multi", "survival"]
+MORE = ["multi over sequences", "Gaussian", "ordinal", "negative binomial"]
+
+
+@pytest.mark.parametrize("about", SOME)
+def test_a_fresh_model_compiles(about: str, device: torch.device) -> None:
+    case = DENSE[about]
+    logits = case.batch.logits.to(device)
+    model = nn.Sequential(nn.Identity(), case.head(device))
+
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+
+    assert_same(compiled(logits), case.head(device)(logits))
+
+
+@pytest.mark.parametrize("about", SOME[:3])
+def test_a_fresh_model_is_exported_strictly(about: str, device: torch.device) -> None:
+    case = DENSE[about]
+    logits = case.batch.logits.to(device)
+    model = nn.Sequential(nn.Identity(), case.head(device))
+
+    program = torch.export.export(model, (logits,), strict=True).module()
+
+    assert_same(program(logits), case.head(device)(logits))
+
+
+@pytest.mark.parametrize("about", SOME + MORE)
+def test_the_step_of_a_fresh_model_compiles(about: str, device: torch.device) -> None:
+    case = DENSE[about]
+    labels, logits, features = case.batch.to(device)
+    head, other = case.head(device), case.head(device)
+    metrics = head.metrics()
+    step = torch.compile(Step(head, metrics).to(device), fullgraph=True, backend="aot_eager")
+
+    loss = step(logits, labels, features)
+
+    assert_same(loss, other.loss(labels, logits, features))
+    expected = other.update_metrics(None, features, logits, labels).compute()
+    assert_same(metrics.compute(), expected)
+
+
+def pickled(model: nn.Module) -> nn.Module:
+    return pickle.loads(pickle.dumps(model))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+def test_a_copy_of_a_model_compiles(
+    copied: Callable[[nn.Module], nn.Module], device: torch.device
+) -> None:
+    head = th.MultiHead([th.BinaryClassHead(name="a"), th.MultiClassHead(3, name="b")]).to(device)
+    logits = torch.ones(2, 4, device=device)
+    labels = torch.ones(2, 2, dtype=torch.int64, device=device)
+    expected = head.loss(labels, logits)  # a head that was called, whose copy was not
+
+    step = copied(Step(head, head.metrics()).to(device))
+
+    assert step.head.loss.__self__ is step.head
+    assert step.head.loss.__code__ is not head.loss.__code__
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    assert_same(compiled(logits, labels, None), expected)
+
+
+def test_a_replica_of_a_head_runs_its_own_methods() -> None:
+    head = th.BinaryClassHead()
+    assert head._replicate_for_data_parallel().forward.__self__ is not head
+
+
+class DoubledHead(th.TensorHead):
+    """A head with a loss of its own, which asks that of its base."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(Laplace(), **options)
+
+    def loss(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return twice the usual loss."""
+        return 2 * super().loss(*args, **kwargs)
+
+
+def test_a_method_that_a_head_overrides_stays_its_own() -> None:
+    labels, logits = torch.tensor([1.0, 2.0]), torch.zeros(2, 2)
+    head = DoubledHead()
+    expected = 2 * LaplaceHead().loss(labels, logits)
+    for _ in range(2):  # the first call of the base's method put that in the place of its own
+        assert_same(head.loss(labels, logits), expected)
+    compiled = torch.compile(DoubledHead().loss, fullgraph=True, backend="aot_eager")
+    assert_same(compiled(labels, logits), expected)

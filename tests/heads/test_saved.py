@@ -417,6 +417,22 @@ def test_a_collection_of_the_same_heads_loads_and_one_that_says_nothing_does() -
     assert "_meaning" not in several("even").metrics().state_dict()
 
 
+def test_counts_of_another_missing_label_are_refused_and_weights_are_not() -> None:
+    head = th.RegressionHead(missing_label=-1)
+    weights = head.state_dict()
+    head.update_metrics(logits=[[0.0], [0.0]], labels=[2.0, -1.0])
+    head.metric_collection.persistent()
+    counts = head.state_dict()
+    with pytest.raises(ValueError, match=r"with the missing_label \[-2.0, nan\], got one with"):
+        th.RegressionHead(missing_label=-2).load_state_dict(counts)
+    th.RegressionHead(missing_label=-2).load_state_dict(weights)
+    own = Meaning.of(head.computation).targets  # of which an earlier checkpoint says less
+    told = Meaning([replace(one, missing=None) for one in own]).to_tensor()
+    other = th.RegressionHead(missing_label=-2)
+    other.load_state_dict({**counts, "_meaning": told, "metric_collection._meaning": told})
+    assert_close(other.metric_collection.compute(), head.metric_collection.compute())
+
+
 def test_counts_of_another_shape_are_refused() -> None:
     saved = counted(several("odd", "pet")).state_dict()
     del saved["_meaning"], saved["metric_collection._meaning"]

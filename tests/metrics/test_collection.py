@@ -1,5 +1,9 @@
 """A head's metrics are a `torchmetrics.MetricCollection`, and do what its users expect."""
 
+import pickle
+import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -17,6 +21,7 @@ from torchmetrics.classification import (
 )
 
 import torch_heads as th
+from tests.own_heads import LaplaceHead
 from torch_heads.metrics.collection import ReadingCollection
 
 DOTTED = "accuracy/positive_threshold_0.25"
@@ -204,6 +209,72 @@ def test_a_head_takes_another_collection_for_its_own(
     assert head.metric_collection is metrics
     assert metrics.compute()["accuracy"] == 0.75
     assert metrics["accuracy"].update_count == 2
+
+
+def pair(first: type[th.Head], second: type[th.Head]) -> th.MultiHead:
+    return th.MultiHead([first(name="a"), second(name="b")])
+
+
+NUMBER, COUNT, CLASSES = th.RegressionHead, th.PoissonRegressionHead, partial(th.MultiClassHead, 3)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "says"),
+    [
+        (NUMBER(), COUNT(), "of Normal, 1 x 1 logits, got one of Poisson, 1 x 1 logits"),
+        (NUMBER(), LaplaceHead(), "of Normal, 1 x 1 logits, got one of Laplace, 1 x 2 logits"),
+        (
+            NUMBER(missing_label=-1),
+            NUMBER(missing_label=-2),
+            "with the missing_label [-1.0, nan], got one with [-2.0, nan]",
+        ),
+        (
+            CLASSES(label_vocabulary=["x", "y", "z"]),
+            CLASSES(label_vocabulary=["x", "z", "y"]),
+            "of the label_vocabulary ['x', 'y', 'z'], got one of ['x', 'z', 'y']",
+        ),
+        (NUMBER(), NUMBER(inverse_link_fn=torch.exp), "without an inverse_link_fn"),
+        (pair(NUMBER, COUNT), pair(COUNT, NUMBER), "RegressionHead 'a': expected eval_metrics of"),
+    ],
+    ids=["family", "own family", "missing_label", "label_vocabulary", "link", "swapped heads"],
+)
+def test_a_collection_of_the_same_keys_that_counts_something_else_is_refused(
+    own: th.Head, other: th.Head, says: str
+) -> None:
+    before, metrics = own.metric_collection, other.metrics()
+    assert [*before] == [*metrics]
+    with pytest.raises(ValueError, match=re.escape(says)):
+        own.metric_collection = metrics
+    with pytest.raises(ValueError, match=re.escape(says)):
+        own.update_metrics(metrics, logits=torch.zeros(2, own.logits_dimension), labels=[[1], [1]])
+    assert own.metric_collection is before
+    assert not any(tally.update_called for tally in metrics.tallies.values())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(NUMBER, missing_label=[-1, float("nan")]),
+        partial(CLASSES, label_vocabulary=["x", "y", "z"]),
+        partial(th.BinaryClassHead, thresholds=[0.3], metrics=[BinaryAUROC()]),
+        LaplaceHead,
+        partial(pair, NUMBER, COUNT),
+    ],
+    ids=["number", "names", "binary", "own", "several"],
+)
+def test_a_collection_that_counts_the_same_is_taken(make: Callable[[], th.Head]) -> None:
+    head = make()
+    own = head.metrics()
+    copies = [own.clone(), pickle.loads(pickle.dumps(own)), make().metrics(), head.metrics([0.0])]
+    for metrics in (own, *copies):
+        head.metric_collection = metrics
+        assert head.metric_collection is metrics
+
+
+def test_a_collection_may_say_less_of_what_it_counts() -> None:
+    head = CLASSES(label_vocabulary=["x", "y", "z"])
+    head.metric_collection = metrics = CLASSES().metrics()
+    assert head.update_metrics(None, None, torch.zeros(1, 3), ["y"]) is metrics
 
 
 def test_more_is_better_where_it_is(metrics: ReadingCollection) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from itertools import chain, count
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.meaning import Meaning
@@ -53,13 +55,13 @@ def make_collection(
         for name in dict.fromkeys([*path, target.name or ""]):
             names.setdefault(name, []).extend(own)
     means = computation.means_over_heads
-    layout = _layout(tallies, members, means)
+    meaning = Meaning.of(computation)
+    layout = _layout(tallies, members, means, meaning)
     if regularized:
         tallies[REGULARIZATION] = tally = Tally([BatchMeans(1)])
         members = _with_regularization(computation, members, tally)
     for tally in tallies.values():
         tally.agreement = agreement
-    meaning = Meaning.of(computation)
     return ReadingCollection(tallies, members, means, by_name, names, layout, warned, meaning)
 
 
@@ -68,9 +70,7 @@ def _tallies(computation: Computation) -> tuple[dict[str, Tally], list[Place]]:
     tallies: dict[str, Tally] = {}
     places: dict[int, Place] = {}
     for group in computation.groups:
-        family = type(group.family).__name__.lower()
-        known = any(name.split("_")[0] == family for name in tallies)
-        name = f"{family}_{len(tallies)}" if known else family
+        name = _free_name(type(group.family).__name__.lower(), tallies)
         tallies[name] = tally = group.tally()
         slots: list[dict[Need, tuple[str, Slot]]] = [{} for _ in group.targets]
         for (need, i), kept in tally.slots.items():
@@ -82,13 +82,32 @@ def _tallies(computation: Computation) -> tuple[dict[str, Tally], list[Place]]:
     return tallies, [places[id(target)] for target in computation.targets]
 
 
+def _free_name(family: str, tallies: Mapping[str, Tally]) -> str:
+    """Return the name of a new tally: that of its family or, if it is not free, one with a number.
+
+    Checkpoints have these names.
+    """
+    names = chain([family], (f"{family}_{i}" for i in count(len(tallies))))
+    return next(name for name in names if name not in {*tallies, *_reserved()})
+
+
+@cache
+def _reserved() -> frozenset[str]:
+    """Return the names that no tally of a family can have: a collection has them already."""
+    blank = ReadingCollection({}, {}, {}, {}, {}, ((), (), ""), set(), Meaning([]))
+    return frozenset([BATCHES, REGULARIZATION, *dir(blank)])
+
+
 def _layout(
-    tallies: Mapping[str, Tally], members: Mapping[str, Member], means: Mapping[str, object]
+    tallies: Mapping[str, Tally],
+    members: Mapping[str, Member],
+    means: Mapping[str, object],
+    meaning: Meaning,
 ) -> Layout:
     """Return what tells the collections of one head from those of another."""
     shapes = [tuple(counter.shape for counter in tally.counters) for tally in tallies.values()]
     kinds = [type(one.metric).__name__ for one in members.values() if isinstance(one, FedMetric)]
-    return (*members, *means), (*shapes, *kinds)
+    return (*members, *means), (*shapes, *kinds), str(meaning.targets)
 
 
 def _with_regularization(

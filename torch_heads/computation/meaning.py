@@ -39,6 +39,7 @@ class TargetMeaning:
         counted: what is counted of it, and where scores are cut.
         linked: whether a function of the user's own makes its predictions of the logits; None
             where that is not known.
+        missing: what stands for a missing label; None where nothing does, or it is not known.
     """
 
     path: tuple[str, ...]
@@ -48,6 +49,7 @@ class TargetMeaning:
     vocabulary: tuple[str, ...] | None
     counted: str
     linked: bool | None = None
+    missing: str | None = None
 
     @classmethod
     def of(cls, target: Target, path: Sequence[str]) -> TargetMeaning:
@@ -61,6 +63,7 @@ class TargetMeaning:
             target.label_vocabulary,
             f"{target.counts}{cuts}",
             target.family.linked,
+            ", ".join(sorted(str(float(value)) for value in target.missing.values)) or None,
         )
 
     def unlike(self, other: TargetMeaning, counts: bool) -> tuple[str, str] | None:
@@ -68,7 +71,8 @@ class TargetMeaning:
 
         Args:
             other: one of another head.
-            counts: whether there are counts of metrics, which depend on where scores are cut.
+            counts: whether there are counts of metrics, which depend on where scores are cut, and
+                on which labels are missing.
         """
         sizes = [
             f"{one.distribution}, {one.columns} x {one.logits // max(one.columns, 1)} logits"
@@ -81,6 +85,8 @@ class TargetMeaning:
             return kinds[bool(self.linked)], f"one {kinds[bool(other.linked)]}"
         if counts and self.counted != other.counted:
             return f"with metrics of {self.counted}", f"one of {other.counted}"
+        if counts and None not in (self.missing, other.missing) and self.missing != other.missing:
+            return f"with the missing_label [{self.missing}]", f"one with [{other.missing}]"
         return None
 
     def shared_logits(self, other: TargetMeaning) -> Iterator[tuple[int, int]]:
@@ -189,7 +195,13 @@ class Meaning(CountsMeaning):
         """The paths of the targets."""
         return [target.path for target in self.targets]
 
-    def difference(self, saved: Meaning, counts: bool = False, hint: str = CARRY) -> str | None:
+    def difference(
+        self,
+        saved: Meaning,
+        counts: bool = False,
+        hint: str = CARRY,
+        argument: str = "a checkpoint",
+    ) -> str | None:
         """Return in words how saved heads differ from these; None if they do not.
 
         What one of the two does not say, a name or a vocabulary, is no difference.
@@ -198,19 +210,20 @@ class Meaning(CountsMeaning):
             saved: what the saved ones mean.
             counts: whether there are counts of metrics.
             hint: what can be done about it.
+            argument: what has their states.
         """
         own, theirs = self.paths, saved.paths
         nameless = len(own) == len(theirs) == 1 and () in (*own, *theirs)
         if own != theirs and not nameless:
             paths = (["/".join(path) for path in each] for each in (own, theirs))
-            return unexpected(self.title, "a checkpoint", *_other_names("the heads", *paths), hint)
+            return unexpected(self.title, argument, *_other_names("the heads", *paths), hint)
         for title, one, other in zip(self.titles, self.targets, saved.targets, strict=True):
             unlike = one.unlike(other, counts)
             names, before = one.vocabulary, other.vocabulary
             if unlike is None and names and before and names != before:
                 unlike = _other_names("the label_vocabulary", names, before)
             if unlike is not None:
-                return unexpected(title, "a checkpoint", *unlike, hint)
+                return unexpected(title, argument, *unlike, hint)
         return None
 
     def refuse(self, saved: Meaning) -> None:

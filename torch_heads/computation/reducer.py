@@ -48,9 +48,9 @@ class Reducer:
         self._averages = any(target.averages and target.columns > 1 for target in targets)
         elements = [target.loss_columns for target in targets]
         self._elements = elements[0] if len(set(elements)) == 1 else None
-        self._reductions = list(dict.fromkeys(target.reduction for target in targets))
-        self._sums = Reduction.SUM in self._reductions
-        uses = {str(one): [t.reduction is one for t in targets] for one in self._reductions}
+        self._kinds = list(dict.fromkeys(target.reduction for target in targets))
+        self._sums = Reduction.SUM in self._kinds
+        uses = {str(one): [t.reduction is one for t in targets] for one in self._kinds}
         averaged = [targets[i].averages for i in owner]
         self._constants = Constants(
             owner=owner, sizes=sizes, elements=elements, averaged=averaged, **uses
@@ -132,8 +132,8 @@ class Reducer:
 
     def _by_reduction(self, values: Callable[[Reduction], Tensor]) -> Tensor:
         """Return each target's value under its own reduction."""
-        result = values(self._reductions[0])
-        for reduction in self._reductions[1:]:
+        result = values(self._kinds[0])
+        for reduction in self._kinds[1:]:
             uses = self._constants.on(result.device)[str(reduction)]
             result = values(reduction).where(uses, result)
         return result

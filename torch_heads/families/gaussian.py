@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import pi, sqrt
-from statistics import NormalDist
 from typing import ClassVar
 
 import torch
@@ -74,7 +73,9 @@ class Gaussian(Distribution):
 
     def quantile(self, logits: Tensor, q: float) -> Tensor:
         """Return ``m + s * z``, with the quantile ``z`` of the standard normal distribution."""
-        return self.mean(logits) + self.scale(logits) * NormalDist().inv_cdf(q)
+        share = torch.full((), q, dtype=torch.float64, device=logits.device)
+        z: Tensor = torch.special.ndtri(share)
+        return self.mean(logits) + self.scale(logits) * z
 
     def crps(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the continuous ranked probability score (Gneiting et al., 2005, equation 5)."""

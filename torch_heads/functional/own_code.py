@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import update_wrapper
 from types import FunctionType, MethodType
-from typing import Any, TypeVar, cast
-
-F = TypeVar("F")
+from typing import Any
 
 
-class OwnCode:
-    """A method of which each object gets a copy, made when it is first looked up.
+def give_own_code(owner: Any, methods: Iterable[str]) -> None:
+    """Give an object copies of methods of its class, each with code of its own.
 
     `torch.compile` keeps what it has compiled by the code of a function, eight variants of each.
-    Heads that differ and share one function would take them from each other.
+    Heads that differ and share one function would take them from each other. It cannot trace how
+    such a copy is made: an object has its copies before it is called.
     """
-
-    def __init__(self, function: FunctionType) -> None:
-        self._function = function
-
-    def __get__(self, owner: Any, kind: Any = None) -> Any:
-        """Return the function of a class, the method of an object."""
-        if owner is None:
-            return self._function
-        shared = self._function
-        code, name = shared.__code__.replace(), shared.__name__
-        own = FunctionType(code, shared.__globals__, name, shared.__defaults__, shared.__closure__)
-        own.__kwdefaults__, own.__doc__ = shared.__kwdefaults__, shared.__doc__
-        method = MethodType(own, owner)
-        vars(owner)[name] = method
-        return method
-
-
-def own_code(function: F) -> F:
-    """Let each object have the code of a method for itself."""
-    return cast(F, OwnCode(cast(FunctionType, function)))
+    for name in methods:
+        shared = getattr(type(owner), name)
+        if isinstance(shared, FunctionType):  # and nothing else that a subclass may have there
+            code, preset = shared.__code__.replace(), shared.__defaults__
+            own = FunctionType(code, shared.__globals__, name, preset, shared.__closure__)
+            own.__kwdefaults__ = shared.__kwdefaults__
+            vars(owner)[name] = MethodType(update_wrapper(own, shared), owner)

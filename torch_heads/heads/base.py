@@ -17,7 +17,6 @@ from torch_heads.computation.prior_fit import PriorFit
 from torch_heads.functional.containers import by_key
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.forms import device_of
-from torch_heads.functional.own_code import own_code
 from torch_heads.functional.reductions import Reduction, safe_divide
 from torch_heads.functional.scalars import sum_scalars
 from torch_heads.heads.metric_owner import Labels
@@ -85,7 +84,6 @@ class Head(EstimatorWords):
             raise ValueError(unexpected(self.title, "one loss_reduction", "of all heads", given))
         return kinds[0]
 
-    @own_code
     def loss(
         self,
         labels: Labels,
@@ -230,7 +228,6 @@ class Head(EstimatorWords):
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
         """Return the shape of the batch, which the logits of these labels would have."""
 
-    @own_code
     def forward(self, logits: Any, keys: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the predictions that are tensors, in a flat dict, so that a model can be served.
 

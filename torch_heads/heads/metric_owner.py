@@ -6,7 +6,7 @@ import inspect
 import weakref
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -15,19 +15,16 @@ from torchmetrics import Metric, MetricCollection
 from torch_heads.computation.collected import make_collection
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import Features, Inputs
+from torch_heads.computation.meaning import Meaning
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.own_code import own_code
+from torch_heads.functional.own_code import give_own_code
 from torch_heads.functional.scalars import sum_scalars
 from torch_heads.metrics.asked import is_asked
 from torch_heads.metrics.collection import GIVE_HEAD, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.saved import MEANING
 from torch_heads.metrics.tally import Lock
 
-METHODS = (
-    "forward",
-    "loss",
-    "update_metrics",
-)  # whose copies are made again when they are looked up
+METHODS = "forward", "loss", "update_metrics"  # of which each head has copies: they are compiled
 
 Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
 
@@ -41,6 +38,7 @@ class HeadType(ABCMeta):
         head._given = _given(head, inspect.signature(cls).bind(*args, **kwargs))
         head.computation = head._make_computation()
         head._complete()
+        give_own_code(head, METHODS)
         return head
 
     @property
@@ -121,6 +119,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         made = make_collection(self.computation, self._warned, regularized)
         if self._layout is None:
             self._layout = made.layout
+        made.layout = self._layout  # one object, so that an update sees at once that it is its own
         return made
 
     @property
@@ -149,7 +148,6 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         if parent is not None:
             parent._renew_metrics()
 
-    @own_code
     def update_metrics(
         self,
         eval_metrics: ReadingCollection | None = None,
@@ -219,14 +217,22 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
             hint = "Update the whole, by the head that made it."
             raise ValueError(unexpected(self.title, "eval_metrics", "as a whole", given, hint))
         if metrics.layout is not own and metrics.layout != own:
-            raise ValueError(
-                unexpected(
-                    self.title,
-                    "eval_metrics",
-                    f"made by its metrics(), with {preview(own[0], 4)}",
-                    preview(metrics.layout[0], 4),
-                )
-            )
+            self._refuse_others(metrics)
+
+    def _refuse_others(self, metrics: ReadingCollection) -> None:
+        """Refuse metrics of other keys, states or meaning; those may say less of the same heads."""
+        argument = "eval_metrics"
+        (keys, states, _), (others, held, _) = self._own_layout, metrics.layout
+        words = None
+        if keys == others:
+            theirs = Meaning.read(self.title, metrics.meaning.to_tensor())
+            own = Meaning.of(self.computation)
+            words = own.difference(theirs, counts=True, hint="", argument=argument)
+        if words is None and (keys, states) != (others, held):
+            expected = f"made by its metrics(), with {preview(keys, 4)}"
+            words = unexpected(self.title, argument, expected, preview(others, 4))
+        if words is not None:
+            raise ValueError(words)
 
     def _adopt(self, children: Iterable[MetricOwner]) -> None:
         """Make the collections of these heads parts of this one's."""
@@ -248,6 +254,17 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         """Leave out the head of which this one is a part, which finds it again."""
         state = {**self.__dict__, "_parent": None}
         return {name: value for name, value in state.items() if name not in METHODS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy, which has methods of its own."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        give_own_code(self, METHODS)
+
+    def _replicate_for_data_parallel(self) -> Self:
+        """Return what `torch.nn.DataParallel` runs on one device, with methods of its own."""
+        replica: Self = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        give_own_code(replica, METHODS)
+        return replica
 
 
 def _given(head: MetricOwner, bound: inspect.BoundArguments) -> dict[str, Any]:

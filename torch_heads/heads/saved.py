@@ -58,7 +58,7 @@ class SavedHead(MetricOwner):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, which is a head of its own until another one adopts it."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
         if MEANING not in self._buffers:
             self._complete()
 

@@ -33,7 +33,7 @@ BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over
 
 FED = "metric/"  # before the names of torchmetrics' own, which no attribute has
 
-Layout = tuple[tuple[str, ...], tuple[Any, ...]]  # keys, and what holds state behind them
+Layout = tuple[tuple[str, ...], tuple[Any, ...], str]  # keys, what holds state, what that means
 
 
 class ReadingCollection(Evidence):
@@ -111,7 +111,7 @@ class ReadingCollection(Evidence):
             means,
             {name: place for name, place in self.places.items() if id(place) in places},
             {name: own for name, own in self._names.items() if kept.keys() >= set(own)},
-            ((*kept, *means), ()),
+            ((*kept, *means), (), ""),
             self.coarse.warned,
             self.meaning,
         )

@@ -173,6 +173,7 @@ class FedMetric(Metric):
             error.add_note(f"This was the metric {self.key!r} of the head {self.head!r}.")
             raise
         rows = self.rows + call.rows
+        # by the dicts, since a step must be one call of C: to set an attribute of a module is none
         return [
             Replacement(vars(self), "rows", rows, self.rows),
             Replacement(vars(self)["_modules"], "metric", metric, self.metric),

@@ -72,10 +72,10 @@ def _told(parts: Sequence[Metric], rank: int, device: torch.device, group: Any) 
     own: States = []
     if tells:
         for one in parts:
-            reductions = vars(one)["_reductions"]
             for name, state in one.metric_state.items():
                 whole = [state] if isinstance(state, Tensor) else list(state)
-                if len(whole) > 1 and reductions[name] is dim_zero_cat:
+                # how a state is reduced, a metric tells in no public place
+                if len(whole) > 1 and one._reductions[name] is dim_zero_cat:
                     whole = [dim_zero_cat(whole)]
                 own.append([tensor.detach().to(device).contiguous() for tensor in whole])
     shapes: list[Any] = [[[(tensor.dtype, tensor.shape) for tensor in state] for state in own]]
@@ -96,7 +96,7 @@ def _take(parts: Sequence[Metric], told: Sequence[States]) -> None:
     each = iter(range(len(told[0])))
     for one in parts:
         for name, default in one._defaults.items():
-            place, reduction = next(each), vars(one)["_reductions"][name]
+            place, reduction = next(each), one._reductions[name]
             found = [states[place] for states in told]
             value: Any
             if isinstance(default, Tensor):

@@ -106,6 +106,7 @@ def add_batch(batch: Sequence[tuple[Accumulator, Any]], device: torch.device, lo
             tally.prepare(device)
         # all that takes memory, or may not fit together, comes before the first addition
         additions = [one for tally, taken in batch for one in tally.additions(taken)]
+        # by the dict, since a step must be one call of C: to set an attribute of a module is none
         counts = [
             partial(setitem, vars(tally), "_update_count", tally.update_count + 1)
             for tally, _ in batch
