@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_heads.computation.computation import Computation
+from torch_heads.computation.encoder import leaves_dense
 from torch_heads.computation.inputs import Features
 from torch_heads.computation.loss_fn import CustomLoss, LossFn
 from torch_heads.computation.single import SingleComputation
@@ -173,12 +174,15 @@ class TensorHead(PriorOwner):
         """Return the names of the classes in metric keys; empty where there are no classes."""
         return ()
 
+    @leaves_dense
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels as numbers ``[D*, labels_dimension]``, of any dtype.
 
-        Their range is checked afterwards. Missing labels are as `missing_label` says.
+        Their range is checked afterwards. Missing labels are as `missing_label` says, or NaN; a
+        subclass that goes on with the numbers of this method gets NaN for these, but for class
+        ids.
 
         Args:
             labels: in any form that the head takes.
@@ -198,7 +202,17 @@ class TensorHead(PriorOwner):
     def _numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels as a tensor, with NaN where there are none, if any may be missing."""
         may_miss = self.missing_label is not None
-        return to_tensor(self.title, "labels", labels, device, may_miss, mask)
+        numbers = to_tensor(self.title, "labels", labels, device, may_miss, mask)
+        if not may_miss or self.family.takes_ids or self._leaves_dense:
+            return numbers
+        present = self._missing().present(numbers)
+        floats = numbers if numbers.is_floating_point() else numbers.double()
+        return floats.masked_fill(~present, nan)
+
+    @property
+    def _leaves_dense(self) -> bool:
+        """Whether the head's labels may be taken as they are, where they are dense numbers."""
+        return getattr(self.encode_labels, "leaves_dense", False)
 
     def string_predictions(self, predictions: Mapping[str, Tensor]) -> Mapping[str, Any]:
         """Return the predictions by `string_keys`, NumPy arrays, from those that are tensors."""
@@ -319,6 +333,7 @@ class TensorHead(PriorOwner):
                 predicted=dict(self.predicted),
                 string_keys=self.string_keys,
                 encode_labels=self._encoded,
+                leaves_dense=self._leaves_dense,
                 predict_strings=self.string_predictions,
                 class_balance=self._class_balance,
                 prior=self._prior,
@@ -341,10 +356,16 @@ class TensorHead(PriorOwner):
                 return shape[:-1]
         return shape[:1] if columns > 1 else shape
 
-    def _encoded(self, labels: Labels, *given: Any) -> Tensor:
+    def _encoded(
+        self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
+    ) -> Tensor:
         """Return what `encode_labels` makes of labels in any form, float8 among them."""
         (target,) = self.computation.targets
-        return self.encode_labels(target.missing.widened(labels), *given)
+        numbers = self.encode_labels(target.missing.widened(labels), leading, device, mask)
+        if target.leaves_dense or numbers.shape == (*leading, target.logits):
+            return numbers
+        what = "labels, as encode_labels returns them,"
+        return check_columns(self.title, what, numbers, leading, target.given_columns)
 
     def _number_of_names(self) -> int:
         """Return how many names a vocabulary has."""

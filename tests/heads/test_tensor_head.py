@@ -1,0 +1,134 @@
+"""What a head of one's own may say is asked of it, in every form of a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import torch_heads as th
+from tests.own_heads import LaplaceHead
+from torch_heads.families import Categorical, Normal
+from torch_heads.testing import Sample, check_head
+
+
+class LogHead(th.TensorHead):
+    """Numbers that are learned on the scale of log(1 + y)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(Normal(), **options)
+
+    def encode_labels(self, labels: Any, *given: Any) -> Tensor:
+        return super().encode_labels(labels, *given).log1p()
+
+
+class ReversedIds(th.TensorHead):
+    """Three classes that are numbered from the end."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(Categorical(3), **options)
+
+    def encode_labels(self, labels: Any, *given: Any) -> Tensor:
+        table = torch.tensor([2, 1, 0])
+        ids = super().encode_labels(labels, *given)
+        present = ids >= 0
+        return torch.where(present, table[ids.clamp(min=0).long()], -1)
+
+
+class Reversing:
+    """A part of a class that changes the labels alone."""
+
+    def encode_labels(self, labels: Any, *given: Any) -> Tensor:
+        return 1 - super().encode_labels(labels, *given)  # type: ignore[misc,no-any-return]
+
+
+class Refund(Reversing, th.BinaryClassHead):
+    """The opposite of what is given."""
+
+
+NUMBERS = [3.0, 7.0]
+SQUARES = torch.tensor(NUMBERS).log1p().square()
+FORMS = {
+    "a list": NUMBERS,
+    "a tensor": torch.tensor(NUMBERS),
+    "a column": torch.tensor(NUMBERS).unsqueeze(-1),
+    "whole numbers": torch.tensor(NUMBERS).long(),
+    "an array": np.array(NUMBERS),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_of_any_form_are_encoded_by_the_head(form: str) -> None:
+    head, logits = LogHead(), torch.zeros(2, 1)
+    torch.testing.assert_close(head.loss(FORMS[form], logits), SQUARES.mean())
+    metrics = head.update_metrics(logits=logits, labels=FORMS[form])
+    expected = torch.tensor(NUMBERS).log1p().mean()
+    torch.testing.assert_close(metrics["label/mean"].compute(), expected)
+
+
+@pytest.mark.parametrize("kind", [list, torch.tensor])
+def test_heads_beside_it_have_their_own_labels(kind: Any) -> None:
+    heads = [LogHead(name="a"), th.RegressionHead(name="b"), LogHead(name="c")]
+    head, logits = th.MultiHead(heads), torch.zeros(2, 3)
+    assert len(head.computation.groups) == 1
+    labels = {name: kind(NUMBERS) for name in head}
+    plain = torch.tensor(NUMBERS).square().mean()
+    expected = {"a": SQUARES.mean(), "b": plain, "c": SQUARES.mean()}
+    torch.testing.assert_close(head.losses(labels, logits), expected)
+    stacked = torch.tensor(NUMBERS).unsqueeze(-1).expand(2, 3)
+    torch.testing.assert_close(head.losses(stacked, logits), expected)
+
+
+@pytest.mark.parametrize("kind", [list, torch.tensor])
+def test_a_missing_label_stays_one(kind: Any) -> None:
+    head, logits = LogHead(missing_label=-1), torch.zeros(2, 1)
+    torch.testing.assert_close(head.loss(kind([3.0, -1.0]), logits), SQUARES[0])
+    torch.testing.assert_close(head.loss(kind([3, -1]), logits), SQUARES[0])
+    both = th.MultiHead([LogHead(name="a", missing_label=-1), LogHead(name="b", missing_label=-1)])
+    labels = {"a": kind([3.0, -1.0])}
+    torch.testing.assert_close(both.loss(labels, torch.zeros(2, 2)), SQUARES[0])
+
+
+def test_steps_that_are_padded_are_encoded_too() -> None:
+    head = th.SequentialHeadWrapper(LogHead())
+    labels, features = torch.tensor([[3.0, 7.0], [3.0, -9.0]]), {"sequence_length_mask": [2, 1]}
+    expected = (2 * SQUARES[0] + SQUARES[1]) / 3
+    given = labels, torch.zeros(2, 2, 1), features
+    torch.testing.assert_close(head.loss(*given), expected)
+
+
+def test_class_ids_are_encoded_by_the_head() -> None:
+    logits = torch.tensor([[0.0, 1.0, 5.0, 9.0, 1.0, 0.0]])
+    plain = th.MultiHead([th.MultiClassHead(3, name="a"), th.MultiClassHead(3, name="b")])
+    expected = plain.losses([[2, 0]], logits)
+    head = th.MultiHead([ReversedIds(name="a"), th.MultiClassHead(3, name="b")])
+    for labels in ([[0, 0]], torch.tensor([[0, 0]]), torch.tensor([[0.0, 0.0]])):
+        torch.testing.assert_close(head.losses(labels, logits), expected)
+    torch.testing.assert_close(ReversedIds().loss(torch.tensor([0]), logits[:, :3]), expected["a"])
+    gaps = ReversedIds(missing_label=-1)
+    given = torch.tensor([0, -1]), logits.view(2, 3)
+    torch.testing.assert_close(gaps.loss(*given), expected["a"])
+
+
+def test_labels_are_encoded_by_a_class_that_is_mixed_in() -> None:
+    logits = torch.tensor([[2.0], [2.0]])
+    expected = th.BinaryClassHead().loss([0, 1], logits)
+    torch.testing.assert_close(Refund().loss(torch.tensor([1, 0]), logits), expected)
+
+
+def test_a_head_that_encodes_labels_keeps_its_promises() -> None:
+    random = torch.Generator().manual_seed(0)
+    labels, logits = torch.rand(7, 1, generator=random), torch.randn(7, 1, generator=random)
+    check_head(LogHead, Sample(labels, logits, {"w": torch.ones(7)}))
+
+
+def test_encoded_labels_of_another_shape_are_refused() -> None:
+    class Summed(LaplaceHead):
+        def encode_labels(self, *given: Any) -> Tensor:
+            return super().encode_labels(*given).sum(0)
+
+    with pytest.raises(ValueError, match=r"as encode_labels returns them, of shape \[3\] or \[3, 1"):
+        Summed().loss(torch.ones(3), torch.zeros(3, 2))
