@@ -130,5 +130,5 @@ def test_encoded_labels_of_another_shape_are_refused() -> None:
         def encode_labels(self, *given: Any) -> Tensor:
             return super().encode_labels(*given).sum(0)
 
-    with pytest.raises(ValueError, match=r"as encode_labels returns them, of shape \[3\] or \[3, 1"):
+    with pytest.raises(ValueError, match=r"as encode_labels returns them, of shape"):
         Summed().loss(torch.ones(3), torch.zeros(3, 2))

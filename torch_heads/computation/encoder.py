@@ -188,7 +188,7 @@ class Encoder:
 
     def _apart(self, stacked: Tensor, mask: Tensor | None) -> list[Tensor]:
         """Return each target's columns of a tensor whose floats may be class ids."""
-        each = stacked.split(self.sizes, dim=-1)
+        each = torch.split(stacked, self.sizes, dim=-1)
         if not (self.family.takes_ids and stacked.is_floating_point()):
             return [*each]
         valid = None if mask is None else mask.unsqueeze(-1)

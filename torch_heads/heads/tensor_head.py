@@ -46,6 +46,7 @@ from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.prior_owner import PriorOwner
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
 from torch_heads.metrics.asked import Asked, asked_readings
+from torch_heads.metrics.fits import check_column
 from torch_heads.metrics.needs import ScoreCounts
 from torch_heads.metrics.readable import Readable
 from torch_heads.metrics.readings.means import Coverage
@@ -287,6 +288,8 @@ class TensorHead(PriorOwner):
             self.fine,
             usual,
         )
+        for one in usual.values():
+            check_column(one, head)
         readings: dict[str, Reading | Torchmetric] = {**usual}
         for key, reading in asked_readings(self._asked_metrics, head).items():
             if key in readings and readings[key] != reading:

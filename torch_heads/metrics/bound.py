@@ -15,7 +15,8 @@ from torch_heads.functional.constants import Constants
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.counters.counter import Slot
 from torch_heads.metrics.needs import ClassCounts, ClassScoreCounts, Confusions, Need, Totals
-from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.readings.outcomes import threshold_of
+from torch_heads.metrics.readings.reading import Reading, is_own
 from torch_heads.metrics.sums import Sums
 from torch_heads.metrics.tally import Tally
 
@@ -84,15 +85,17 @@ class BoundReading(NamedTuple):
     def alike(self) -> Hashable:
         """What readings have in common that one formula reads at once: a thousand AUCs, say."""
         reading, place = self
+        # one place may have several of different thresholds, but one at the decision
+        form = reading.column is None, threshold_of(reading) is None, place.form
+        if not is_own(reading):
+            return reading, form  # a user's formula may look at any of its fields
         # not by `replace`, which is slow, and wide heads have thousands of readings
         own = [
             getattr(reading, field)
             for field in reading.__dataclass_fields__
             if field not in ("column", "threshold")
         ]
-        # one place may have several of different thresholds, but one at the decision
-        threshold = getattr(reading, "threshold", None) is None
-        return type(reading), *own, reading.column is None, threshold, place.form
+        return type(reading), *own, form
 
 
 class AlikeColumns:
@@ -204,7 +207,7 @@ class AlikeReadings:
 
     def __init__(self, readings: Sequence[Reading], columns: AlikeColumns) -> None:
         self.reading, self._columns = readings[0], columns
-        self._cuts = columns.cuts(getattr(one, "threshold", None) for one in readings)
+        self._cuts = columns.cuts(map(threshold_of, readings))
 
     def read(self, sums: Sums, strict: bool = False) -> Tensor:
         """Return the metrics ``[..., K]`` from what is known of the columns.

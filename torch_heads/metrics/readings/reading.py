@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from inspect import get_annotations
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +33,13 @@ class Reading(ABC):
     higher_is_better: ClassVar[bool | None] = None
     of_counts: ClassVar[bool] = False
     of_fine_scores: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Refuse another field that is called as the column is."""
+        super().__init_subclass__()
+        if "column" in get_annotations(cls):
+            expected, given = "as the label column that a reading reads alone", "another field"
+            raise TypeError(unexpected(cls.__name__, "column", expected, given))
 
     @abstractmethod
     def read(self, sums: Sums) -> Tensor:
