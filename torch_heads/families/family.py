@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, prod
 from typing import Any, ClassVar, NamedTuple
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.prior import Prior
+from torch_heads.functional.declaration import Declaration, declared
 from torch_heads.functional.errors import unexpected
 
 PLAIN = (bool, int, float, str, tuple)
@@ -64,7 +65,7 @@ class LabelPart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Family(ABC):
+class Family(Declaration, ABC):
     """A distribution of a label given its logits.
 
     A subclass is a frozen dataclass whose fields are its fixed parameters, if it has any. It
@@ -113,7 +114,7 @@ class Family(ABC):
         By default the name of the class, with its fields that are plain values; a family with
         fields that change the loss alone leaves these out.
         """
-        own = [(field.name, getattr(self, field.name)) for field in fields(self) if field.init]
+        own = declared(self).items()
         plain = [f"{name}={value!r}" for name, value in own if isinstance(value, PLAIN)]
         return f"{type(self).__name__}({', '.join(plain)})" if plain else type(self).__name__
 

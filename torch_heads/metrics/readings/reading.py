@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.family import Counts
+from torch_heads.functional.declaration import Declaration
 from torch_heads.functional.errors import unexpected
 from torch_heads.metrics.needs import Need
 from torch_heads.metrics.sums import Sums, Total
 
 
 @dataclass(frozen=True)
-class Reading(ABC):
+class Reading(Declaration, ABC):
     """A metric read from the sums of a head's columns, or of one of them (``column``).
 
     A declaration without state, whose fields are its arguments. The collection binds each reading
