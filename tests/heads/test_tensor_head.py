@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -132,3 +134,142 @@ def test_encoded_labels_of_another_shape_are_refused() -> None:
 
     with pytest.raises(ValueError, match=r"as encode_labels returns them, of shape"):
         Summed().loss(torch.ones(3), torch.zeros(3, 2))
+
+
+# What is declared without a decorator.
+
+
+class Scaled(th.Family):
+    """Absolute errors times a scale, in a class that lacks the decorator."""
+
+    def __init__(self, scale: float) -> None:
+        object.__setattr__(self, "scale", scale)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return (labels - logits).abs() * self.scale
+
+    def mean(self, logits: Tensor) -> Tensor:
+        return logits
+
+
+@dataclass(frozen=True)
+class Decorated(Scaled):
+    """The same with the decorator."""
+
+    scale: float = 1.0
+
+
+class Extended(Decorated):
+    """Another parameter, without the decorator."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        object.__setattr__(self, "factor", factor)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return super().loss(logits, labels) * self.factor
+
+
+class Power(th.metrics.Term):
+    """A power of the errors, without the decorator."""
+
+    def __init__(self, power: float) -> None:
+        object.__setattr__(self, "power", power)
+
+    def values(self, seen: th.metrics.Elements) -> Tensor:
+        return (seen.predictions - seen.labels).abs() ** self.power
+
+
+class MeanPower(th.metrics.Reading):
+    """The mean of that, without the decorator, too."""
+
+    def __init__(self, power: float) -> None:
+        object.__setattr__(self, "power", power)
+
+    def needs(self, counts: Any) -> Iterable[th.metrics.Need]:
+        return (Power(self.power),)
+
+    def read(self, sums: th.metrics.Sums) -> Tensor:
+        return sums.term(Power(self.power)).sum(-1) / sums.total(th.metrics.Total.WEIGHT)
+
+
+class ScaledHead(th.TensorHead):
+    def __init__(self, family: th.Family, power: float = 1.0, **options: Any) -> None:
+        self.power = power
+        super().__init__(family, **options)
+
+    def readings(self) -> Iterator[tuple[str, th.metrics.Reading]]:
+        yield "error", MeanPower(self.power)
+
+
+@pytest.mark.parametrize("kind", [Scaled, Decorated, Extended])
+def test_heads_whose_families_differ_are_computed_apart(kind: type[Any]) -> None:
+    same, other = kind(1.0), kind(10.0)
+    heads = [ScaledHead(f, name=n) for n, f in {"a": same, "b": other, "c": kind(1.0)}.items()]
+    head = th.MultiHead(heads)
+    losses = head.losses([[1.0, 1.0, 1.0]], torch.zeros(1, 3))
+    assert {name: loss.item() for name, loss in losses.items()} == {"a": 1, "b": 10, "c": 1}
+    assert len(head.computation.groups) == 2
+    assert same.distribution == kind(1.0).distribution != other.distribution
+
+
+def test_metrics_that_differ_are_computed_apart() -> None:
+    heads = [ScaledHead(Scaled(1.0), power, name=f"p{power:g}") for power in (1.0, 3.0)]
+    head = th.MultiHead(heads)
+    metrics = head.update_metrics(logits=[[3.0, 3.0]], labels=[[1.0, 1.0]]).compute()
+    assert (metrics["error/p1"], metrics["error/p3"]) == (2, 8)
+
+
+# Constructors.
+
+
+class Sevens(LaplaceHead):
+    """A head that says what it needs when its base has been made."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.loss_fn = lambda labels, logits: 7 + 0 * (labels + logits[..., :1])
+
+
+def test_a_loss_fn_that_is_assigned_in_a_constructor_is_taken() -> None:
+    assert Sevens().loss([1.0, 2.0], torch.zeros(2, 2)) == 7
+    both = th.MultiHead([Sevens(name="a", missing_label=-1), LaplaceHead(name="b")])
+    assert both.losses([[1.0, 2.0]], torch.zeros(1, 4))["a"] == 7
+
+
+def test_a_loss_fn_that_is_assigned_later_is_refused() -> None:
+    with pytest.raises(TypeError, match="Sevens: expected loss_fn as it was when the head was"):
+        Sevens().loss_fn = None
+
+
+class Forgetful(th.TensorHead):
+    def __init__(self) -> None:
+        pass
+
+
+class Early(LaplaceHead):
+    def __init__(self, after: bool) -> None:
+        if after:
+            super().__init__()
+        self.width = self.logits_dimension
+        super().__init__()
+
+
+class Late(LaplaceHead):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss_reduction = "sum"  # type: ignore[misc,assignment]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Forgetful, r"Forgetful: expected its constructor to call super\(\).__init__"),
+        (lambda: Early(False), "Early: expected a head to be used once its constructor has ended"),
+        (lambda: Early(True), "Early: expected a head to be used once its constructor has ended"),
+        (Late, r"Late: expected loss_reduction as it was given to super\(\).__init__"),
+    ],
+)
+def test_what_a_constructor_lacks_is_said(make: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        make()

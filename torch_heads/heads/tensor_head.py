@@ -129,17 +129,6 @@ class TensorHead(PriorOwner):
         self.weight_column = check_weight_column(self.title, weight_column)
         self._reduction = Reduction.parse(self.title, loss_reduction)
         self.loss_fn = loss_fn
-        self._loss = None
-        if loss_fn is not None:
-            self._loss = CustomLoss(
-                self.title,
-                loss_fn,
-                self._reduction,
-                columns=self.label_dimension,
-                loss_columns=1 if self._averages else self.label_dimension,
-                takes_ids=family.takes_ids,
-                may_miss=missing_label is not None,
-            )
         self.label_vocabulary = check_vocabulary(
             self.title, label_vocabulary, self._number_of_names()
         )
@@ -341,8 +330,22 @@ class TensorHead(PriorOwner):
                 class_balance=self._class_balance,
                 prior=self._prior,
                 keep_prior=self._keep_prior,
-                loss_fn=self._loss,
+                loss_fn=self._custom_loss(),
             )
+        )
+
+    def _custom_loss(self) -> CustomLoss | None:
+        """Return the loss of one's own; None without."""
+        if self.loss_fn is None:
+            return None
+        return CustomLoss(
+            self.title,
+            self.loss_fn,
+            self._reduction,
+            columns=self.label_dimension,
+            loss_columns=1 if self._averages else self.label_dimension,
+            takes_ids=self.family.takes_ids,
+            may_miss=self.missing_label is not None,
         )
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
