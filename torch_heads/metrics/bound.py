@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torch_heads.families.family import Counts, Family
 from torch_heads.functional.constants import Constants
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.counters.counter import Slot
 from torch_heads.metrics.needs import ClassCounts, ClassScoreCounts, Confusions, Need, Totals
@@ -215,10 +216,18 @@ class AlikeReadings:
         Args:
             sums: of the columns.
             strict: whether what is undefined is NaN in any case.
+
+        Raises:
+            TypeError: if a reading returns something else.
         """
         cuts = self._cuts
         own = sums if cuts is None else sums.at(cuts.on(sums.totals.device)["cut"])
         values: Any = self.reading.read(own)
+        shape = sums.totals.shape[:-2]
+        if not isinstance(values, Tensor) or values.shape != shape:
+            given = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            who, expected = type(self.reading).__name__, f"to return a tensor of shape {[*shape]}"
+            raise TypeError(unexpected(who, "read", expected, given, "It is of many heads alike."))
         defined = self.reading.defined(own) if strict else None
         if defined is not None:
             values = torch.where(defined, values, torch.nan)
