@@ -273,3 +273,36 @@ class Late(LaplaceHead):
 def test_what_a_constructor_lacks_is_said(make: Any, words: str) -> None:
     with pytest.raises(TypeError, match=words):
         make()
+
+
+# Losses of a family that is there.
+
+
+class Absolute:
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return 10 * (logits - labels).abs()
+
+
+class OfNormal(Absolute, Normal):
+    """A normal distribution whose loss is another one, by a class that is mixed in."""
+
+
+class OfClasses(Categorical):
+    """Class ids whose loss is 10 where the label is not the likeliest."""
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return 10 * (logits.argmax(-1) != labels) + 0 * logits.sum(-1)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 1.0]])
+@pytest.mark.parametrize("missing", [None, -1])
+def test_a_family_with_another_loss_is_computed_by_it(weights: Any, missing: Any) -> None:
+    numbers = ScaledHead(OfNormal(), missing_label=missing)
+    assert numbers.loss([1.0, 3.0], torch.zeros(2, 1), weights=weights) == 20
+    ids = ScaledHead(OfClasses(3), missing_label=missing)
+    assert ids.loss([0, 1], torch.eye(3)[:1].expand(2, 3), weights=weights) == 5
+    probabilities = torch.eye(3)[:2]
+    with pytest.raises(TypeError, match="OfClasses: its loss takes no class probabilities"):
+        ids.computation.groups[0].family.soft_loss(
+            torch.zeros(2, 1, 3), probabilities, th.families.ClassBalance()
+        )
