@@ -1,6 +1,7 @@
 """`check_head` names the promise that a head breaks."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +95,144 @@ BROKEN = {
 def test_the_promise_that_is_broken_is_named(promise: str) -> None:
     with pytest.raises(AssertionError, match=rf"^Broken: {promise}\. "):
         check_head(BROKEN[promise])
+
+
+class Rounded(Laplace):
+    """A family that computes in float32, whatever it is given."""
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return super().loss(logits.float(), labels.float())
+
+
+class Detached(Normal):
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return labels**2
+
+    def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(logits, labels).mean()
+
+
+class OfRows(Detached):
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return (logits - labels).square().mean(-1)
+
+
+class OfTwo(Laplace):
+    def mean(self, logits: Tensor) -> Tensor:
+        return logits
+
+
+class Noisy(Laplace):
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return super().loss(logits, labels) + torch.rand_like(labels)
+
+
+class Alone(Laplace):
+    """A family that never equals another one."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+class Centering(LaplaceHead):
+    def encode_labels(self, *given: Any) -> Tensor:
+        labels = super().encode_labels(*given)
+        return labels - labels.mean()
+
+
+class Ranking(LaplaceHead):
+    @property
+    def predicted(self) -> Mapping[str, Any]:
+        return {**super().predicted, "rank": rank}
+
+
+def rank(family: th.Family, logits: Tensor) -> Tensor:
+    return logits[..., 0].argsort(0).float()
+
+
+class Summing(LaplaceHead):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "loss_reduction": "sum"})
+
+
+class Named(LaplaceHead):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "name": "mine"})
+
+
+class Doubling(LaplaceHead):
+    """A head that changes predictions where no other head can see it."""
+
+    def predictions(self, *given: Any, **options: Any) -> dict[Any, Any]:
+        found = super().predictions(*given, **options)
+        return found | {"predictions": 2 * found["predictions"]}
+
+
+class Itself(LaplaceHead):
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Itself":
+        return self
+
+
+class Shallow(LaplaceHead):
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Shallow":
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        return other
+
+
+class Unpickled(LaplaceHead):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.function = lambda logits: logits
+
+
+FAULTS: dict[str, tuple[Any, str]] = {
+    "its float64": (Rounded(), "of float64 logits, all must be computed in float64"),
+    "a gradient": (Detached(), "the loss does not depend on the logits"),
+    "the shape of losses": (OfRows(), r"the loss of labels \[7, 1\] has the shape \[7\]"),
+    "the shape of means": (OfTwo(), r"of labels \[7, 1\] has the shape \[7, 1, 2\]"),
+    "one loss": (Noisy(), "the same batch always has the same loss"),
+    "equal families": (
+        lambda **o: Broken(Alone(), **o),
+        "families that are made alike are not equal",
+    ),
+    "rows apart": (Centering, "a weight of 0 is a row removed"),
+    "predictions apart": (Ranking, "batches may be cut anywhere"),
+    "its reduction": (Summing, r"loss_reduction='weighted_mean' makes a head of \['sum'\]"),
+    "its name": (Named, "name='first' makes a head of the name 'mine'"),
+    "the same predictions": (Doubling, "heads computed as one are the heads alone"),
+    "a copy": (Itself, "a copy is the head itself"),
+    "a copy of its metrics": (Shallow, "a copy has the metric_collection of the head itself"),
+    "a pickle": (Unpickled, "it cannot be pickled: .*lambda"),
+}
+
+
+@pytest.mark.parametrize("lacking", FAULTS)
+def test_what_a_head_lacks_is_said(lacking: str) -> None:
+    made, words = FAULTS[lacking]
+    make = (lambda **o: Broken(made, **o)) if isinstance(made, th.Family) else made
+    with pytest.raises(AssertionError, match=words):
+        check_head(make)
+
+
+def test_a_head_that_is_made_in_a_function_keeps_its_promises() -> None:
+    class Local(Laplace):
+        def width(self, logits: Tensor) -> Tensor:
+            return 2 * self.scale(logits)
+
+    class LocalHead(th.TensorHead):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(Local(), **options)
+
+        @property
+        def predicted(self) -> Mapping[str, Any]:
+            return {**super().predicted, "width": Local.width}
+
+    def double(labels: Tensor, logits: Tensor) -> Tensor:
+        return 2 * (labels - logits).square()
+
+    check_head(LocalHead)
+    check_head(lambda **options: th.RegressionHead(loss_fn=double, **options))
 
 
 def test_a_metric_that_ignores_weights_breaks_a_promise() -> None:

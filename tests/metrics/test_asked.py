@@ -2,7 +2,8 @@
 
 import math
 import re
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from inspect import isabstract
 from pathlib import Path
 from typing import Any
@@ -443,3 +444,67 @@ def words(need: str) -> str:
 
 def test_every_public_name_is_documented() -> None:
     assert [name for name in th.metrics.__all__ if not getattr(th.metrics, name).__doc__] == []
+
+
+@dataclass(frozen=True)
+class Excess(th.metrics.Reading):
+    """How far the mean label lies above a threshold, which is a field like any other."""
+
+    threshold: float = 0.0
+
+    def read(self, sums: th.metrics.Sums) -> torch.Tensor:
+        total = th.metrics.Total
+        return sums.total(total.LABEL) / sums.total(total.WEIGHT) - self.threshold
+
+
+@dataclass(frozen=True)
+class CostOfClass(th.metrics.Reading):
+    """The mean label of a column, times the cost of this very column."""
+
+    def read(self, sums: th.metrics.Sums) -> torch.Tensor:
+        assert self.column is not None
+        total = th.metrics.Total
+        return 10**self.column * sums.total(total.LABEL) / sums.total(total.WEIGHT)
+
+
+class ExcessHead(th.RegressionHead):
+    def __init__(self, over: float, **options: Any) -> None:
+        self.over = over
+        super().__init__(**options)
+
+    def readings(self) -> Iterator[tuple[str, th.metrics.Reading]]:
+        yield "excess", Excess(self.over)
+
+
+def test_a_threshold_of_ones_own_is_a_field_like_any_other() -> None:
+    head = th.RegressionHead(metrics={"x": Excess(1.0), "y": Excess(5.0)})
+    metrics = head.update_metrics(logits=torch.zeros(1, 1), labels=[10.0]).compute()
+    assert (metrics["x"], metrics["y"]) == (9, 5)
+    both = th.MultiHead([ExcessHead(1.0, name="a"), ExcessHead(5.0, name="b")])
+    metrics = both.update_metrics(logits=torch.zeros(1, 2), labels=[[10.0, 10.0]]).compute()
+    assert (metrics["excess/a"], metrics["excess/b"]) == (9, 5)
+
+
+def test_a_reading_of_ones_own_may_look_at_its_column() -> None:
+    head = th.MultiLabelHead(2, metrics=[CostOfClass(column=0), CostOfClass(column=1)])
+    metrics = head.update_metrics(logits=torch.zeros(1, 2), labels=[[1, 1]]).compute()
+    assert metrics["cost_of_class/class0"] == 1
+    assert metrics["cost_of_class/class1"] == 10
+
+
+def test_a_column_that_a_head_has_not_is_refused_however_it_comes() -> None:
+    class Second(th.RegressionHead):
+        def readings(self) -> Iterator[tuple[str, th.metrics.Reading]]:
+            yield "second", th.metrics.Mean(of=th.metrics.Total.LABEL, column=1)
+
+    with pytest.raises(ValueError, match=r"expected metrics with a column in \[0, 0\]"):
+        Second()
+    assert Second(label_dimension=2).metrics()["second"]
+
+
+def test_another_field_named_column_is_refused() -> None:
+    with pytest.raises(TypeError, match="Spread: expected column as the label column"):
+
+        @dataclass(frozen=True)
+        class Spread(th.metrics.Reading):
+            column: str = "price"  # type: ignore[assignment]

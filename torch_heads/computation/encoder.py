@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ from torch_heads.functional.values import (
     zero_where_false,
 )
 
+EncodeLabels = TypeVar("EncodeLabels", bound=Callable[..., Tensor])
+
 
 class Labels(NamedTuple):
     """Labels of some columns, ``[D*, K]``, and where they are present and valid; None: everywhere.
@@ -43,11 +45,17 @@ class Labels(NamedTuple):
     probabilities: Tensor | None = None
 
 
+def leaves_dense(encode_labels: EncodeLabels) -> EncodeLabels:
+    """Mark an `encode_labels` that returns dense numbers as they are, and need not be asked."""
+    encode_labels.leaves_dense = True  # type: ignore[attr-defined]
+    return encode_labels
+
+
 class Encoder:
     """Turns labels and weights that users give for the targets of a group into tensors.
 
     Labels come stacked, or for each target apart: those that are dense tensors alike are joined
-    in one pass, the others are first encoded by their heads.
+    in one pass where their heads leave them as they are, the others are first encoded by these.
     """
 
     def __init__(self, targets: Sequence[Target]) -> None:
@@ -65,6 +73,7 @@ class Encoder:
         self._places = Places(columns)
         self._given_places = self._places if parts == 1 else Places(self.sizes)
         self._constants = Constants(highest=torch.tensor(highs, device="cpu"))
+        self._leave_dense = all(target.leaves_dense for target in targets)
 
     def encode(self, inputs: Inputs, logits: Tensor) -> tuple[Labels, Tensor | None]:
         """Return the labels and the weights of a batch, checked.
@@ -107,6 +116,8 @@ class Encoder:
     def _labels(self, inputs: Inputs, logits: Tensor) -> Labels:
         leading, device, mask = logits.shape[:-1], logits.device, inputs.mask
         given = inputs.labels
+        if not self._leave_dense:
+            return self._in_pieces(given, logits, mask)
         if isinstance(given, Tensor):
             return self._numbers(given, logits, mask)
         joined = stack_alike(given, self.sizes, leading, device)
@@ -152,14 +163,19 @@ class Encoder:
         present = present.unflatten(-1, (-1, len(known))).all(-1)  # type: ignore[no-untyped-call]
         return zero_where_false(labels, present), present
 
-    def _in_pieces(self, given: Sequence[Any], logits: Tensor, mask: Tensor | None) -> Labels:
+    def _in_pieces(
+        self, given: Tensor | Sequence[Any], logits: Tensor, mask: Tensor | None
+    ) -> Labels:
         """Encode targets whose labels are alike together, and join them in the targets' order."""
+        stacked = isinstance(given, Tensor)
+        if isinstance(given, Tensor):
+            given = self._apart(given, mask)
         alike: dict[Any, list[int]] = {}
         for i, labels in enumerate(given):
             key: Any = i
             if labels is ABSENT:
                 key = "absent"
-            elif self._takes(labels):
+            elif self.targets[i].leaves_dense and (stacked or self._takes(labels)):
                 key = (labels.dtype, labels.layout, self.sizes[i])
             alike.setdefault(key, []).append(i)
         pieces = [
@@ -169,6 +185,19 @@ class Encoder:
             for key, members in alike.items()
         ]
         return self._join_pieces(pieces, [*alike.values()], logits)
+
+    def _apart(self, stacked: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """Return each target's columns of a tensor whose floats may be class ids."""
+        each = torch.split(stacked, self.sizes, dim=-1)
+        if not (self.family.takes_ids and stacked.is_floating_point()):
+            return [*each]
+        valid = None if mask is None else mask.unsqueeze(-1)
+        return [
+            own
+            if target.may_miss
+            else whole_numbers(target.title, "labels", zero_where_false(own, valid)).long()
+            for target, own in zip(self.targets, each, strict=True)
+        ]
 
     def _absent(self, members: Sequence[int], logits: Tensor) -> Labels:
         """Return the labels of targets of which none is given."""

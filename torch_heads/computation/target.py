@@ -81,6 +81,7 @@ class Target:
         encode_labels: from labels in any form, the batch shape, the device and a mask of valid
             rows to numbers ``[D*, given_columns]``, of any dtype, in which missing labels are one
             of ``missing``; not checked for their range.
+        leaves_dense: whether that returns dense numbers as they are, and need not be asked.
         string_keys: which of its predictions are strings.
         predict_strings: returns these by key, NumPy arrays, from the predictions that are tensors.
         class_balance: returns the head's present corrections of class imbalance, per logit, on a
@@ -111,6 +112,7 @@ class Target:
     regularized_after: str | None
     predicted: Mapping[str, Statistic]
     encode_labels: Callable[..., Tensor]
+    leaves_dense: bool
     string_keys: tuple[str, ...]
     predict_strings: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
     class_balance: Callable[[torch.device], ClassBalance]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, prod
 from typing import Any, ClassVar, NamedTuple
@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.prior import Prior
+from torch_heads.functional.declaration import Declaration, declared
 from torch_heads.functional.errors import unexpected
+
+#: What a family says of its `Family.loss`, and of no other.
+OF_LOSS = ("mean_loss", "mean_where", "balanced_loss", "soft_loss", "finite")
 
 PLAIN = (bool, int, float, str, tuple)
 
@@ -64,7 +68,7 @@ class LabelPart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Family(ABC):
+class Family(Declaration, ABC):
     """A distribution of a label given its logits.
 
     A subclass is a frozen dataclass whose fields are its fixed parameters, if it has any. It
@@ -102,6 +106,13 @@ class Family(ABC):
     linked: ClassVar[bool] = False
     finite: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        """Forget what is known of another loss, where a subclass has one of its own."""
+        super().__init_subclass__()
+        for name in OF_LOSS:
+            if _depth(cls, "loss") < _depth(cls, name):
+                setattr(cls, name, getattr(Family, name))
+
     @property
     def logits_per_label(self) -> int:
         """How many logits a label has."""
@@ -114,7 +125,7 @@ class Family(ABC):
         By default the name of the class, with its fields that are plain values; a family with
         fields that change the loss alone leaves these out.
         """
-        own = [(field.name, getattr(self, field.name)) for field in fields(self) if field.init]
+        own = declared(self).items()
         plain = [f"{name}={value!r}" for name, value in own if isinstance(value, PLAIN)]
         return f"{type(self).__name__}({', '.join(plain)})" if plain else type(self).__name__
 
@@ -164,9 +175,9 @@ class Family(ABC):
         """Return `loss`, corrected for class imbalance.
 
         Raises:
-            TypeError: if the family has no classes.
+            TypeError: if its loss has none: labels are no classes, or a subclass has another loss.
         """
-        raise TypeError(f"{type(self).__name__}: labels are no classes, and have no balance.")
+        raise TypeError(f"{type(self).__name__}: its loss has no balance of classes.")
 
     def mean_where(self, logits: Tensor, labels: Tensor, present: Tensor) -> Tensor | None:
         """Return the mean over all labels of `loss`, or of 0 where a label is not present.
@@ -179,9 +190,9 @@ class Family(ABC):
         """Return the loss ``[..., U]`` where labels are class probabilities ``[..., U, K]``.
 
         Raises:
-            TypeError: if the family has no classes.
+            TypeError: if its loss takes none.
         """
-        raise TypeError(f"{type(self).__name__}: labels are no classes, and have no probabilities.")
+        raise TypeError(f"{type(self).__name__}: its loss takes no class probabilities.")
 
     def label_weights(self, labels: Tensor, balance: ClassBalance) -> Tensor | None:
         """Return what else each label counts in a mean over weights, ``[..., U]``; None for 1."""
@@ -251,6 +262,11 @@ class Family(ABC):
     def logits(self, logits: Tensor) -> Tensor:
         """Return the logits themselves, as a prediction."""
         return logits
+
+
+def _depth(kind: type, name: str) -> int:
+    """Return how far up among the bases of a class a name is defined."""
+    return next(i for i, base in enumerate(kind.__mro__) if name in vars(base))
 
 
 #: What a head predicts of each label: a method of its family, or a function of family and logits.

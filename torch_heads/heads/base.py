@@ -48,6 +48,10 @@ class Head(EstimatorWords):
         if "computation" in self.__dict__ and name in constructor_arguments(type(self)):
             expected, given = "as it was when the head was made", "an assignment"
             raise TypeError(unexpected(self.title, name, expected, given, "Make another head."))
+        kind = getattr(type(self), name, None)
+        if isinstance(kind, property) and kind.fset is None:
+            expected, given = "as it was given to super().__init__(...)", "an assignment"
+            raise TypeError(unexpected(type(self).__name__, name, expected, given))
         super().__setattr__(name, value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

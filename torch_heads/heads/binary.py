@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_heads.computation.encoder import leaves_dense
 from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.bernoulli import Bernoulli
 from torch_heads.families.family import Statistic
@@ -105,6 +106,7 @@ class BinaryClassHead(ClassHead):
             "all_class_ids": Bernoulli.all_class_ids,
         }
 
+    @leaves_dense
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:

@@ -6,6 +6,7 @@ import inspect
 import weakref
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -35,6 +36,9 @@ class HeadType(ABCMeta):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return a new head, with its computation."""
         head = super().__call__(*args, **kwargs)
+        if "title" not in vars(head):
+            expected, given = "to call super().__init__(...)", "one that does not"
+            raise TypeError(unexpected(cls.__name__, "its constructor", expected, given))
         head._given = _given(head, inspect.signature(cls).bind(*args, **kwargs))
         head.computation = head._make_computation()
         head._complete()
@@ -52,7 +56,6 @@ class HeadType(ABCMeta):
 class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     """A module with a computation, and the tallies of what it measured."""
 
-    computation: Computation
     _given: dict[str, Any]
 
     def __init__(self, name: str | None = None) -> None:
@@ -64,6 +67,17 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         self._warned: set[str] = set()  # heads of whose areas a warning was given, by name
         self._lock = Lock()
         self._parent: Any = None  # a weak reference to the head of which this one is a part
+
+    @cached_property
+    def computation(self) -> Computation:
+        """What the head computes; made when its constructor has ended.
+
+        Raises:
+            TypeError: if it is asked for before that.
+        """
+        expected, given = "to be used once its constructor has ended", "a use inside of it"
+        hint = "What follows from all arguments, such as logits_dimension, is not known before."
+        raise TypeError(unexpected(type(self).__name__, "a head", expected, given, hint))
 
     @abstractmethod
     def _make_computation(self) -> Computation:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from torch_heads.computation.encoder import leaves_dense
 from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.categorical import Categorical
 from torch_heads.families.family import Statistic
@@ -103,6 +104,7 @@ class MultiClassHead(ClassHead):
         """Return the names of the classes in metric keys."""
         return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 
+    @leaves_dense
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_heads.computation.encoder import leaves_dense
 from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.bernoulli import Bernoulli
 from torch_heads.families.family import Counts, Statistic
@@ -135,6 +136,7 @@ class MultiLabelHead(ClassHead):
         """What is predicted, by key."""
         return {"logits": Bernoulli.logits, "probabilities": Bernoulli.mean}
 
+    @leaves_dense
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:

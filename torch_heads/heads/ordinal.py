@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from torch_heads.computation.encoder import leaves_dense
 from torch_heads.families.family import Statistic
 from torch_heads.families.ordered_classes import OrderedClasses
 from torch_heads.functional.arguments import MissingLabel, check_count
@@ -101,6 +102,7 @@ class OrdinalClassHead(ClassHead):
         """Return the names of the classes in metric keys."""
         return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 
+    @leaves_dense
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:

@@ -8,6 +8,7 @@ from math import inf
 import torch
 from torch import Tensor
 
+from torch_heads.computation.encoder import leaves_dense
 from torch_heads.families.event_times import EventTimes
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel
@@ -93,6 +94,7 @@ class SurvivalHead(TensorHead):
             "logits": EventTimes.logits,
         }
 
+    @leaves_dense
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:

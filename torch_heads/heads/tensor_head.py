@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_heads.computation.computation import Computation
+from torch_heads.computation.encoder import leaves_dense
 from torch_heads.computation.inputs import Features
 from torch_heads.computation.loss_fn import CustomLoss, LossFn
 from torch_heads.computation.single import SingleComputation
@@ -45,6 +46,7 @@ from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.prior_owner import PriorOwner
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
 from torch_heads.metrics.asked import Asked, asked_readings
+from torch_heads.metrics.fits import check_column
 from torch_heads.metrics.needs import ScoreCounts
 from torch_heads.metrics.readable import Readable
 from torch_heads.metrics.readings.means import Coverage
@@ -127,17 +129,6 @@ class TensorHead(PriorOwner):
         self.weight_column = check_weight_column(self.title, weight_column)
         self._reduction = Reduction.parse(self.title, loss_reduction)
         self.loss_fn = loss_fn
-        self._loss = None
-        if loss_fn is not None:
-            self._loss = CustomLoss(
-                self.title,
-                loss_fn,
-                self._reduction,
-                columns=self.label_dimension,
-                loss_columns=1 if self._averages else self.label_dimension,
-                takes_ids=family.takes_ids,
-                may_miss=missing_label is not None,
-            )
         self.label_vocabulary = check_vocabulary(
             self.title, label_vocabulary, self._number_of_names()
         )
@@ -173,12 +164,15 @@ class TensorHead(PriorOwner):
         """Return the names of the classes in metric keys; empty where there are no classes."""
         return ()
 
+    @leaves_dense
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return labels as numbers ``[D*, labels_dimension]``, of any dtype.
 
-        Their range is checked afterwards. Missing labels are as `missing_label` says.
+        Their range is checked afterwards. Missing labels are as `missing_label` says, or NaN; a
+        subclass that goes on with the numbers of this method gets NaN for these, but for class
+        ids.
 
         Args:
             labels: in any form that the head takes.
@@ -198,7 +192,17 @@ class TensorHead(PriorOwner):
     def _numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels as a tensor, with NaN where there are none, if any may be missing."""
         may_miss = self.missing_label is not None
-        return to_tensor(self.title, "labels", labels, device, may_miss, mask)
+        numbers = to_tensor(self.title, "labels", labels, device, may_miss, mask)
+        if not may_miss or self.family.takes_ids or self._leaves_dense:
+            return numbers
+        present = self._missing().present(numbers)
+        floats = numbers if numbers.is_floating_point() else numbers.double()
+        return floats.masked_fill(~present, nan)
+
+    @property
+    def _leaves_dense(self) -> bool:
+        """Whether the head's labels may be taken as they are, where they are dense numbers."""
+        return getattr(self.encode_labels, "leaves_dense", False)
 
     def string_predictions(self, predictions: Mapping[str, Tensor]) -> Mapping[str, Any]:
         """Return the predictions by `string_keys`, NumPy arrays, from those that are tensors."""
@@ -276,6 +280,8 @@ class TensorHead(PriorOwner):
             self.fine,
             usual,
         )
+        for one in usual.values():
+            check_column(one, head)
         asked = asked_readings(self._asked_metrics, head)
         for key, reading in asked.items():
             if usual.get(key, reading) != reading:
@@ -324,12 +330,27 @@ class TensorHead(PriorOwner):
                 predicted=dict(self.predicted),
                 string_keys=self.string_keys,
                 encode_labels=self._encoded,
+                leaves_dense=self._leaves_dense,
                 predict_strings=self.string_predictions,
                 class_balance=self._class_balance,
                 prior=self._prior,
                 keep_prior=self._keep_prior,
-                loss_fn=self._loss,
+                loss_fn=self._custom_loss(),
             )
+        )
+
+    def _custom_loss(self) -> CustomLoss | None:
+        """Return the loss of one's own; None without."""
+        if self.loss_fn is None:
+            return None
+        return CustomLoss(
+            self.title,
+            self.loss_fn,
+            self._reduction,
+            columns=self.label_dimension,
+            loss_columns=1 if self._averages else self.label_dimension,
+            takes_ids=self.family.takes_ids,
+            may_miss=self.missing_label is not None,
         )
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
@@ -346,10 +367,16 @@ class TensorHead(PriorOwner):
                 return shape[:-1]
         return shape[:1] if columns > 1 else shape
 
-    def _encoded(self, labels: Labels, *given: Any) -> Tensor:
+    def _encoded(
+        self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
+    ) -> Tensor:
         """Return what `encode_labels` makes of labels in any form, float8 among them."""
         (target,) = self.computation.targets
-        return self.encode_labels(target.missing.widened(labels), *given)
+        numbers = self.encode_labels(target.missing.widened(labels), leading, device, mask)
+        if target.leaves_dense or numbers.shape == (*leading, target.logits):
+            return numbers
+        what = "labels, as encode_labels returns them,"
+        return check_columns(self.title, what, numbers, leading, target.given_columns)
 
     def _number_of_names(self) -> int:
         """Return how many names a vocabulary has."""

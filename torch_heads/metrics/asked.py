@@ -12,11 +12,11 @@ from torchmetrics import Metric, MetricCollection
 from torch_heads.families.family import Counts
 from torch_heads.functional.containers import nearest
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.metrics.fits import check_fits
+from torch_heads.metrics.fits import check_column, check_fits
 from torch_heads.metrics.keys import check_key
 from torch_heads.metrics.meant import hint_for
 from torch_heads.metrics.readable import Readable
-from torch_heads.metrics.readings.outcomes import ThresholdReading
+from torch_heads.metrics.readings.outcomes import ThresholdReading, threshold_of
 from torch_heads.metrics.readings.reading import Reading, is_own, suffix
 from torch_heads.metrics.torchmetric import Torchmetric
 
@@ -140,6 +140,8 @@ def _of_classes(name: str, ids: Iterable[int], head: Readable) -> dict[str, Read
 
 def _name(reading: Reading, head: Readable) -> str:
     """Return the name of a reading: that in the table, with its arguments where they differ."""
+    if not is_own(reading):
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(reading).__name__).lower()
     changed: dict[str, Any] = {"column": None}
     if isinstance(reading, ThresholdReading):
         changed["threshold"] = None
@@ -151,20 +153,15 @@ def _name(reading: Reading, head: Readable) -> str:
     alike = [name for name, one in known.items() if type(one) is type(reading)]
     if alike:
         return f"{min(alike, key=len)}{suffix(reading)}"
-    if is_own(reading):
-        expected = f"of this kind of head, such as {preview(head.named, 80)}"
-        raise TypeError(unexpected(head.title, "metrics", expected, repr(reading)))
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(reading).__name__).lower()
+    expected = f"of this kind of head, such as {preview(head.named, 80)}"
+    raise TypeError(unexpected(head.title, "metrics", expected, repr(reading)))
 
 
 def _ending(reading: Reading, head: Readable) -> str:
     """Return what the class and the threshold add to the name of a reading."""
     ending = ""
     if reading.column is not None:
-        count = len(head.class_names) or head.columns
-        if reading.column not in range(count):
-            expected = f"with a column in [0, {count - 1}]"
-            raise ValueError(unexpected(head.title, "metrics", expected, repr(reading)))
+        check_column(reading, head)
         ending = f"/{head.class_names[reading.column] if head.class_names else reading.column}"
-    threshold = getattr(reading, "threshold", None)
+    threshold = threshold_of(reading)
     return ending if threshold is None else f"{ending}/positive_threshold_{threshold:g}"

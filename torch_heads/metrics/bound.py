@@ -12,10 +12,12 @@ from torch import Tensor
 
 from torch_heads.families.family import Counts, Family
 from torch_heads.functional.constants import Constants
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.counters.counter import Slot
 from torch_heads.metrics.needs import ClassCounts, ClassScoreCounts, Confusions, Need, Totals
-from torch_heads.metrics.readings.reading import Reading
+from torch_heads.metrics.readings.outcomes import threshold_of
+from torch_heads.metrics.readings.reading import Reading, is_own
 from torch_heads.metrics.sums import Sums
 from torch_heads.metrics.tally import Tally
 
@@ -84,15 +86,17 @@ class BoundReading(NamedTuple):
     def alike(self) -> Hashable:
         """What readings have in common that one formula reads at once: a thousand AUCs, say."""
         reading, place = self
+        # one place may have several of different thresholds, but one at the decision
+        form = reading.column is None, threshold_of(reading) is None, place.form
+        if not is_own(reading):
+            return reading, form  # a user's formula may look at any of its fields
         # not by `replace`, which is slow, and wide heads have thousands of readings
         own = [
             getattr(reading, field)
             for field in reading.__dataclass_fields__
             if field not in ("column", "threshold")
         ]
-        # one place may have several of different thresholds, but one at the decision
-        threshold = getattr(reading, "threshold", None) is None
-        return type(reading), *own, reading.column is None, threshold, place.form
+        return type(reading), *own, form
 
 
 class AlikeColumns:
@@ -204,7 +208,7 @@ class AlikeReadings:
 
     def __init__(self, readings: Sequence[Reading], columns: AlikeColumns) -> None:
         self.reading, self._columns = readings[0], columns
-        self._cuts = columns.cuts(getattr(one, "threshold", None) for one in readings)
+        self._cuts = columns.cuts(map(threshold_of, readings))
 
     def read(self, sums: Sums, strict: bool = False) -> Tensor:
         """Return the metrics ``[..., K]`` from what is known of the columns.
@@ -212,10 +216,18 @@ class AlikeReadings:
         Args:
             sums: of the columns.
             strict: whether what is undefined is NaN in any case.
+
+        Raises:
+            TypeError: if a reading returns something else.
         """
         cuts = self._cuts
         own = sums if cuts is None else sums.at(cuts.on(sums.totals.device)["cut"])
         values: Any = self.reading.read(own)
+        shape = sums.totals.shape[:-2]
+        if not isinstance(values, Tensor) or values.shape != shape:
+            given = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            who, expected = type(self.reading).__name__, f"to return a tensor of shape {[*shape]}"
+            raise TypeError(unexpected(who, "read", expected, given, "It is of many heads alike."))
         defined = self.reading.defined(own) if strict else None
         if defined is not None:
             values = torch.where(defined, values, torch.nan)

@@ -39,6 +39,18 @@ def check_fits(reading: Reading, head: Readable, asked: str | Reading) -> None:
             raise ValueError(unexpected(head.title, "metrics", expected, repr(asked), hint))
 
 
+def check_column(reading: Reading, head: Readable) -> None:
+    """Refuse a reading of a column that a head has not.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    count = len(head.class_names) or head.columns
+    if reading.column is not None and reading.column not in range(count):
+        expected = f"with a column in [0, {count - 1}]"
+        raise ValueError(unexpected(head.title, "metrics", expected, repr(reading)))
+
+
 Misfit = tuple[str, str]  # what was expected instead, and a hint; empty where it fits
 FITS: Misfit = ("", "")
 

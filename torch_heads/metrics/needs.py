@@ -12,10 +12,11 @@ from typing import NamedTuple
 from torch import Tensor
 
 from torch_heads.families.family import Family
+from torch_heads.functional.declaration import Declaration
 
 
 @dataclass(frozen=True)
-class Need(ABC):  # noqa: B024  a marker
+class Need(Declaration, ABC):
     """Something that a tally can keep of some label columns."""
 
 

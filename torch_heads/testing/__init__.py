@@ -1,15 +1,7 @@
 """What every head promises, as a check for heads of one's own."""
 
 from torch_heads.testing.check import check_head
-from torch_heads.testing.promises import (
-    PROMISES,
-    REDUCTIONS,
-    MakeHead,
-    Subject,
-    assert_same,
-    evaluate,
-    loss_and_gradient,
-)
+from torch_heads.testing.promises import PROMISES
 from torch_heads.testing.sample import (
     FEATURES,
     ROWS,
@@ -18,6 +10,14 @@ from torch_heads.testing.sample import (
     move_to,
     random_sample,
     take_rows,
+)
+from torch_heads.testing.subject import (
+    REDUCTIONS,
+    MakeHead,
+    Subject,
+    assert_same,
+    evaluate,
+    loss_and_gradient,
 )
 
 __all__ = [

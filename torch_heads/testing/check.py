@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from torch_heads.testing.promises import PROMISES, MakeHead, Subject
+from torch_heads.testing.promises import PROMISES
 from torch_heads.testing.sample import Sample
+from torch_heads.testing.subject import MakeHead, Subject
 
 
 def check_head(make: MakeHead, sample: Sample | None = None) -> None:

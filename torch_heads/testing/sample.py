@@ -113,3 +113,10 @@ def _without(labels: Any, rows: Sequence[int], missing: Any) -> Any:
         return None
     written = labels if labels.is_floating_point() else labels.to(torch.int64)
     return written.index_fill(0, torch.tensor([*rows], device=labels.device), missing)
+
+
+def is_dense(labels: Any) -> bool:
+    """Return whether labels are dense tensors, as compiled code needs them."""
+    if isinstance(labels, Mapping):
+        return all(map(is_dense, labels.values()))
+    return isinstance(labels, Tensor) and labels.layout == torch.strided

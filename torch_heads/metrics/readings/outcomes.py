@@ -49,6 +49,11 @@ class ThresholdReading(Reading):
         return (ClassCounts(),) if counts is Counts.CLASSES else (ScoreCounts(),)
 
 
+def threshold_of(reading: Reading) -> float | None:
+    """Return the threshold that a reading is read at; None for the decision, and for others."""
+    return reading.threshold if isinstance(reading, ThresholdReading) else None
+
+
 @dataclass(frozen=True)
 class AveragedReading(ThresholdReading):
     """A metric of the outcomes of one class, or an average over classes.

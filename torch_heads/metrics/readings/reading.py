@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from inspect import get_annotations
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.family import Counts
+from torch_heads.functional.declaration import Declaration
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.needs import Need
 from torch_heads.metrics.sums import Sums, Total
 
 
 @dataclass(frozen=True)
-class Reading(ABC):
+class Reading(Declaration, ABC):
     """A metric read from the sums of a head's columns, or of one of them (``column``).
 
     A declaration without state, whose fields are its arguments. The collection binds each reading
@@ -35,6 +37,13 @@ class Reading(ABC):
     of_counts: ClassVar[bool] = False
     biased: ClassVar[bool] = False
     of_fine_scores: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Refuse another field that is called as the column is."""
+        super().__init_subclass__()
+        if "column" in get_annotations(cls):
+            expected, given = "as the label column that a reading reads alone", "another field"
+            raise TypeError(unexpected(cls.__name__, "column", expected, given))
 
     def __post_init__(self) -> None:
         if self.column is not None:
