@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Self
 
@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
-from torch_heads.computation.target import Target
+from torch_heads.computation.target import Target, TargetPrior
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.saved import CountsMeaning
 from torch_heads.metrics.terms import AbsoluteError
 
 VERSION = 1
 BLOCK = 1024  # bytes: heads that differ a little have tensors of one size, and are told by words
+NUMBER = 26  # bytes: the longest float64 in JSON, and what stands between two
 CARRY = "torch_heads.transfer(model, state_dict) carries over what both have."
 BY_NAME = "Loaded as a part of the head's own state_dict, counts follow the names."
 
@@ -39,6 +40,7 @@ class TargetMeaning:
         counted: what is counted of it, and where scores are cut.
         linked: whether a function of the user's own makes its predictions of the logits; None
             where that is not known.
+        prior: the numbers of its `TargetPrior`, one after the other; None without.
     """
 
     path: tuple[str, ...]
@@ -48,6 +50,7 @@ class TargetMeaning:
     vocabulary: tuple[str, ...] | None
     counted: str
     linked: bool | None = None
+    prior: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, target: Target, path: Sequence[str]) -> TargetMeaning:
@@ -61,6 +64,7 @@ class TargetMeaning:
             target.label_vocabulary,
             f"{target.counts}{cuts}",
             target.family.linked,
+            _numbers(target.prior()),
         )
 
     def unlike(self, other: TargetMeaning, counts: bool) -> tuple[str, str] | None:
@@ -145,11 +149,7 @@ class Meaning(CountsMeaning):
         """
         try:
             told = json.loads(saved.detach().cpu().numpy().tobytes())
-            targets = [
-                TargetMeaning(**{**own, "path": tuple(own["path"]), "vocabulary": names})
-                for own in told["heads"]
-                for names in [None if own["vocabulary"] is None else tuple(own["vocabulary"])]
-            ]
+            targets = [_read(target) for target in told["heads"]]
         except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError):
             argument, expected = (
                 "the checkpoint's '_meaning'",
@@ -159,10 +159,16 @@ class Meaning(CountsMeaning):
         return cls(targets)
 
     def to_tensor(self) -> Tensor:
-        """Return it as JSON in bytes, uint8, filled up with spaces."""
-        heads = [asdict(target) for target in self.targets]
+        """Return it as JSON in bytes, uint8, filled up with spaces.
+
+        There is room for all priors, so that heads with and without have tensors of one size.
+        """
+        heads = [vars(target) for target in self.targets]
         text = json.dumps({"version": VERSION, "heads": heads}).encode()
-        padded = text.ljust(-(-len(text) // BLOCK) * BLOCK)
+        size = len(text)
+        for target in self.targets:
+            size += NUMBER * (2 * target.logits + 2) - len(json.dumps(target.prior))
+        padded = text.ljust(-(-size // BLOCK) * BLOCK)
         return torch.frombuffer(bytearray(padded), dtype=torch.uint8)
 
     @property
@@ -228,6 +234,22 @@ class Meaning(CountsMeaning):
         words = self.difference(self.read(self.title, saved), counts=True, hint=BY_NAME)
         if words is not None:
             raise ValueError(words)
+
+
+def _read(told: dict[str, Any]) -> TargetMeaning:
+    """Return what JSON tells of a target, in which tuples are lists."""
+    own: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in told.items()
+    }
+    read = TargetMeaning(**own)
+    if read.prior is not None and len(read.prior) != 2 * read.logits + 2:
+        raise ValueError("a prior of other logits")
+    return read
+
+
+def _numbers(prior: TargetPrior | None) -> tuple[float, ...] | None:
+    """Return the numbers of a prior, one after the other."""
+    return None if prior is None else tuple(torch.cat([one.flatten() for one in prior]).tolist())
 
 
 def _other_names(what: str, own: Sequence[str], saved: Sequence[str]) -> tuple[str, str]:

@@ -201,7 +201,7 @@ class MultiHead(Head):
         if name == "heads" and "heads" in self._modules:
             expected, given = "as they were when it was made", "an assignment"
             raise TypeError(unexpected(self.title, name, expected, given, FIXED))
-        if name != "head_weights":
+        if name != "head_weights" or self._gives_memory(value):
             super().__setattr__(name, value)
             return
         self._factors = HeadFactors(self.title, value, self._names)
@@ -210,6 +210,15 @@ class MultiHead(Head):
             self._parameters[name] = value
         if "computation" in self.__dict__:
             self.computation.head_weights = self._factors_on if self._has_factors() else None
+
+    def _gives_memory(self, value: Any) -> bool:
+        """Return whether these are learned weights on a device, for some that had no values.
+
+        Hugging Face's ``from_pretrained`` gives those of no checkpoint memory before values.
+        """
+        learned = self._parameters.get("head_weights")
+        given = isinstance(value, nn.Parameter)
+        return learned is not None and learned.is_meta and given and value.shape == learned.shape
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, whose heads are parts of it."""
