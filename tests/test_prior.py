@@ -298,7 +298,7 @@ def test_no_label_is_no_prior(head: th.Head, labels: Any, weights: Any) -> None:
 @pytest.mark.parametrize("head", [th.RegressionHead(), th.MultiClassHead(3), MANY])
 @pytest.mark.parametrize("labels", [5.0, None, "a", {}, torch.tensor(1.0), object(), {"x": None}])
 def test_what_is_no_batch_of_labels_is_refused(head: th.Head, labels: Any) -> None:
-    with pytest.raises(ValueError, match=r"^\w+Head.*: expected "):
+    with pytest.raises(ValueError, match=r"^\w+Head.*: expected labels "):
         copy.deepcopy(head).fit_prior(labels)
 
 

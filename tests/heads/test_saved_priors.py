@@ -133,6 +133,15 @@ def test_the_entry_has_one_size_with_and_without_a_prior() -> None:
     assert wide.state_dict()["_meaning"].shape == size
 
 
+@pytest.mark.parametrize("prior", [[1.0], ["a"] * 4, {"a": 1}, 5, "abcd", [None] * 4, True])
+def test_a_prior_of_no_numbers_is_refused(prior: Any) -> None:
+    told = json.loads(heads("kilos").state_dict()["_meaning"].numpy().tobytes())
+    told["heads"][0]["prior"] = prior
+    broken = torch.tensor([*json.dumps(told).encode()], dtype=torch.uint8)
+    with pytest.raises(ValueError, match="'_meaning' as bytes that say what its heads are"):
+        heads("kilos").load_state_dict({"_meaning": broken})
+
+
 def test_a_part_that_is_saved_alone_keeps_its_prior() -> None:
     whole = fitted("kilos", "sick")[1]
     for own in (whole["kilos"].state_dict(), nn.ModuleList([whole["kilos"]]).state_dict()):

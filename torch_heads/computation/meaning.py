@@ -241,10 +241,11 @@ def _read(told: dict[str, Any]) -> TargetMeaning:
     own: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in told.items()
     }
-    read = TargetMeaning(**own)
-    if read.prior is not None and len(read.prior) != 2 * read.logits + 2:
-        raise ValueError("a prior of other logits")
-    return read
+    if own.get("prior") is not None:
+        own["prior"] = tuple(map(float, own["prior"]))
+        if len(own["prior"]) != 2 * own["logits"] + 2:
+            raise ValueError("a prior of other logits")
+    return TargetMeaning(**own)
 
 
 def _numbers(prior: TargetPrior | None) -> tuple[float, ...] | None:

@@ -86,7 +86,11 @@ class MultiHead(Head):
         if is_table(opened(labels)):
             return shape_of(labels)
         if not isinstance(labels, Mapping):
-            return shape_of(labels)[:-1]
+            shape = shape_of(labels)
+            if len(shape) < 2:
+                expected, given = "by head name, or as one tensor", type(labels).__name__
+                raise ValueError(unexpected(self.title, "labels", expected, given))
+            return shape[:-1]
         for name in self._names:
             if name in labels:
                 return self[name]._batch_shape(labels[name], features)
