@@ -129,7 +129,9 @@ def batches(labels: dict[str, Tensor], weights: Tensor, size: int) -> Iterator[A
 
 
 def states(head: th.Head) -> dict[str, Tensor]:
-    return {key: value for key, value in head.state_dict().items() if "prior" in key}
+    leaves = [one for one in head.modules() if isinstance(one, th.TensorHead)]
+    fields = ("prior_offset", "prior_scale", "prior_loss", "prior_origin")
+    return {f"{leaf.name}.{field}": getattr(leaf, field) for leaf in leaves for field in fields}
 
 
 def test_batches_are_the_whole_and_weights_are_rows() -> None:
@@ -209,7 +211,7 @@ def test_it_is_saved_copied_and_moved_without_rounding(device: torch.device) -> 
     for again in [loaded, outer[0], copy.deepcopy(head), copy.deepcopy(head).to(torch.bfloat16)]:
         torch.testing.assert_close(again(logits), expected, rtol=0, atol=0)
     plain = small().to(device)
-    with pytest.raises(RuntimeError, match="prior_offset"):  # its logits mean something else
+    with pytest.raises(ValueError, match="a prior"):  # its logits mean something else
         head.load_state_dict(plain.state_dict())
     head.forget_prior().load_state_dict(plain.state_dict())
     torch.testing.assert_close(head(logits), plain(logits), rtol=0, atol=0)
@@ -264,6 +266,57 @@ def test_what_is_refused_changes_nothing() -> None:
         other.fit_prior([1.0, 2.0])
     assert other.prior_loss is None
     torch.testing.assert_close(states(head), before)
+
+
+MANY = th.MultiHead(
+    [th.RegressionHead(name="x", missing_label=-1), th.BinaryClassHead(name="y", missing_label=-1)]
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "labels", "weights"),
+    [
+        (th.RegressionHead(), [], None),
+        (th.RegressionHead(), torch.zeros(0), None),
+        (th.RegressionHead(2), torch.zeros(0, 2), None),
+        (th.RegressionHead(missing_label=-1), [-1.0, -1.0], None),
+        (th.MultiClassHead(3), [0, 1, 2], [0.0, 0.0, 0.0]),
+        (th.BinaryClassHead(), iter([([],), ([],)]), None),
+        (MANY, {"x": [-1, -1], "y": [-1, -1]}, None),
+        (MANY, {"x": [1, 2], "y": [0, 1]}, [0.0, 0.0]),
+    ],
+)
+def test_no_label_is_no_prior(head: th.Head, labels: Any, weights: Any) -> None:
+    head = copy.deepcopy(head)
+    with pytest.raises(
+        ValueError, match=r"Head.*: expected labels with at least one that is there"
+    ):
+        head.fit_prior(labels, weights=weights)
+    assert all(target.prior() is None for target in head.computation.targets)
+
+
+@pytest.mark.parametrize("head", [th.RegressionHead(), th.MultiClassHead(3), MANY])
+@pytest.mark.parametrize("labels", [5.0, None, "a", {}, torch.tensor(1.0), object(), {"x": None}])
+def test_what_is_no_batch_of_labels_is_refused(head: th.Head, labels: Any) -> None:
+    with pytest.raises(ValueError, match=r"^\w+Head.*: expected labels "):
+        copy.deepcopy(head).fit_prior(labels)
+
+
+def test_labels_on_the_meta_device_have_no_values() -> None:
+    for head in (th.RegressionHead(name="x"), small()):
+        given = torch.zeros(3, device="meta")
+        with pytest.raises(ValueError, match=r"expected labels with values, got a meta tensor"):
+            head.fit_prior(given if head.name == "x" else {"yes": given})
+
+
+def test_a_model_that_is_built_on_the_meta_device_may_have_a_prior() -> None:
+    labels = labels_of(40)
+    expected = small().fit_prior(labels)
+    with torch.device("meta"):
+        head = small().fit_prior(labels)
+    head.to_empty(device="cpu")
+    logits = torch.randn(5, head.logits_dimension)
+    torch.testing.assert_close(head(logits), expected(logits), rtol=0, atol=0)
 
 
 def test_batches_are_tuples() -> None:
@@ -364,9 +417,7 @@ def test_a_loaded_head_has_its_skill_and_its_counts() -> None:
     loaded.load_state_dict(head.state_dict())
     torch.testing.assert_close(loaded.metric_collection.compute(), head.metric_collection.compute())
     one = small()
-    one["size"].load_state_dict(
-        {key: own for key, own in head["size"].state_dict().items() if "prior" in key}
-    )
+    one["size"].load_state_dict(head["size"].state_dict())
     assert [key for key in one.metrics() if "skill" in key] == ["skill/size"]
 
 

@@ -348,6 +348,25 @@ def test_counts_that_no_name_tells_apart_are_refused(
         head.load_state_dict(given.state_dict())
 
 
+def test_what_a_head_means_is_asked_where_its_layer_is_loaded_elsewhere() -> None:
+    net, x = nn.Linear(3, 3), torch.randn(50, 3)
+    for saved, own in [
+        (made("pet"), made("pet", PETS[::-1])),
+        (made("tags"), made("tags", PETS[::-1])),
+        (several("pet", "kilos"), several("pet", "kilos", vocabulary=PETS[::-1])),
+        (several("even", "odd"), several("odd", "even")),
+        (th.SequentialHeadWrapper(made("pet")), th.SequentialHeadWrapper(made("pet", PETS[::-1]))),
+    ]:
+        with pytest.raises(ValueError, match=r"expected a checkpoint of the .* got one of \["):
+            own.load_state_dict(saved.state_dict())
+    first, same = made("pet"), made("pet")
+    same.load_state_dict(first.state_dict())
+    assert (
+        same.predictions(net(x))["classes"].tolist()
+        == first.predictions(net(x))["classes"].tolist()
+    )
+
+
 def ordered(*classes: str) -> th.Head:
     return th.OrdinalClassHead(3, label_vocabulary=[*classes])
 
@@ -521,6 +540,21 @@ def test_a_model_on_the_meta_device_is_all_there_until_it_is_moved_or_loaded() -
     assert not any(value.is_meta for value in model.buffers())
 
 
+def test_learned_weights_get_memory_before_values() -> None:
+    # as from_pretrained does with parameters that a checkpoint lacks, for its `_init_weights`
+    with torch.device("meta"):
+        head = several("even", "kilos")
+        head.head_weights = nn.Parameter(torch.ones(2))
+    head.head_weights = nn.Parameter(torch.tensor([float("nan"), 5e11]))
+    with torch.no_grad():
+        head.head_weights.copy_(torch.tensor([2.0, 3.0]))
+    assert head.loss(torch.ones(1, 2), torch.zeros(1, 2)).item() == pytest.approx(
+        2 * 0.6931 + 3, 1e-3
+    )
+    with pytest.raises(ValueError, match="head_weights as one finite number per head"):
+        head.head_weights = nn.Parameter(torch.tensor([float("nan"), 1.0]))
+
+
 def test_loading_by_attributes_refuses_what_means_otherwise() -> None:
     saved = nn.Sequential(nn.Linear(2, 2), several("even", "odd")).state_dict()
     with torch.device("meta"):
@@ -590,7 +624,8 @@ def test_a_copy_holds_counts_until_they_are_reset(copied: Callable[[th.Head], th
 
 def test_a_head_that_is_taken_out_by_a_copy_knows_what_it_means() -> None:
     both = several("even", "kilos")
-    assert "_meaning" not in both["even"].state_dict()
-    alone = copy.deepcopy(both["even"])
-    with pytest.raises(ValueError, match=r"heads \['odd'\], got one of \['even'\]"):
-        made("odd").load_state_dict(alone.state_dict())
+    assert [*both.state_dict()] == ["_meaning"]
+    assert [*nn.ModuleDict({"head": both}).state_dict()] == ["head._meaning"]
+    for alone in (both["even"], copy.deepcopy(both["even"])):
+        with pytest.raises(ValueError, match=r"heads \['odd'\], got one of \['even'\]"):
+            made("odd").load_state_dict(alone.state_dict())

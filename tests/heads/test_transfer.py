@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import torch_heads as th
+from torch_heads.integrations.lightning import HeadModule
 
 
 def model(head: th.Head) -> nn.ModuleDict:
@@ -131,6 +132,16 @@ def test_what_cannot_be_carried_is_refused(
     states = {key: value for key, value in states.items() if value is not None}
     with pytest.raises(error, match=message):
         th.transfer(model(even()), states, layer)
+
+
+def test_a_lazy_layer_is_refused_until_its_shape_is_known() -> None:
+    old, new = (HeadModule(nn.Linear(3, 4), even(), in_features="lazy") for _ in range(2))
+    old(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"model with 'projection\.weight' of a shape that is kn"):
+        th.transfer(new, old.state_dict(), "projection")
+    new(torch.zeros(2, 3))
+    states = th.transfer(new, old.state_dict(), "projection")
+    assert states["projection.weight"].equal(old.projection.weight)
 
 
 def test_a_model_has_one_head() -> None:

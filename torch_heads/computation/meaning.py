@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Self
 
@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Computation
-from torch_heads.computation.target import Target
+from torch_heads.computation.target import Target, TargetPrior
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.saved import CountsMeaning
 from torch_heads.metrics.terms import AbsoluteError
 
 VERSION = 1
 BLOCK = 1024  # bytes: heads that differ a little have tensors of one size, and are told by words
+NUMBER = 26  # bytes: the longest float64 in JSON, and what stands between two
 CARRY = "torch_heads.transfer(model, state_dict) carries over what both have."
 BY_NAME = "Loaded as a part of the head's own state_dict, counts follow the names."
 
@@ -40,6 +41,7 @@ class TargetMeaning:
         linked: whether a function of the user's own makes its predictions of the logits; None
             where that is not known.
         missing: what stands for a missing label; None where nothing does, or it is not known.
+        prior: the numbers of its `TargetPrior`, one after the other; None without.
     """
 
     path: tuple[str, ...]
@@ -50,6 +52,7 @@ class TargetMeaning:
     counted: str
     linked: bool | None = None
     missing: str | None = None
+    prior: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, target: Target, path: Sequence[str]) -> TargetMeaning:
@@ -64,6 +67,7 @@ class TargetMeaning:
             f"{target.counts}{cuts}",
             target.family.linked,
             ", ".join(sorted(str(float(value)) for value in target.missing.values)) or None,
+            _numbers(target.prior()),
         )
 
     def unlike(self, other: TargetMeaning, counts: bool) -> tuple[str, str] | None:
@@ -151,11 +155,7 @@ class Meaning(CountsMeaning):
         """
         try:
             told = json.loads(saved.detach().cpu().numpy().tobytes())
-            targets = [
-                TargetMeaning(**{**own, "path": tuple(own["path"]), "vocabulary": names})
-                for own in told["heads"]
-                for names in [None if own["vocabulary"] is None else tuple(own["vocabulary"])]
-            ]
+            targets = [_read(target) for target in told["heads"]]
         except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError):
             argument, expected = (
                 "the checkpoint's '_meaning'",
@@ -165,10 +165,16 @@ class Meaning(CountsMeaning):
         return cls(targets)
 
     def to_tensor(self) -> Tensor:
-        """Return it as JSON in bytes, uint8, filled up with spaces."""
-        heads = [asdict(target) for target in self.targets]
+        """Return it as JSON in bytes, uint8, filled up with spaces.
+
+        There is room for all priors, so that heads with and without have tensors of one size.
+        """
+        heads = [vars(target) for target in self.targets]
         text = json.dumps({"version": VERSION, "heads": heads}).encode()
-        padded = text.ljust(-(-len(text) // BLOCK) * BLOCK)
+        size = len(text)
+        for target in self.targets:
+            size += NUMBER * (2 * target.logits + 2) - len(json.dumps(target.prior))
+        padded = text.ljust(-(-size // BLOCK) * BLOCK)
         return torch.frombuffer(bytearray(padded), dtype=torch.uint8)
 
     @property
@@ -241,6 +247,23 @@ class Meaning(CountsMeaning):
         words = self.difference(self.read(self.title, saved), counts=True, hint=BY_NAME)
         if words is not None:
             raise ValueError(words)
+
+
+def _read(told: dict[str, Any]) -> TargetMeaning:
+    """Return what JSON tells of a target, in which tuples are lists."""
+    own: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in told.items()
+    }
+    if own.get("prior") is not None:
+        own["prior"] = tuple(map(float, own["prior"]))
+        if len(own["prior"]) != 2 * own["logits"] + 2:
+            raise ValueError("a prior of other logits")
+    return TargetMeaning(**own)
+
+
+def _numbers(prior: TargetPrior | None) -> tuple[float, ...] | None:
+    """Return the numbers of a prior, one after the other."""
+    return None if prior is None else tuple(torch.cat([one.flatten() for one in prior]).tolist())
 
 
 def _other_names(what: str, own: Sequence[str], saved: Sequence[str]) -> tuple[str, str]:

@@ -37,11 +37,10 @@ class GroupPrior:
         each = [(target, target.prior()) for target in self._targets]
         if all(prior is None for _, prior in each):
             return []
-        offsets = [torch.zeros(t.logits).double() if p is None else p.offset for t, p in each]
-        scales = [torch.ones(t.logits).double() if p is None else p.scale for t, p in each]
-        blocks = (
-            self._layout.blocks(torch.cat([one.cpu() for one in own])) for own in (offsets, scales)
-        )
+        none = torch.zeros(0, dtype=torch.float64, device="cpu")
+        offsets = [none.new_zeros(t.logits) if p is None else p.offset for t, p in each]
+        scales = [none.new_ones(t.logits) if p is None else p.scale for t, p in each]
+        blocks = (self._layout.blocks(torch.cat(own)) for own in (offsets, scales))
         return [self._constants(*own) for own in zip(*blocks, strict=True)]
 
     def _constants(self, offset: Tensor, scale: Tensor) -> Constants:

@@ -48,13 +48,16 @@ class PriorFit:
 
         Raises:
             TypeError: if the mean of a family's labels does not tell its logits.
-            ValueError: if there was no batch.
+            ValueError: if there was no label.
         """
         targets = self._computation.targets
         if not self._batches:
             expected = "with at least one batch"
             raise ValueError(unexpected(self._computation.title, "labels", expected, "none"))
         totals = self._over_processes([part for t in targets for part in self._sums[id(t)]])
+        if not any(counts.any() for counts in totals[1::2]):
+            expected, given = "with at least one that is there and weighs", "none"
+            raise ValueError(unexpected(self._computation.title, "labels", expected, given))
         pairs = zip(targets, totals[::2], totals[1::2], strict=True)
         priors = [prior_of(target, sums, counts) for target, sums, counts in pairs]
         before = [target.prior() for target in targets]
@@ -63,10 +66,8 @@ class PriorFit:
         except BaseException:
             self._give(before)
             raise
-        device = self._batches[0][0].labels.device
         for target, prior, loss in zip(targets, priors, losses, strict=True):
-            whole = prior._replace(loss=loss)
-            target.keep_prior(TargetPrior(*(one.to(device) for one in whole)))
+            target.keep_prior(prior._replace(loss=loss))
 
     def _give(self, priors: Sequence[TargetPrior | None]) -> None:
         for target, prior in zip(self._computation.targets, priors, strict=True):
@@ -77,7 +78,7 @@ class PriorFit:
         """Return the average loss of each target at its prior, which it is given."""
         targets = self._computation.targets
         self._give(priors)
-        losses = {id(target): torch.zeros(2, dtype=torch.float64) for target in targets}
+        losses = {id(t): torch.zeros(2, dtype=torch.float64, device="cpu") for t in targets}
         for batches in self._batches:
             for group, batch in zip(self._computation.groups, batches, strict=True):
                 sums, counts = group.average_losses(batch)
@@ -138,6 +139,6 @@ def prior_of(target: Target, sums: Tensor, counts: Tensor) -> TargetPrior:
     return TargetPrior(
         torch.where(known, prior.offset, 0.0).flatten(),
         torch.where(known, prior.scale, 1.0).flatten(),
-        torch.full((), torch.nan, dtype=torch.float64),
+        counts.new_full((), torch.nan),
         safe_divide((prior.origin * counts).sum(), total),
     )

@@ -200,6 +200,8 @@ class Head(EstimatorWords):
             own = by_key(own)
             shape = (*self._batch_shape(own, seen), self.logits_dimension)
             device = device_of(own)
+            if device.type == "meta":
+                raise ValueError(unexpected(self.title, "labels", "with values", "a meta tensor"))
             fit.add(Inputs(own, torch.zeros(shape, dtype=torch.float64, device=device), seen, by))
         with torch.no_grad():
             fit.keep()

@@ -86,7 +86,11 @@ class MultiHead(Head):
         if is_table(opened(labels)):
             return shape_of(labels)
         if not isinstance(labels, Mapping):
-            return shape_of(labels)[:-1]
+            shape = shape_of(labels)
+            if len(shape) < 2:
+                expected, given = "by head name, or as one tensor", type(labels).__name__
+                raise ValueError(unexpected(self.title, "labels", expected, given))
+            return shape[:-1]
         for name in self._names:
             if name in labels:
                 return self[name]._batch_shape(labels[name], features)
@@ -203,7 +207,7 @@ class MultiHead(Head):
         if name == "heads" and "heads" in self._modules:
             expected, given = "as they were when it was made", "an assignment"
             raise TypeError(unexpected(self.title, name, expected, given, FIXED))
-        if name != "head_weights":
+        if name != "head_weights" or self._gives_memory(value):
             super().__setattr__(name, value)
             return
         self._factors = HeadFactors(self.title, value, self._names)
@@ -212,6 +216,15 @@ class MultiHead(Head):
             self._parameters[name] = value
         if "computation" in self.__dict__:
             self.computation.head_weights = self._factors_on if self._has_factors() else None
+
+    def _gives_memory(self, value: Any) -> bool:
+        """Return whether these are learned weights on a device, for some that had no values.
+
+        Hugging Face's ``from_pretrained`` gives those of no checkpoint memory before values.
+        """
+        learned = self._parameters.get("head_weights")
+        given = isinstance(value, nn.Parameter)
+        return learned is not None and learned.is_meta and given and value.shape == learned.shape
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, whose heads are parts of it."""

@@ -1,9 +1,8 @@
-"""The prior of a single target: kept, moved, saved and loaded with its head."""
+"""The prior of a single target: kept with its head."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,8 @@ class PriorOwner(Head):
         prior_loss: the average loss where ``z`` is 0, a scalar; NaN without labels.
         prior_origin: what of that is owed to the unit of the labels, a scalar.
 
-    All are buffers in float64, and None before `fit_prior`.
+    All are in float64 on the CPU, and None before `fit_prior`. They are no buffers, which could be
+    lost or without values where a model is loaded: what the head's states mean says them.
     """
 
     prior_offset: Tensor | None
@@ -33,15 +33,15 @@ class PriorOwner(Head):
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
         for field in TargetPrior._fields:
-            self.register_buffer(f"prior_{field}", None)
+            setattr(self, f"prior_{field}", None)
 
     def _prior(self) -> TargetPrior | None:
-        own = [self._buffers[f"prior_{name}"] for name in TargetPrior._fields]
-        return None if own[0] is None else TargetPrior(*own)  # type: ignore[arg-type]
+        own = [getattr(self, f"prior_{field}") for field in TargetPrior._fields]
+        return None if own[0] is None else TargetPrior(*own)
 
     def _keep_prior(self, prior: TargetPrior | None) -> None:
-        for i, name in enumerate(TargetPrior._fields):
-            self._buffers[f"prior_{name}"] = None if prior is None else prior[i]
+        for field in TargetPrior._fields:
+            setattr(self, f"prior_{field}", None if prior is None else getattr(prior, field))
 
     def _renew_priors(self, now: bool = True) -> None:
         prior, (target,) = self._prior(), self.computation.targets
@@ -55,18 +55,10 @@ class PriorOwner(Head):
                 self._renew_metrics()
         super()._renew_priors(now)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        prior = self._prior()
-        super()._apply(fn, recurse)
-        if prior is not None:  # moved, and not rounded, as to half precision
-            self._keep_prior(TargetPrior(*(one.to(fn(one.new_empty(0)).device) for one in prior)))
-        return self
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if f"{prefix}prior_offset" in state_dict and self._prior() is None:
-            empty = torch.zeros(self.logits_dimension).double()
-            self._keep_prior(TargetPrior(empty, empty.clone(), *empty.new_zeros(2)))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+    def _take_earlier(self, state_dict: dict[str, Any], prefix: str) -> None:
+        saved = [state_dict.pop(f"{prefix}prior_{field}", None) for field in TargetPrior._fields]
+        if saved[0] is not None:
+            self._keep_prior(TargetPrior(*(one.to("cpu", torch.float64) for one in saved)))
 
     def _before_prior(self, logits: Tensor) -> Tensor:
         """Return the logits ``z`` that mean these, ``offset + scale * z``."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from torch_heads.computation.meaning import Meaning, class_orders
+from torch_heads.computation.prior_meaning import saved_priors
+from torch_heads.computation.target import TargetPrior
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.metric_owner import MetricOwner
 from torch_heads.metrics.carry import carry, check_states
@@ -22,8 +24,8 @@ METRICS = "metric_collection."
 class SavedHead(MetricOwner):
     """A head that says in its ``state_dict`` what its states mean, and asks what it loads.
 
-    The entry ``meaning`` is a buffer, so that whatever saves tensors keeps it; that of a head in
-    another one is part of the other's. Checkpoints without it load.
+    The entry ``_meaning`` is a buffer, so that whatever saves tensors keeps it; that of a head in
+    another one is part of the other's. Checkpoints without it load. Priors stand in it, too.
     """
 
     def _complete(self) -> None:
@@ -44,17 +46,29 @@ class SavedHead(MetricOwner):
             if not isinstance(value, Tensor):
                 given = type(value).__name__
                 raise TypeError(unexpected(self.title, name, "as a tensor of a checkpoint", given))
-            self._refuse_if_told(value)
+            self._take_if_told(value)
             self._tell(value.device)
         else:
             super().__setattr__(name, value)
 
-    def _refuse_if_told(self, saved: Any) -> None:
+    def _take_if_told(self, saved: Tensor) -> None:
         try:
             read = Meaning.read(self.title, saved)
         except ValueError:  # memory that nobody has written to, for an entry that was not there
             return
         Meaning.of(self.computation).refuse(read)
+        self._keep_priors(saved_priors(self.computation, read))
+        self._renew_all_priors()
+
+    def _keep_priors(self, priors: Sequence[TargetPrior | None]) -> None:
+        for target, prior in zip(self.computation.targets, priors, strict=True):
+            target.keep_prior(prior)
+
+    def _renew_all_priors(self) -> None:
+        """Look again which priors there are."""
+
+    def _take_earlier(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Take out of states what earlier versions saved otherwise."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy, which is a head of its own until another one adopts it."""
@@ -64,7 +78,7 @@ class SavedHead(MetricOwner):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        if not self._is_part:
+        if not _is_told(destination, prefix):
             # written anew: `to_empty` and the like leave nothing of a buffer, but for its device
             told, own = Meaning.of(self.computation).to_tensor(), self._buffers.get(MEANING)
             destination[prefix + MEANING] = (
@@ -91,7 +105,8 @@ class SavedHead(MetricOwner):
         *args: Any,
     ) -> None:
         counted = state_dict.pop(prefix + METRICS + MEANING, None)
-        saved = state_dict.pop(prefix + MEANING, counted)
+        told = state_dict.pop(prefix + MEANING, None)
+        saved = counted if told is None else told
         states = {
             key.removeprefix(prefix): value
             for key, value in state_dict.items()
@@ -105,13 +120,20 @@ class SavedHead(MetricOwner):
                 for key in before:
                     del state_dict[prefix + key]
                 state_dict.update({prefix + key: value for key, value in states.items()})
+        priors = [target.prior() for target in self.computation.targets]
+        earlier = has_earlier_priors(state_dict, prefix)
+        known = told is not None or earlier or all(prior is None for prior in priors)
+        if told is not None and not earlier:
+            priors = saved_priors(self.computation, Meaning.read(self.title, told))
         if states:
             collection = self.metric_collection  # made here, so that its states find their place
             check_states(self.title, collection, states, METRICS)
+        self._keep_priors(priors)
+        self._take_earlier(state_dict, prefix)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, *args
         )
-        if prefix + MEANING in missing_keys:
+        if known and prefix + MEANING in missing_keys:
             missing_keys.remove(prefix + MEANING)
         self._materialize()
 
@@ -122,6 +144,7 @@ class SavedHead(MetricOwner):
             saved: what they mean.
             states: the states as they were saved.
             alone: whether nothing else is loaded: weights go by the order of heads and classes.
+                States of which there are none may be those of a layer that is loaded elsewhere.
 
         Raises:
             ValueError: if they mean something else.
@@ -129,7 +152,7 @@ class SavedHead(MetricOwner):
         words = Meaning.of(self.computation).difference(saved, counts=bool(states))
         if words is None:
             return states
-        orders = class_orders(self.computation, saved) if alone else None
+        orders = class_orders(self.computation, saved) if alone and states else None
         before = None if orders is None else self._in_order(saved.paths)
         if orders is None or before is None:
             raise ValueError(words)
@@ -137,8 +160,6 @@ class SavedHead(MetricOwner):
         moved = [one for one in self.computation.targets if (one.name or "") in orders]
         if fed and any(one.torchmetrics for one in moved):  # which do not say whose a class is
             raise ValueError(words)
-        if not states:
-            return states
         before.load_state_dict(states, strict=False)
         own = self.metrics()
         carry(own, before.metric_collection, orders)
@@ -158,4 +179,18 @@ def refuse_other_heads(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
     for name, head in model.named_modules():
         saved = state_dict.get(f"{name}.{MEANING}" if name else MEANING)
         if isinstance(head, SavedHead) and saved is not None:
-            Meaning.of(head.computation).refuse(Meaning.read(head.title, saved))
+            read = Meaning.read(head.title, saved)
+            Meaning.of(head.computation).refuse(read)
+            if not has_earlier_priors(state_dict, f"{name}." if name else ""):
+                saved_priors(head.computation, read)
+
+
+def has_earlier_priors(state_dict: Mapping[str, Any], prefix: str) -> bool:
+    """Return whether there are priors beside what heads mean, as earlier versions saved them."""
+    return any(key.startswith(prefix) and key.endswith("prior_offset") for key in state_dict)
+
+
+def _is_told(destination: Mapping[str, Any], prefix: str) -> bool:
+    """Return whether a head of which this one is a part has said what it means."""
+    path = prefix.split(".")[:-1]
+    return any(".".join([*path[:i], MEANING]) in destination for i in range(len(path)))

@@ -355,7 +355,10 @@ class TensorHead(PriorOwner):
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
         columns = self.label_dimension * self.family.numbers_per_label
-        shape = shape_of(labels)
+        shape = () if isinstance(labels, Mapping) and not labels else shape_of(labels)
+        if not shape:
+            expected, given = "with a dimension of examples", type(labels).__name__
+            raise ValueError(unexpected(self.title, "labels", expected, given))
         if len(shape) == 1:
             return shape
         if shape[-1] == columns:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from torch_heads.computation.meaning import Meaning
+from torch_heads.computation.prior_meaning import with_priors_of
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.heads.saved import SavedHead
+from torch_heads.heads.saved import SavedHead, has_earlier_priors
 from torch_heads.metrics.saved import MEANING
 
 WHO = "transfer"
@@ -23,8 +25,8 @@ def transfer(
     """Return the states of a model, with all that fits out of a checkpoint of another one.
 
     That is what has the same name and shape; and of what makes the logits, the rows of the heads
-    that both have, and of the classes that both vocabularies have, by name. All else stays as it
-    is in the model, which is not changed: give it what is returned.
+    that both have, and of the classes that both vocabularies have, by name, with their priors. All
+    else stays as it is in the model, which is not changed: give it what is returned.
 
     Args:
         model: the new model, with one head in it.
@@ -34,8 +36,8 @@ def transfer(
 
     Raises:
         ValueError: if the model has not one head, the checkpoint does not say what its heads are,
-            a layer does not have a row for each logit, or a head means something else than the one
-            of its name and has no layer.
+            a layer does not have a row for each logit, a head means something else than the one of
+            its name and has no layer, or a parameter of the model is lazy.
         KeyError: if there is no such layer.
 
     >>> import torch
@@ -55,12 +57,22 @@ def transfer(
     if told not in state_dict:
         expected, given = f"with {told!r}, which says what its heads are", preview(state_dict)
         raise ValueError(unexpected(WHO, "state_dict", expected, given))
+    if has_earlier_priors(state_dict, f"{name}."):
+        expected, given = f"with its priors in {told!r}", "those of an earlier version"
+        hint = "Load it into the model that it is of, and take the state_dict of that."
+        raise ValueError(unexpected(WHO, "state_dict", expected, given, hint))
     before, after = Meaning.read(head.title, state_dict[told]), Meaning.of(head.computation)
     found: dict[str, Tensor] = dict(model.state_dict())
     for key, value in state_dict.items():
         own = found.get(key)
-        if own is not None and own.shape == value.shape and not key.startswith(f"{name}."):
+        if own is None or key.startswith(f"{name}."):
+            continue
+        if is_lazy(own):
+            expected, hint = f"with {key!r} of a shape that is known", "Call it on a batch first."
+            raise ValueError(unexpected(WHO, "model", expected, "a lazy one", hint))
+        if own.shape == value.shape:
             found[key] = value
+    found[told] = with_priors_of(before, after).to_tensor().to(found[told].device)
     if layer is None:
         layer = {}
     if isinstance(layer, str):

@@ -128,7 +128,8 @@ def _write(
             for name, one in manifest.outputs.items()
         }
         manifest = replace(manifest, outputs=outputs)
-    state = {key: value for key, value in head.state_dict().items() if _learned(key)}
+    has_prior = any(target.prior() is not None for target in head.computation.targets)
+    state = {key: value for key, value in head.state_dict().items() if _learned(key, has_prior)}
     names = move_weights(graph, state, _prefix(served, head), folder)
     (folder / GRAPH).write_bytes(graph.SerializeToString(deterministic=True))
     if program:
@@ -158,10 +159,10 @@ def _compare(served: ServedModel, example: Example, folder: Path, manifest: Mani
             raise ValueError(unexpected(WHO, "model", expected_words, f"another {name!r}", hint))
 
 
-def _learned(key: str) -> bool:
+def _learned(key: str, has_prior: bool) -> bool:
     # neither what was measured, nor what the configuration says, too
     *path, own = key.split(".")
-    return own != MEANING and METRICS.removesuffix(".") not in path
+    return (has_prior or own != MEANING) and METRICS.removesuffix(".") not in path
 
 
 def _prefix(served: ServedModel, head: Head) -> str:
