@@ -1,5 +1,6 @@
 """`MultiHead`, beyond that it equals its heads one by one."""
 
+import copy
 import math
 
 import pytest
@@ -280,12 +281,21 @@ def test_other_heads_are_refused_after_they_are_computed_as_one(head: th.MultiHe
         lambda: head.heads.pop(1),
         lambda: head.heads.extend([another]),
         lambda: setattr(head.heads, "1", another),
+        lambda: head.heads.register_module("1", another),
+        lambda: delattr(head.heads, "1"),
         lambda: setattr(head, "heads", nn.ModuleList([another])),
+        lambda: delattr(head, "heads"),
+        lambda: head.add_module("heads", nn.ModuleList([another])),
+        lambda: head.register_module("heads", nn.ModuleList([another])),
+        lambda: head.set_submodule("heads.1", another),
+        lambda: head.__setitem__("even", another),
+        lambda: head.__delitem__("even"),
     ]
     for change in changes:
-        with pytest.raises(TypeError, match=r"^MultiHead .* make a MultiHead of the others"):
+        with pytest.raises(TypeError, match=r"^MultiHead .*: expected heads as .* was made"):
             change()
     assert [child.name for child in head.heads] == ["digit", "even", "ink"]
+    assert [child.name for child in head.heads[1:].append(another)] == ["even", "ink", "odd"]
 
 
 def test_the_collection_of_a_child_is_its_part(device: torch.device) -> None:
@@ -403,7 +413,7 @@ def test_weights_of_heads_that_are_edited_or_learned_count(device: torch.device)
     head.head_weights[0] = 3.0
     torch.testing.assert_close(head.loss(labels, logits), 4 * once)
     learned = nn.Parameter(torch.tensor([2.0, 5.0], device=device))
-    for other in (th.MultiHead(heads, head_weights=learned), head):
+    for other in (th.MultiHead(copy.deepcopy(heads), head_weights=learned), head):
         other.head_weights = learned
         loss = other.loss(labels, logits)
         torch.testing.assert_close(loss, 7 * once)

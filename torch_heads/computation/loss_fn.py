@@ -16,7 +16,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.values import both, check_returned
 
-LossFn = Callable[..., Tensor]
+LossFn = Callable[..., Any]
 
 REQUIRED, OPTIONAL = ("labels", "logits"), ("features", "loss_reduction")
 TORCH = (("input", "target"), ("inputs", "targets"))  # what losses of PyTorch call the two

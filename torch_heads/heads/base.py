@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from torch_heads.computation.inputs import Features, Inputs
@@ -46,10 +46,23 @@ class Head(EstimatorWords):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse another value of what the computation was made from, which would be ignored."""
-        if "computation" in self.__dict__ and name in constructor_arguments(type(self)):
-            expected, given = "as it was when the head was made", "an assignment"
-            raise TypeError(unexpected(self.title, name, expected, given, "Make another head."))
+        self._refuse_change(name, "an assignment")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """Refuse to lose what the computation was made from."""
+        self._refuse_change(name, "a deletion")
+        super().__delattr__(name)
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Refuse another module in place of one that the computation was made from."""
+        self._refuse_change(name, "another module")
+        super().add_module(name, module)
+
+    def _refuse_change(self, name: str, given: str) -> None:
+        if "computation" in self.__dict__ and name in made_from(type(self)):
+            expected = "as it was when the head was made"
+            raise TypeError(unexpected(self.title, name, expected, given, "Make another head."))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
@@ -222,8 +235,8 @@ class Head(EstimatorWords):
     def _renew_priors(self, now: bool = True) -> None:
         """Look again which priors there are; a head of which this one is a part does so later."""
         self.computation.renew_priors(now)
-        parent: Head | None = None if self._parent is None else self._parent()
-        if parent is not None:
+        parent = self._parent
+        if isinstance(parent, Head):
             parent._renew_priors(now=False)
 
     @abstractmethod
@@ -315,7 +328,7 @@ def part_of(own: Any, whole: Any) -> Tensor:
 
 
 @cache
-def constructor_arguments(kind: type) -> frozenset[str]:
+def made_from(kind: type) -> frozenset[str]:
     """Return the names of what a head is made from, but for what may be assigned later."""
     names = {name for one in kind.__mro__ for name in inspect.signature(one).parameters}
-    return frozenset(names - {"head_weights"})
+    return frozenset(names - {"head_weights"} | {"computation"})

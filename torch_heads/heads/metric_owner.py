@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import weakref
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import own_code
 from torch_heads.functional.scalars import sum_scalars
 from torch_heads.metrics.asked import is_asked
+from torch_heads.metrics.carry import carry
 from torch_heads.metrics.collection import GIVE_HEAD, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.saved import MEANING
 from torch_heads.metrics.tally import Lock
@@ -56,6 +58,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
 
     computation: Computation
     _given: dict[str, Any]
+    _whole: ReadingCollection | None = None  # that of the head of which this one is, or was, a part
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__()
@@ -65,14 +68,22 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         self._layout: Layout | None = None
         self._warned: set[str] = set()  # areas of which a warning was given, by key
         self._lock = Lock()
-        self._parent: Any = None  # a weak reference to the head of which this one is a part
+        self._parent_reference: weakref.ref[MetricOwner] | None = None
 
     @abstractmethod
     def _make_computation(self) -> Computation:
         """Return what this head computes; called once, when its constructor has ended."""
 
+    @property
+    def _parts(self) -> Sequence[MetricOwner]:
+        """The heads that this one is made of."""
+        return ()
+
     def _complete(self) -> None:
         """Make what needs the computation; called once, when there is one."""
+        for part in self._parts:
+            part._refuse_to_move(self.title)
+        self._adopt()
 
     @property
     def name(self) -> str | None:
@@ -89,9 +100,14 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         return getattr(self, name) if _keeps(self, name) else given
 
     @property
+    def _parent(self) -> MetricOwner | None:
+        """The head of which this one is a part, as long as there is one."""
+        return None if self._parent_reference is None else self._parent_reference()
+
+    @property
     def _is_part(self) -> bool:
         """Whether this head is a part of another one."""
-        return self._parent is not None and self._parent() is not None
+        return self._parent is not None
 
     @property
     def _own_layout(self) -> Layout:
@@ -127,25 +143,27 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     def metric_collection(self) -> ReadingCollection:
         """The collection that this head wraps; assign another of its own to replace it.
 
-        That of a head inside of another is its part of the other's.
+        That of a head inside of another is its part of the other's, and its own once there is no
+        other. A copy of such a head alone has counted nothing.
         """
-        parent: MetricOwner | None = None if self._parent is None else self._parent()
+        parent = self._parent
         if parent is not None:
             return parent.metric_collection.part(self._own_layout[0])
         if "metric_collection" not in self._modules or self._layout is None:
             with self._lock:
                 kept: Any = self._modules.get("metric_collection")
                 if kept is None or self._layout is None:
-                    made = self._make_metrics()
+                    made = self._make_metrics() if self._whole is None else self._counted_before()
                     if kept is not None:
                         made.take(kept)
                     self._modules["metric_collection"] = made
+                    self._show_parts(made)
         return self._modules["metric_collection"]  # type: ignore[return-value]
 
     def _renew_metrics(self) -> None:
         """Let this head, and those that it is a part of, look again which readings there are."""
         self._layout = None
-        parent: MetricOwner | None = None if self._parent is None else self._parent()
+        parent = self._parent
         if parent is not None:
             parent._renew_metrics()
 
@@ -228,12 +246,43 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
                 )
             )
 
-    def _adopt(self, children: Iterable[MetricOwner]) -> None:
-        """Make the collections of these heads parts of this one's."""
-        for child in children:
-            child._modules.pop("metric_collection", None)
-            child._buffers.pop(MEANING, None)
-            child._parent = weakref.ref(self)
+    def _refuse_to_move(self, who: str) -> None:
+        """Refuse to become a part of a head ``who``, where that would lose what is counted here."""
+        if self._is_part:
+            gc.collect()  # of a head that nobody has any more, but that is part of a circle
+        parent = self._parent
+        if parent is not None:
+            expected, given = "in no other head", f"{self.title} of {parent.title}"
+            hint = "Give a copy of it: copy.deepcopy(head)."
+            raise ValueError(unexpected(who, "heads", expected, given, hint))
+        if "metric_collection" not in self._modules and self._whole is None:
+            return
+        if any(tally.update_called for tally in self.metric_collection.tallies.values()):
+            expected, given = "whose metrics have counted nothing", f"{self.title} with counts"
+            hint = "head.metric_collection.reset() forgets them."
+            raise ValueError(unexpected(who, "heads", expected, given, hint))
+
+    def _adopt(self) -> None:
+        """Make the collections of the parts parts of this one's; not in a copy that shares them."""
+        for part in self._parts:
+            if not part._is_part:
+                part._modules.pop("metric_collection", None)
+                part._buffers.pop(MEANING, None)
+                part._parent_reference = weakref.ref(self)
+
+    def _show_parts(self, whole: ReadingCollection) -> None:
+        """Let the parts keep what this head counts, in case that they outlive it."""
+        for part in self._parts:
+            vars(part)["_whole"] = whole  # which is no module of theirs
+            part._show_parts(whole)
+
+    def _counted_before(self) -> ReadingCollection:
+        """Return a new collection with what was counted in the head that this one was a part of."""
+        made, whole = self.metrics(), vars(self).pop("_whole")
+        carry(made, whole, {})
+        for key, metric in made.fed.items():
+            metric.merge_state(whole.fed[key])
+        return made
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse a collection that is not of this head."""
@@ -243,10 +292,12 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
                 expected = "on the head of which this one is a part"
                 raise ValueError(unexpected(self.title, name, expected, "an assignment here"))
         super().__setattr__(name, value)
+        if name == "metric_collection":
+            self._show_parts(value)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the head of which this one is a part, which finds it again."""
-        state = {**self.__dict__, "_parent": None}
+        state = {**self.__dict__, "_parent_reference": None, "_whole": None}
         return {name: value for name, value in state.items() if name not in METHODS}
 
 

@@ -18,7 +18,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.forms import shape_of
 from torch_heads.functional.tables import is_table
 from torch_heads.heads.base import Head
-from torch_heads.heads.children import FIXED, FixedHeads, check_heads
+from torch_heads.heads.children import FixedHeads, check_heads
 from torch_heads.heads.head_factors import HeadFactors
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput
@@ -77,10 +77,13 @@ class MultiHead(Head):
         children = check_heads(self.title, heads)
         self._names = [head.name or "" for head in children]
         self.title = f"{self.title} {preview(self._names, 4)}"
-        self.heads = FixedHeads(self.title, children)
+        self.heads = FixedHeads(children, self.title)
         self._positions = {name: i for i, name in enumerate(self._names)}
         self.head_weights = head_weights  # type: ignore[misc,assignment]
-        self._adopt(children)
+
+    @property
+    def _parts(self) -> list[Head]:
+        return [self[name] for name in self._names]
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
         if is_table(opened(labels)):
@@ -94,7 +97,7 @@ class MultiHead(Head):
         raise ValueError(unexpected(self.title, "labels", "of one of its heads", given))
 
     def _make_computation(self) -> Computation:
-        children = [self[name].computation for name in self._names]
+        children = [head.computation for head in self._parts]
         known = [key for child in children for target in child.targets for key in target.readings]
         means = means_over_heads(self.title, self._asked_metrics, known)
         factors = self._factors_on if self._has_factors() else None
@@ -128,6 +131,14 @@ class MultiHead(Head):
                 unexpected(self.title, "a head", f"among {preview(self._names)}", repr(name))
             )
         return self.heads[self._positions[name]]  # type: ignore[return-value]
+
+    def __setitem__(self, name: str, head: Head) -> None:
+        """Refuse another head."""
+        self._refuse_change("heads", "an assignment")
+
+    def __delitem__(self, name: str) -> None:
+        """Refuse to lose a head."""
+        self._refuse_change("heads", "a deletion")
 
     def __repr__(self) -> str:
         """Return the heads by name."""
@@ -197,10 +208,7 @@ class MultiHead(Head):
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Check new ``head_weights``; refuse other heads."""
-        if name == "heads" and "heads" in self._modules:
-            expected, given = "as they were when it was made", "an assignment"
-            raise TypeError(unexpected(self.title, name, expected, given, FIXED))
+        """Check new ``head_weights``."""
         if name != "head_weights":
             super().__setattr__(name, value)
             return
@@ -210,11 +218,6 @@ class MultiHead(Head):
             self._parameters[name] = value
         if "computation" in self.__dict__:
             self.computation.head_weights = self._factors_on if self._has_factors() else None
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the state of a copy, whose heads are parts of it."""
-        super().__setstate__(state)
-        self._adopt(self.heads)  # type: ignore[arg-type]
 
     def _in_order(self, paths: Sequence[tuple[str, ...]]) -> MultiHead:
         names = dict.fromkeys(name for name, *_ in paths)

@@ -27,6 +27,7 @@ class SavedHead(MetricOwner):
     """
 
     def _complete(self) -> None:
+        super()._complete()
         # where other buffers are made: a model on the meta device is all there
         self._tell(torch.get_default_device())
 
@@ -60,7 +61,8 @@ class SavedHead(MetricOwner):
         """Take the state of a copy, which is a head of its own until another one adopts it."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         if MEANING not in self._buffers:
-            self._complete()
+            self._tell(torch.get_default_device())
+        self._adopt()
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
