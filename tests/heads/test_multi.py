@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -388,6 +389,36 @@ def test_an_average_of_probabilities_becomes_logits(device: torch.device) -> Non
     linked = th.RegressionHead(inverse_link_fn=torch.exp)
     with pytest.raises(TypeError, match="an inverse_link_fn has no inverse that is known"):
         linked.to_logits({"predictions": models[0][:, :1]})
+
+
+def test_logits_are_told_by_keys_of_names_with_slashes(device: torch.device) -> None:
+    names = ["a/b", "a", "a/b/c"]
+    inner = th.MultiHead([th.BinaryClassHead(name=name) for name in names])
+    head = th.MultiHead([th.RegressionHead(name="x/y"), inner]).to(device)
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).to(device)
+    for predictions in (head(logits), head.predictions(logits)):
+        torch.testing.assert_close(head.to_logits(predictions), logits)
+    with pytest.raises(ValueError, match=r"'x/y': expected predictions with 'predictions', got \["):
+        head.to_logits({"logistic": logits, ("a", "b", "c"): logits, 3: logits})
+
+
+def test_means_that_no_logits_have_are_refused(device: torch.device) -> None:
+    tensor = partial(torch.tensor, device=device)
+    for head, key, values in (
+        (th.BinaryClassHead(name="a"), "logistic", [[0.5], [1.5]]),
+        (th.MultiLabelHead(2, name="a"), "probabilities", [[0.5, -0.1]]),
+        (th.MultiClassHead(2, name="a"), "probabilities", [[-0.5, 1.5]]),
+        (th.OrdinalClassHead(3, name="a"), "probabilities", [[0.2, 0.2, torch.inf]]),
+    ):
+        with pytest.raises(ValueError, match=rf"'a': expected predictions\['{key}'\] in \[0, 1\]"):
+            head.to_logits({key: tensor(values)})
+    with pytest.raises(ValueError, match=r"expected predictions\['predictions'\] >= 0, got -1"):
+        th.PoissonRegressionHead().to_logits(tensor([[-1.0]]))
+    rounded = [[1 + 1e-7], [0.5], [torch.nan]]  # the first is above 1, the last is padding
+    found = th.BinaryClassHead().to_logits(tensor(rounded))
+    assert found[0] > 80
+    assert found[1] == 0
+    assert found[2].isnan()
 
 
 def test_some_predictions_may_be_asked_for_alone(head: th.MultiHead, device: torch.device) -> None:

@@ -302,7 +302,7 @@ class Head(EstimatorWords):
             predictions: as `forward` or `predictions` return them; what tells the mean is enough.
 
         Raises:
-            ValueError: if the mean is not among them.
+            ValueError: if the mean is not among them, or a probability is outside of [0, 1].
             TypeError: if the mean does not tell the logits.
         """
 

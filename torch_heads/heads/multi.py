@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.fused import MultiComputation
 from torch_heads.computation.inputs import Features, Inputs
+from torch_heads.computation.prediction_keys import split_key
 from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.forms import shape_of
@@ -260,7 +261,7 @@ class MultiHead(Head):
             predictions: as `forward` or `predictions` return them, or a dict of each head's.
 
         Raises:
-            ValueError: if a head's mean is not among them.
+            ValueError: if a head's mean is not among them, or a probability is outside of [0, 1].
             TypeError: if they are not a dict, or a mean does not tell the logits.
         """
         if not isinstance(predictions, Mapping):
@@ -269,12 +270,10 @@ class MultiHead(Head):
         own: dict[str, dict[Any, Any]] = {name: {} for name in self._names}
         for key, value in predictions.items():
             if isinstance(value, Mapping):
-                name, rest = key, value
-            else:
-                name, inner = key if isinstance(key, tuple) else key.split("/", 1)
-                rest = {inner: value}
-            if name in own:
-                own[name] |= rest
+                own.get(key, {}).update(value)
+            elif (split := split_key(key, own)) is not None:
+                name, inner = split
+                own[name][inner] = value
         return torch.cat([self[name].to_logits(each) for name, each in own.items()], dim=-1)
 
     def served_features(self, features: Features | None) -> dict[Any, Any]:
