@@ -329,6 +329,35 @@ def test_a_collection_of_another_head_is_refused_at_once(head: th.MultiHead) -> 
     assert head.metric_collection is own
 
 
+def test_weights_of_all_label_columns_stand_side_by_side(device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    heads = [
+        th.MultiLabelHead(2, name="a"),
+        th.SurvivalHead([1.0, 2.0], name="b"),
+        th.RegressionHead(2, name="c", missing_label=-1),
+    ]
+    head = th.MultiHead([th.MultiHead(heads), th.BinaryClassHead(name="d")]).to(device)
+    labels = torch.randint(2, (6, 7), generator=random).to(device)
+    logits = torch.randn(6, 7, generator=random).to(device)
+    weights = torch.rand(6, 6, generator=random).to(device)
+    inner = {"a": weights[:, :2], "b": weights[:, 2:3], "c": weights[:, 3:5]}
+    expected = head.loss(labels, logits, weights={"a_b_c": inner, "d": weights[:, 5:]})
+    for given in (weights, weights.tolist()):
+        torch.testing.assert_close(head.loss(labels, logits, weights=given), expected)
+    for given in (weights[:, 0], weights[:, :1]):
+        torch.testing.assert_close(
+            head.loss(labels, logits, weights=given),
+            head.loss(labels, logits, weights=weights[:, :1].expand(6, 6)),
+        )
+    with pytest.raises(ValueError, match=r"'d': expected weights of .*, got \[6, 7\]"):
+        head.loss(labels, logits, weights=torch.ones(6, 7, device=device))
+    two = th.MultiHead([th.RegressionHead(name=name) for name in "ef"]).to(device)
+    square, zeros = torch.rand(2, 2, generator=random).to(device), torch.zeros(2, 2, 2).to(device)
+    torch.testing.assert_close(  # of the first dimensions, as ever
+        two.loss(zeros, zeros + 1, weights=square), 2 * square.mean()
+    )
+
+
 def test_weights_of_heads_may_be_assigned_and_learned(device: torch.device) -> None:
     head = th.MultiHead([th.RegressionHead(name="a"), th.RegressionHead(name="b")]).to(device)
     labels = torch.zeros(1, 2, device=device)

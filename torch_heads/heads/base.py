@@ -120,9 +120,10 @@ class Head(EstimatorWords):
             mode: taken for compatibility; the loss is the same in every mode.
             regularization_losses: scalars that are added after the reduction.
             weights: per example, ``[D*]`` or ``[D*, 1]``, or per label column,
-                ``[D*, labels_dimension]``, instead of a ``weight_column``. Those of the first
-                dimensions alone, such as ``[D0]``, hold for all that is in these. Of a
-                `MultiHead`, one tensor for all heads, or a dict or table of these by head name.
+                ``[D*, labels_dimension]`` (a time and its event have one), instead of a
+                ``weight_column``. Those of the first dimensions alone, such as ``[D0]``, hold for
+                all that is in these. Of a `MultiHead`, one tensor for all heads, those of their
+                label columns side by side, or a dict or table of these by head name.
             divisors: of a larger batch of which this is a part: the sum of what `divisors` returns
                 for each part. The losses of the parts then add up to the loss of the whole: each
                 part also takes its share of the regularization, the mean over the targets of its
