@@ -181,6 +181,29 @@ def test_more_heads_than_the_limit_are_compiled_apart(device: torch.device) -> N
         assert_same(actual.compute(), expected.compute())
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        partial(th.RegressionHead, loss_fn=torch.nn.HuberLoss(reduction="none")),
+        partial(th.RegressionHead, loss_fn=lambda labels, logits: (labels - logits).square()),
+        partial(th.MultiClassHead, 3, loss_fn=torch.nn.functional.cross_entropy),
+    ],
+    ids=["module", "labels and logits", "class ids"],
+)
+def test_a_loss_of_ones_own_compiles_with_missing_labels(
+    head: Callable[..., th.Head], random: torch.Generator, device: torch.device
+) -> None:
+    made = head(missing_label=-1).to(device)
+    compiled = torch.compile(made.loss, fullgraph=True, backend="aot_eager")
+    for labels in ([1, -1, 2, 0], [-1, -1, -1, -1], [0, 1, 2, 1]):
+        given = torch.tensor(labels, device=device)
+        logits = torch.randn(4, made.logits_dimension, generator=random).to(device).requires_grad_()
+        expected = made.loss(given, logits)
+        loss = compiled(given, logits)
+        assert_same(loss, expected)
+        assert_same(*(torch.autograd.grad(one, logits) for one in (loss, expected)))
+
+
 # ---- models that end in a head which nobody has called yet ----
 
 

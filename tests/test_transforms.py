@@ -68,6 +68,62 @@ def test_jacobians_are_gradients(head: th.Head, device: torch.device) -> None:
     assert not expected[1].any()
 
 
+def undefined_at_0(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return a loss that is NaN, with its gradient, for what stands in for a missing row."""
+    return (labels - logits).abs() / (labels.abs() + logits.abs())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        th.RegressionHead(missing_label=-1, loss_fn=nn.HuberLoss(reduction="none")),
+        th.RegressionHead(missing_label=-1, loss_fn=undefined_at_0),
+        th.MultiClassHead(3, missing_label=-1, loss_fn=nn.functional.cross_entropy),
+        th.RegressionHead(
+            2, missing_label=-1, loss_fn=lambda labels, logits: (labels - logits).square()
+        ),
+    ],
+    ids=["module", "undefined at 0", "function", "two columns"],
+)
+def test_rows_that_are_missing_count_nowhere_in_a_loss_of_ones_own(
+    head: th.Head, device: torch.device
+) -> None:
+    test_per_example_losses_and_gradients_are_those_of_a_loop(head, device)
+
+
+def test_a_loss_of_ones_own_needs_one_row_in_each_slice(device: torch.device) -> None:
+    head = th.RegressionHead(name="ink", missing_label=-1, loss_fn=undefined_at_0)
+    match = r"'ink': expected logits of one row under torch\.func\.vmap, .* got 4 rows"
+    with pytest.raises(ValueError, match=match):
+        vmap(head.loss)(torch.ones(2, 4, 1, device=device), torch.ones(2, 4, 1, device=device))
+
+
+@pytest.mark.parametrize("missing", [None, -1])
+def test_class_probabilities_have_gradients_per_example(
+    missing: int | None, device: torch.device
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    soft = torch.randn(ROWS, 3, generator=random).softmax(-1).to(device)
+    if missing is not None:
+        soft[1] = torch.nan
+    logits = torch.randn(ROWS, 5, generator=random).to(device)
+    ids = torch.tensor([1, 0, 0, 1], device=device)
+    alone = th.MultiClassHead(3, missing_label=missing)
+    both = th.MultiHead(
+        [th.MultiClassHead(3, name="a", missing_label=missing), th.MultiClassHead(2, name="b")]
+    )
+
+    def loss_alone(own: Tensor, soft: Tensor, _: Tensor) -> Tensor:
+        return alone.loss(soft[None], own[None, :3])
+
+    def loss_of_both(own: Tensor, soft: Tensor, one: Tensor) -> Tensor:
+        return both.loss({"a": soft[None], "b": one[None]}, own[None])
+
+    for loss in (loss_alone, loss_of_both):
+        each = [grad(loss)(*row) for row in zip(logits, soft, ids, strict=True)]
+        torch.testing.assert_close(vmap(grad(loss))(logits, soft, ids), torch.stack(each))
+
+
 def test_a_functional_call_takes_other_parameters(device: torch.device) -> None:
     model = nn.Sequential(nn.Linear(3, 1), th.RegressionHead()).to(device)
     doubled = {name: 2 * value for name, value in model.named_parameters()}

@@ -19,8 +19,11 @@ COUNT, STEPS = 5, 6
 KEY = "sequence_length_mask"
 
 
+def both() -> th.MultiHead:
+    return th.MultiHead([th.RegressionHead(name="kilos"), th.MultiClassHead(3, name="answer")])
+
+
 def heads() -> dict[str, th.Head]:
-    both = [th.RegressionHead(name="kilos"), th.MultiClassHead(3, name="answer")]
     return {
         "numbers": th.RegressionHead(),
         "pairs": th.RegressionHead(2),
@@ -28,8 +31,8 @@ def heads() -> dict[str, th.Head]:
         "names": th.MultiClassHead(3, label_vocabulary=NAMES),
         "sets of ids": th.MultiLabelHead(3, label_lists="ids"),
         "sets of names": th.MultiLabelHead(3, label_vocabulary=NAMES),
-        "by head": th.MultiHead(both),
-        "stacked": th.MultiHead(both),
+        "by head": both(),
+        "stacked": both(),
     }
 
 

@@ -56,7 +56,7 @@ ROWS: dict[str, Callable[[], Any]] = {
 def test_rows_with_names_give_each_head_its_part(form: str) -> None:
     head = by_name()
     assert head.loss(ROWS[form](), LOGITS) == 0
-    metrics = head.update_metrics(None, None, LOGITS, ROWS[form]()).compute()
+    metrics = head.update_metrics(head.metrics(), None, LOGITS, ROWS[form]()).compute()
     assert metrics["average_loss/kilos"] == 0
     assert th.MultiHead([head]).loss({head.name: ROWS[form]()}, LOGITS) == 0
     weights = Sizes([0.0, 1.0], [1.0, 1.0])

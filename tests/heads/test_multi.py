@@ -1,6 +1,8 @@
 """`MultiHead`, beyond that it equals its heads one by one."""
 
+import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -280,12 +282,21 @@ def test_other_heads_are_refused_after_they_are_computed_as_one(head: th.MultiHe
         lambda: head.heads.pop(1),
         lambda: head.heads.extend([another]),
         lambda: setattr(head.heads, "1", another),
+        lambda: head.heads.register_module("1", another),
+        lambda: delattr(head.heads, "1"),
         lambda: setattr(head, "heads", nn.ModuleList([another])),
+        lambda: delattr(head, "heads"),
+        lambda: head.add_module("heads", nn.ModuleList([another])),
+        lambda: head.register_module("heads", nn.ModuleList([another])),
+        lambda: head.set_submodule("heads.1", another),
+        lambda: head.__setitem__("even", another),
+        lambda: head.__delitem__("even"),
     ]
     for change in changes:
-        with pytest.raises(TypeError, match=r"^MultiHead .* make a MultiHead of the others"):
+        with pytest.raises(TypeError, match=r"^MultiHead .*: expected heads as .* was made"):
             change()
     assert [child.name for child in head.heads] == ["digit", "even", "ink"]
+    assert [child.name for child in head.heads[1:].append(another)] == ["even", "ink", "odd"]
 
 
 def test_the_collection_of_a_child_is_its_part(device: torch.device) -> None:
@@ -316,6 +327,35 @@ def test_a_collection_of_another_head_is_refused_at_once(head: th.MultiHead) -> 
         head["even"].metric_collection = head["even"].metrics()
     head.metric_collection = own = head.metrics()
     assert head.metric_collection is own
+
+
+def test_weights_of_all_label_columns_stand_side_by_side(device: torch.device) -> None:
+    random = torch.Generator().manual_seed(0)
+    heads = [
+        th.MultiLabelHead(2, name="a"),
+        th.SurvivalHead([1.0, 2.0], name="b"),
+        th.RegressionHead(2, name="c", missing_label=-1),
+    ]
+    head = th.MultiHead([th.MultiHead(heads), th.BinaryClassHead(name="d")]).to(device)
+    labels = torch.randint(2, (6, 7), generator=random).to(device)
+    logits = torch.randn(6, 7, generator=random).to(device)
+    weights = torch.rand(6, 6, generator=random).to(device)
+    inner = {"a": weights[:, :2], "b": weights[:, 2:3], "c": weights[:, 3:5]}
+    expected = head.loss(labels, logits, weights={"a_b_c": inner, "d": weights[:, 5:]})
+    for given in (weights, weights.tolist()):
+        torch.testing.assert_close(head.loss(labels, logits, weights=given), expected)
+    for given in (weights[:, 0], weights[:, :1]):
+        torch.testing.assert_close(
+            head.loss(labels, logits, weights=given),
+            head.loss(labels, logits, weights=weights[:, :1].expand(6, 6)),
+        )
+    with pytest.raises(ValueError, match=r"'d': expected weights of .*, got \[6, 7\]"):
+        head.loss(labels, logits, weights=torch.ones(6, 7, device=device))
+    two = th.MultiHead([th.RegressionHead(name=name) for name in "ef"]).to(device)
+    square, zeros = torch.rand(2, 2, generator=random).to(device), torch.zeros(2, 2, 2).to(device)
+    torch.testing.assert_close(  # of the first dimensions, as ever
+        two.loss(zeros, zeros + 1, weights=square), 2 * square.mean()
+    )
 
 
 def test_weights_of_heads_may_be_assigned_and_learned(device: torch.device) -> None:
@@ -380,6 +420,36 @@ def test_an_average_of_probabilities_becomes_logits(device: torch.device) -> Non
         linked.to_logits({"predictions": models[0][:, :1]})
 
 
+def test_logits_are_told_by_keys_of_names_with_slashes(device: torch.device) -> None:
+    names = ["a/b", "a", "a/b/c"]
+    inner = th.MultiHead([th.BinaryClassHead(name=name) for name in names])
+    head = th.MultiHead([th.RegressionHead(name="x/y"), inner]).to(device)
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).to(device)
+    for predictions in (head(logits), head.predictions(logits)):
+        torch.testing.assert_close(head.to_logits(predictions), logits)
+    with pytest.raises(ValueError, match=r"'x/y': expected predictions with 'predictions', got \["):
+        head.to_logits({"logistic": logits, ("a", "b", "c"): logits, 3: logits})
+
+
+def test_means_that_no_logits_have_are_refused(device: torch.device) -> None:
+    tensor = partial(torch.tensor, device=device)
+    for head, key, values in (
+        (th.BinaryClassHead(name="a"), "logistic", [[0.5], [1.5]]),
+        (th.MultiLabelHead(2, name="a"), "probabilities", [[0.5, -0.1]]),
+        (th.MultiClassHead(2, name="a"), "probabilities", [[-0.5, 1.5]]),
+        (th.OrdinalClassHead(3, name="a"), "probabilities", [[0.2, 0.2, torch.inf]]),
+    ):
+        with pytest.raises(ValueError, match=rf"'a': expected predictions\['{key}'\] in \[0, 1\]"):
+            head.to_logits({key: tensor(values)})
+    with pytest.raises(ValueError, match=r"expected predictions\['predictions'\] >= 0, got -1"):
+        th.PoissonRegressionHead().to_logits(tensor([[-1.0]]))
+    rounded = [[1 + 1e-7], [0.5], [torch.nan]]  # the first is above 1, the last is padding
+    found = th.BinaryClassHead().to_logits(tensor(rounded))
+    assert found[0] > 80
+    assert found[1] == 0
+    assert found[2].isnan()
+
+
 def test_some_predictions_may_be_asked_for_alone(head: th.MultiHead, device: torch.device) -> None:
     logits = torch.zeros(2, 6, device=device)
     assert list(head(logits, keys=["even/logistic", "ink/predictions"])) == [
@@ -403,7 +473,7 @@ def test_weights_of_heads_that_are_edited_or_learned_count(device: torch.device)
     head.head_weights[0] = 3.0
     torch.testing.assert_close(head.loss(labels, logits), 4 * once)
     learned = nn.Parameter(torch.tensor([2.0, 5.0], device=device))
-    for other in (th.MultiHead(heads, head_weights=learned), head):
+    for other in (th.MultiHead(copy.deepcopy(heads), head_weights=learned), head):
         other.head_weights = learned
         loss = other.loss(labels, logits)
         torch.testing.assert_close(loss, 7 * once)

@@ -120,13 +120,21 @@ def test_two_classes_are_the_binary_head_on_the_difference(device: torch.device)
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("label_smoothing", 0.5), ("n_classes", 4), ("loss_fn", F.cross_entropy), ("pos_weight", 2.0)],
+    [
+        ("label_smoothing", 0.5),
+        ("n_classes", 4),
+        ("loss_fn", F.cross_entropy),
+        ("pos_weight", 2.0),
+        ("computation", th.MultiClassHead(3).computation),
+    ],
 )
 def test_what_a_head_was_made_from_is_not_assigned_in_vain(name: str, value: Any) -> None:
     head = th.MultiClassHead(3, class_weight=[1.0, 2.0, 3.0], name="digit")
     both = th.MultiHead([head])
     with pytest.raises(TypeError, match=f"'digit': expected {name} as it was when the head was"):
         setattr(both["digit"], name, value)
+    with pytest.raises(TypeError, match=f"'digit': expected {name} as it was when the head was"):
+        delattr(both["digit"], name)
     before = both.loss([[0], [1]], torch.eye(2, 3))
     head.class_weight = torch.tensor([3.0, 2.0, 1.0])
     assert both.loss([[0], [1]], torch.eye(2, 3)) > before

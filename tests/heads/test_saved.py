@@ -579,7 +579,8 @@ def test_no_constructor_waits_for_a_value_of_a_meta_tensor() -> None:
         heads = th.MultiHead([classes, th.BinaryClassHead(name="b")], head_weights=weights[:2])
         learned = th.MultiHead([made("even")], head_weights=nn.Parameter(weights[:1]))
         for given in ([weights[0], weights[1]], {"c": weights[0], "even": 2.0}):
-            assert th.MultiHead([classes, made("even")], head_weights=given).head_weights.is_meta
+            both = [th.MultiClassHead(3, name="c"), made("even")]
+            assert th.MultiHead(both, head_weights=given).head_weights.is_meta
         for argument, kind in (
             ("cut_points", th.SurvivalHead),
             ("levels", th.QuantileRegressionHead),

@@ -77,13 +77,14 @@ def test_garbage_in_the_padding_never_spreads(
         {"w": weights.masked_fill(~mask, torch.inf), "sequence_length_mask": mask},
     )
     steps = labels[mask], logits[mask], {"w": weights[mask]}
-    loss, gradient = loss_and_gradient(wrapped(head), *padded)
+    whole = wrapped(head)
+    loss, gradient = loss_and_gradient(whole, *padded)
     expected, step_gradient = loss_and_gradient(head, *steps)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradient[mask], step_gradient)
     assert not gradient[~mask].any()
     if any(kept):
-        actual, expected = evaluate(wrapped(head), *padded), evaluate(head, *steps)
+        actual, expected = evaluate(whole, *padded), evaluate(head, *steps)
         torch.testing.assert_close(actual, expected, equal_nan=True)
 
 

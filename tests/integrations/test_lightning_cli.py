@@ -1,6 +1,7 @@
 """The main job runs from a configuration, and goes on after it was interrupted."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -179,6 +180,49 @@ def test_a_head_of_ones_own_stands_in_a_configuration() -> None:
     assert [type(one) for one in head.heads] == [LaplaceHead] * 2
     assert len(head.computation.groups) == 1
     assert head["b"].missing_label == -1.0
+
+
+def plain_huber(input, target):  # type: ignore[no-untyped-def]
+    """Return a loss without a word of types."""
+    return torch.nn.functional.huber_loss(input, target, reduction="none")
+
+
+def plain_exp(logits):  # type: ignore[no-untyped-def]
+    """Return an inverse link without a word of types."""
+    return logits.exp()
+
+
+MODULE = {"class_path": "torch.nn.HuberLoss", "init_args": {"reduction": "none", "delta": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loss", "prediction"),
+    [
+        ({"loss_fn": f"{__name__}.plain_huber"}, 5.5, -2.0),
+        ({"loss_fn": "torch.nn.functional.smooth_l1_loss"}, 5.5, -2.0),
+        ({"loss_fn": MODULE}, 2.875, -2.0),
+        ({"inverse_link_fn": f"{__name__}.plain_exp"}, 36.0, math.exp(-2)),
+        ({"inverse_link_fn": "torch.exp"}, 36.0, math.exp(-2)),
+        ({"inverse_link_fn": {"class_path": "torch.nn.ReLU"}}, 36.0, 0.0),
+    ],
+)
+def test_functions_and_modules_of_ones_own_stand_in_a_configuration(
+    arguments: dict[str, Any], loss: float, prediction: float, tmp_path: Path
+) -> None:
+    one = {"class_path": "torch_heads.RegressionHead", "init_args": {"name": "a", **arguments}}
+    config = {"class_path": "torch_heads.MultiHead", "init_args": {"heads": [one]}}
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps({"head": config}), encoding="utf-8")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_argument("--head", type=th.Head)
+    parsed = parser.parse_args([f"--config={file}"])
+    again = parser.parse_string(parser.dump(parsed))  # as what a run keeps of it
+    for given in (parsed, again):
+        head = parser.instantiate(given).head
+        logits = torch.tensor([[-2.0]])
+        assert head.loss(torch.tensor([[4.0]]), logits).item() == pytest.approx(loss)
+        assert head(logits)["a/predictions"].item() == pytest.approx(prediction)
 
 
 def test_heads_of_distributions_grades_and_times_stand_in_a_configuration() -> None:

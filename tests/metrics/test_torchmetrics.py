@@ -491,7 +491,7 @@ def test_the_collection_shows_it() -> None:
     assert "val/acc/class1/c" in prefixed.compute()
     with pytest.raises(ValueError, match="made by its metrics"):
         head.update_metrics(
-            th.MultiHead([th.BinaryClassHead(name="a"), head["c"]]).metrics(), None, None, None
+            th.MultiHead([th.BinaryClassHead(name="a"), copy.deepcopy(head["c"])]).metrics()
         )
 
 

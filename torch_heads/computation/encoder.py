@@ -277,10 +277,11 @@ class Encoder:
         found: dict[int, Tensor] = {}
         for piece, own in zip(pieces, members, strict=True):
             for k, i in enumerate(own):
-                n_classes = self.targets[i].family.logits_per_label
-                ids = piece.values[..., k]
-                hot = torch.nn.functional.one_hot(ids, n_classes).to(logits.dtype)
-                found[i] = hot if piece.probabilities is None else piece.probabilities
+                found[i] = (
+                    one_hot(piece.values[..., k], self.targets[i].family.logits_per_label, logits)
+                    if piece.probabilities is None
+                    else piece.probabilities
+                )
         return [found[i] for i in range(len(self.targets))]
 
     def _join(self, parts: Sequence[Tensor], order: Sequence[int]) -> Tensor:
@@ -304,6 +305,14 @@ def check_part(who: Blame, part: LabelPart, values: Tensor) -> None:
     check_values(who, argument, values, part.lowest, part.highest)
     if part.whole:
         whole_numbers(who, argument, values, "as whole numbers")
+
+
+def one_hot(ids: Tensor, n_classes: int, like: Tensor) -> Tensor:
+    """Return 1 for each class id ``[D*]`` and 0 for the others, ``[D*, n_classes]``.
+
+    That of `torch.nn.functional` looks at the values, which `torch.func.vmap` forbids.
+    """
+    return (ids.unsqueeze(-1) == torch.arange(n_classes, device=ids.device)).to(like.dtype)
 
 
 def any_mask(masks: Sequence[Tensor | None]) -> bool:

@@ -84,6 +84,8 @@ class MultiComputation(Computation):
         #: The logits of each head among those of all.
         self.logits = slices(widths)
         self.columns = slices(columns)
+        # of each head, where every label has a weight of its own
+        self._weighted = slices([sum(t.columns for t in child.targets) for child in children])
         self._widths, self._width = widths, sum(widths)
         self._leaves = [len(child.targets) for child in children]
         self._starts = [run.start for run in slices(self._leaves)]
@@ -239,6 +241,11 @@ class MultiComputation(Computation):
             elif not isinstance(weights, Mapping):
                 weights = to_tensor(self.title, "weights", weights, first.device, may_miss=False)
         if not isinstance(weights, Mapping):
+            dense = not weights.is_nested and weights.layout == torch.strided
+            per_column = (*self._any_logits(logits).shape[:-1], self._weighted[-1].stop)
+            if dense and weights.shape == per_column:
+                pairs = zip(self.names, self._weighted, strict=True)
+                return {name: weights[..., columns] for name, columns in pairs}
             return dict.fromkeys(self.names, weights)
         unknown = [name for name in weights if name not in self._known]
         if unknown:

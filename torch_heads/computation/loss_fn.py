@@ -8,15 +8,17 @@ from collections.abc import Callable
 from math import nan
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torch_heads.computation.inputs import EncodedBatch, flat_logits
 from torch_heads.computation.rows import PresentRows, connected_zeros
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.values import both, check_returned
+from torch_heads.functional.values import both, check_returned, is_sliced, zero_where_false
 
-LossFn = Callable[..., Tensor]
+# of a tensor; that is not said, or jsonargparse would take neither modules nor functions without it
+LossFn = Callable[..., Any]
 
 REQUIRED, OPTIONAL = ("labels", "logits"), ("features", "loss_reduction")
 TORCH = (("input", "target"), ("inputs", "targets"))  # what losses of PyTorch call the two
@@ -90,12 +92,27 @@ class CustomLoss:
         Raises:
             ValueError: if the function returns anything else.
         """
-        if both(batch.present, batch.valid) is None:
+        there = both(batch.present, batch.valid)
+        if there is None:
             return self._losses(batch)
+        compiling = torch.compiler.is_compiling()
+        if not compiling and is_sliced(there):
+            return self._of_one_row(batch, there.any(-1, keepdim=True))
         rows = PresentRows(batch)
-        if not len(rows):
+        if not compiling and not len(rows):  # compiled code has one path, for no rows too
             return connected_zeros(batch, self._loss_columns)
         return rows.restore(self._losses(rows.batch))
+
+    def _of_one_row(self, batch: EncodedBatch, there: Tensor) -> Tensor:
+        """Return the losses of the one row of a slice, 0 where it is missing, ``[D*, 1]`` tells."""
+        if there.numel() != 1:
+            expected = "of one row under torch.func.vmap, where none can be left out for a loss_fn"
+            given = f"{there.numel()} rows"
+            raise ValueError(unexpected(self._who, "logits", expected, given))
+        (block,) = batch.logits
+        mask = there.view(*there.shape, *[1] * (block.dim() - there.dim()))
+        stand_in = batch._replace(logits=[zero_where_false(block, mask)])
+        return zero_where_false(self._losses(stand_in), there)
 
     def _losses(self, batch: EncodedBatch) -> Tensor:
         """Return the losses of a batch of which all rows are there."""
@@ -138,7 +155,8 @@ class CustomLoss:
                 expected = "to return a loss for each label, some of which may be missing"
                 given = f"one of shape {list(losses.shape)} for each example"
                 raise ValueError(unexpected(self._who, "loss_fn", expected, given))
-            return losses.unsqueeze(-1)
+            each: Tensor = losses.unsqueeze(-1)
+            return each
         return check_returned(self._who, "loss_fn", "losses", losses, shape)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -105,3 +105,19 @@ def nested_key(path: Sequence[str], key: Any) -> Any:
     for name in reversed(path):
         key = name, key
     return key
+
+
+def split_key(key: Any, names: Container[str]) -> tuple[str, Any] | None:
+    """Return the head's name in a full key, the longest that fits, and the key below it.
+
+    >>> split_key("a/b/logits", {"a", "a/b"}), split_key(("a", "logits"), {"a"})
+    (('a/b', 'logits'), ('a', 'logits'))
+    """
+    if not isinstance(key, str):
+        return key if isinstance(key, tuple) and len(key) == 2 and key[0] in names else None
+    parts = key.split("/")
+    for i in reversed(range(1, len(parts))):
+        name = "/".join(parts[:i])
+        if name in names:
+            return name, "/".join(parts[i:])
+    return None

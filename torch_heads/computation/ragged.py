@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import pad
 
-from torch_heads.computation.encoder import Labels
+from torch_heads.computation.encoder import Labels, one_hot
 from torch_heads.functional.values import both, zero_where_false
 
 
@@ -39,7 +39,7 @@ def join_ragged(
     if any(labels.probabilities is not None for labels, _ in encoded):
         probabilities = join(
             [
-                one_hot(labels.values.squeeze(-1), own.shape[-1]).to(own.dtype)
+                one_hot(labels.values.squeeze(-1), own.shape[-1], own)
                 if labels.probabilities is None
                 else labels.probabilities
                 for own, (labels, _) in zip(logits, encoded, strict=True)

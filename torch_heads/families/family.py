@@ -158,6 +158,11 @@ class Family(Declaration, ABC):
         parts = self.label_parts or (LabelPart("label", self.lowest, self.highest),)
         return min(part.lowest for part in parts), max(part.highest for part in parts)
 
+    @property
+    def mean_range(self) -> tuple[float, float]:
+        """The least and the largest mean; of class ids, that of the probabilities."""
+        return (0.0, 1.0) if self.takes_ids else (self.lowest, self.highest)
+
     def encode(self, *parts: Tensor) -> Tensor:
         """Return the one number that the computation has for each label, from its parts.
 

@@ -157,6 +157,16 @@ def unwrapped(values: Tensor) -> Tensor:
     return values
 
 
+def is_sliced(values: Tensor) -> bool:
+    """Return whether these are one slice in `torch.func.vmap`, of which no value can be seen."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(values):
+        if functorch.is_batchedtensor(values):
+            return True
+        values = functorch.get_unwrapped(values)
+    return False
+
+
 def check_logits(who: str, given: Any, width: int) -> Tensor:
     """Return logits ``[D*, width]`` in at least float32.
 

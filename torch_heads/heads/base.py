@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from torch_heads.computation.inputs import Features, Inputs
@@ -45,14 +45,27 @@ class Head(EstimatorWords):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse another value of what the computation was made from, which would be ignored."""
-        if "computation" in self.__dict__ and name in constructor_arguments(type(self)):
-            expected, given = "as it was when the head was made", "an assignment"
-            raise TypeError(unexpected(self.title, name, expected, given, "Make another head."))
+        self._refuse_change(name, "an assignment")
         kind = getattr(type(self), name, None)
-        if isinstance(kind, property) and kind.fset is None:
+        if isinstance(kind, property) and kind.fset is None and name != "metric_collection":
             expected, given = "as it was given to super().__init__(...)", "an assignment"
             raise TypeError(unexpected(type(self).__name__, name, expected, given))
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """Refuse to lose what the computation was made from."""
+        self._refuse_change(name, "a deletion")
+        super().__delattr__(name)
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Refuse another module in place of one that the computation was made from."""
+        self._refuse_change(name, "another module")
+        super().add_module(name, module)
+
+    def _refuse_change(self, name: str, given: str) -> None:
+        if "computation" in self.__dict__ and name in made_from(type(self)):
+            expected = "as it was when the head was made"
+            raise TypeError(unexpected(self.title, name, expected, given, "Make another head."))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
@@ -109,9 +122,10 @@ class Head(EstimatorWords):
             mode: taken for compatibility; the loss is the same in every mode.
             regularization_losses: scalars that are added after the reduction.
             weights: per example, ``[D*]`` or ``[D*, 1]``, or per label column,
-                ``[D*, labels_dimension]``, instead of a ``weight_column``. Those of the first
-                dimensions alone, such as ``[D0]``, hold for all that is in these. Of a
-                `MultiHead`, one tensor for all heads, or a dict or table of these by head name.
+                ``[D*, labels_dimension]`` (a time and its event have one), instead of a
+                ``weight_column``. Those of the first dimensions alone, such as ``[D0]``, hold for
+                all that is in these. Of a `MultiHead`, one tensor for all heads, those of their
+                label columns side by side, or a dict or table of these by head name.
             divisors: of a larger batch of which this is a part: the sum of what `divisors` returns
                 for each part. The losses of the parts then add up to the loss of the whole: each
                 part also takes its share of the regularization, the mean over the targets of its
@@ -226,8 +240,8 @@ class Head(EstimatorWords):
     def _renew_priors(self, now: bool = True) -> None:
         """Look again which priors there are; a head of which this one is a part does so later."""
         self.computation.renew_priors(now)
-        parent: Head | None = None if self._parent is None else self._parent()
-        if parent is not None:
+        parent = self._parent
+        if isinstance(parent, Head):
             parent._renew_priors(now=False)
 
     @abstractmethod
@@ -292,7 +306,7 @@ class Head(EstimatorWords):
             predictions: as `forward` or `predictions` return them; what tells the mean is enough.
 
         Raises:
-            ValueError: if the mean is not among them.
+            ValueError: if the mean is not among them, or a probability is outside of [0, 1].
             TypeError: if the mean does not tell the logits.
         """
 
@@ -318,7 +332,7 @@ def part_of(own: Any, whole: Any) -> Tensor:
 
 
 @cache
-def constructor_arguments(kind: type) -> frozenset[str]:
+def made_from(kind: type) -> frozenset[str]:
     """Return the names of what a head is made from, but for what may be assigned later."""
     names = {name for one in kind.__mro__ for name in inspect.signature(one).parameters}
-    return frozenset(names - {"head_weights"})
+    return frozenset(names - {"head_weights"} | {"computation"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -12,13 +12,18 @@ from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 
-FIXED = "The heads are computed as one; make a MultiHead of the others instead."
+FIXED = "The heads are computed as one; make a MultiHead of copies of the others instead."
 
 
 class FixedHeads(nn.ModuleList):
-    """The heads of a `MultiHead`: a list of modules that refuses to be changed."""
+    """The heads of a `MultiHead`: a list of modules that refuses to be changed.
 
-    def __init__(self, title: str, heads: Sequence[Head]) -> None:
+    Args:
+        heads: what is in it.
+        title: the title of the head that they are computed in; None for a slice, which is free.
+    """
+
+    def __init__(self, heads: Iterable[Head], title: str | None = None) -> None:
         super().__init__(heads)
         self.title = title
 
@@ -33,15 +38,10 @@ class FixedHeads(nn.ModuleList):
             self._refuse_change()
         super().__setattr__(name, value)
 
-    def __setitem__(self, index: int, module: nn.Module) -> None:
-        """Refuse another head."""
-        self._refuse_change()
-        super().__setitem__(index, module)
-
-    def __delitem__(self, index: int | slice) -> None:
+    def __delattr__(self, name: str) -> None:
         """Refuse to lose a head."""
         self._refuse_change()
-        super().__delitem__(index)
+        super().__delattr__(name)
 
     def insert(self, index: int, module: nn.Module) -> None:
         """Refuse another head."""
@@ -49,9 +49,10 @@ class FixedHeads(nn.ModuleList):
         super().insert(index, module)
 
     def _refuse_change(self) -> None:
-        if "title" in self.__dict__:  # and so made
+        title = self.__dict__.get("title")
+        if title is not None:
             expected, given = "as they were when it was made", "a change"
-            raise TypeError(unexpected(self.title, "heads", expected, given, FIXED))
+            raise TypeError(unexpected(title, "heads", expected, given, FIXED))
 
 
 def check_heads(who: str, heads: Any) -> list[Head]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import weakref
 from abc import ABC, ABCMeta, abstractmethod
@@ -21,6 +22,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.own_code import give_own_code
 from torch_heads.functional.scalars import sum_scalars
 from torch_heads.metrics.asked import is_asked
+from torch_heads.metrics.carry import carry
 from torch_heads.metrics.collection import GIVE_HEAD, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.saved import MEANING
 from torch_heads.metrics.tally import Lock
@@ -57,6 +59,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     """A module with a computation, and the tallies of what it measured."""
 
     _given: dict[str, Any]
+    _whole: ReadingCollection | None = None  # that of the head of which this one is, or was, a part
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__()
@@ -66,7 +69,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         self._layout: Layout | None = None
         self._warned: set[str] = set()  # heads of whose areas a warning was given, by name
         self._lock = Lock()
-        self._parent: Any = None  # a weak reference to the head of which this one is a part
+        self._taken_by: list[weakref.ref[MetricOwner]] = []  # the heads of which it is a part
 
     @cached_property
     def computation(self) -> Computation:
@@ -83,8 +86,14 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     def _make_computation(self) -> Computation:
         """Return what this head computes; called once, when its constructor has ended."""
 
+    @property
+    def _parts(self) -> Sequence[MetricOwner]:
+        """The heads that this one is made of."""
+        return ()
+
     def _complete(self) -> None:
         """Make what needs the computation; called once, when there is one."""
+        self._adopt(self._parts)
 
     @property
     def name(self) -> str | None:
@@ -101,9 +110,17 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         return getattr(self, name) if _keeps(self, name) else given
 
     @property
+    def _parent(self) -> MetricOwner | None:
+        """The head of which this one is a part: of several, the last one that took it."""
+        return next(reversed(self._parents()), None) if self._taken_by else None
+
+    def _parents(self) -> list[MetricOwner]:
+        return [one for taken in self._taken_by if (one := taken()) is not None]
+
+    @property
     def _is_part(self) -> bool:
         """Whether this head is a part of another one."""
-        return self._parent is not None and self._parent() is not None
+        return self._parent is not None
 
     @property
     def _own_layout(self) -> Layout:
@@ -140,25 +157,31 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     def metric_collection(self) -> ReadingCollection:
         """The collection that this head wraps; assign another of its own to replace it.
 
-        That of a head inside of another is its part of the other's.
+        That of a head inside of another is its part of the other's, from then on, and its own once
+        there is no other. A copy of such a head alone has counted nothing.
+
+        Raises:
+            ValueError: if the head is inside of two others.
         """
-        parent: MetricOwner | None = None if self._parent is None else self._parent()
+        self._refuse_several()
+        parent = self._parent
         if parent is not None:
             return parent.metric_collection.part(self._own_layout[0])
         if "metric_collection" not in self._modules or self._layout is None:
             with self._lock:
                 kept: Any = self._modules.get("metric_collection")
                 if kept is None or self._layout is None:
-                    made = self._make_metrics()
+                    made = self._make_metrics() if self._whole is None else self._counted_before()
                     if kept is not None:
                         made.take(kept)
                     self._modules["metric_collection"] = made
+                    self._show_parts(made)
         return self._modules["metric_collection"]  # type: ignore[return-value]
 
     def _renew_metrics(self) -> None:
         """Let this head, and those that it is a part of, look again which readings there are."""
         self._layout = None
-        parent: MetricOwner | None = None if self._parent is None else self._parent()
+        parent = self._parent
         if parent is not None:
             parent._renew_metrics()
 
@@ -248,12 +271,38 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         if words is not None:
             raise ValueError(words)
 
-    def _adopt(self, children: Iterable[MetricOwner]) -> None:
-        """Make the collections of these heads parts of this one's."""
-        for child in children:
-            child._modules.pop("metric_collection", None)
-            child._buffers.pop(MEANING, None)
-            child._parent = weakref.ref(self)
+    def _adopt(self, parts: Iterable[MetricOwner]) -> None:
+        """Make the collections of parts parts of this one's."""
+        for part in parts:
+            part._modules.pop("metric_collection", None)
+            part._buffers.pop(MEANING, None)
+            vars(part)["_whole"] = None
+            part._taken_by = [*part._taken_by, weakref.ref(self)]
+
+    def _refuse_several(self) -> None:
+        """Refuse to say which part of a collection is this head's, where there are two."""
+        if len(self._parents()) > 1:
+            gc.collect()  # of a head that nobody has any more, but that is part of a circle
+        titles = [one.title for one in self._parents()]
+        if len(titles) > 1:
+            given = f"a part of {titles[0]} and of {titles[1]}"
+            hint = "Each of them has its counts in its own metric_collection."
+            expected = "of a part of one head"
+            raise ValueError(unexpected(self.title, "metric_collection", expected, given, hint))
+
+    def _show_parts(self, whole: ReadingCollection) -> None:
+        """Let the parts keep what this head counts, in case that they outlive it."""
+        for part in self._parts:
+            vars(part)["_whole"] = whole  # which is no module of theirs
+            part._show_parts(whole)
+
+    def _counted_before(self) -> ReadingCollection:
+        """Return a new collection with what was counted in the head that this one was a part of."""
+        made, whole = self.metrics(), vars(self).pop("_whole")
+        carry(made, whole, {})
+        for key, metric in made.fed.items():
+            metric.merge_state(whole.fed[key])
+        return made
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse a collection that is not of this head."""
@@ -263,10 +312,12 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
                 expected = "on the head of which this one is a part"
                 raise ValueError(unexpected(self.title, name, expected, "an assignment here"))
         super().__setattr__(name, value)
+        if name == "metric_collection":
+            self._show_parts(value)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the head of which this one is a part, which finds it again."""
-        state = {**self.__dict__, "_parent": None}
+        state = {**self.__dict__, "_taken_by": [], "_whole": None}
         return {name: value for name, value in state.items() if name not in METHODS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.fused import MultiComputation
 from torch_heads.computation.inputs import Features, Inputs
+from torch_heads.computation.prediction_keys import split_key
 from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.forms import shape_of
 from torch_heads.functional.tables import is_table
 from torch_heads.heads.base import Head
-from torch_heads.heads.children import FIXED, FixedHeads, check_heads
+from torch_heads.heads.children import FixedHeads, check_heads
 from torch_heads.heads.head_factors import HeadFactors
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput
@@ -77,10 +78,13 @@ class MultiHead(Head):
         children = check_heads(self.title, heads)
         self._names = [head.name or "" for head in children]
         self.title = f"{self.title} {preview(self._names, 4)}"
-        self.heads = FixedHeads(self.title, children)
+        self.heads = FixedHeads(children, self.title)
         self._positions = {name: i for i, name in enumerate(self._names)}
         self.head_weights = head_weights  # type: ignore[misc,assignment]
-        self._adopt(children)
+
+    @property
+    def _parts(self) -> list[Head]:
+        return [self[name] for name in self._names]
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
         if is_table(opened(labels)):
@@ -98,7 +102,7 @@ class MultiHead(Head):
         raise ValueError(unexpected(self.title, "labels", "of one of its heads", given))
 
     def _make_computation(self) -> Computation:
-        children = [self[name].computation for name in self._names]
+        children = [head.computation for head in self._parts]
         targets = [target for child in children for target in child.targets]
         known = [key for target in targets for key in target.readings]
         fed = {key for target in targets for key in target.torchmetrics}
@@ -134,6 +138,14 @@ class MultiHead(Head):
                 unexpected(self.title, "a head", f"among {preview(self._names)}", repr(name))
             )
         return self.heads[self._positions[name]]  # type: ignore[return-value]
+
+    def __setitem__(self, name: str, head: Head) -> None:
+        """Refuse another head."""
+        self._refuse_change("heads", "an assignment")
+
+    def __delitem__(self, name: str) -> None:
+        """Refuse to lose a head."""
+        self._refuse_change("heads", "a deletion")
 
     def __repr__(self) -> str:
         """Return the heads by name."""
@@ -203,10 +215,7 @@ class MultiHead(Head):
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Check new ``head_weights``; refuse other heads."""
-        if name == "heads" and "heads" in self._modules:
-            expected, given = "as they were when it was made", "an assignment"
-            raise TypeError(unexpected(self.title, name, expected, given, FIXED))
+        """Check new ``head_weights``."""
         if name != "head_weights" or self._gives_memory(value):
             super().__setattr__(name, value)
             return
@@ -225,11 +234,6 @@ class MultiHead(Head):
         learned = self._parameters.get("head_weights")
         given = isinstance(value, nn.Parameter)
         return learned is not None and learned.is_meta and given and value.shape == learned.shape
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the state of a copy, whose heads are parts of it."""
-        super().__setstate__(state)
-        self._adopt(self.heads)  # type: ignore[arg-type]
 
     def _in_order(self, paths: Sequence[tuple[str, ...]]) -> MultiHead:
         names = dict.fromkeys(name for name, *_ in paths)
@@ -272,7 +276,7 @@ class MultiHead(Head):
             predictions: as `forward` or `predictions` return them, or a dict of each head's.
 
         Raises:
-            ValueError: if a head's mean is not among them.
+            ValueError: if a head's mean is not among them, or a probability is outside of [0, 1].
             TypeError: if they are not a dict, or a mean does not tell the logits.
         """
         if not isinstance(predictions, Mapping):
@@ -281,12 +285,10 @@ class MultiHead(Head):
         own: dict[str, dict[Any, Any]] = {name: {} for name in self._names}
         for key, value in predictions.items():
             if isinstance(value, Mapping):
-                name, rest = key, value
-            else:
-                name, inner = key if isinstance(key, tuple) else key.split("/", 1)
-                rest = {inner: value}
-            if name in own:
-                own[name] |= rest
+                own.get(key, {}).update(value)
+            elif (split := split_key(key, own)) is not None:
+                name, inner = split
+                own[name][inner] = value
         return torch.cat([self[name].to_logits(each) for name, each in own.items()], dim=-1)
 
     def served_features(self, features: Features | None) -> dict[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -55,7 +56,7 @@ class RegressionHead(TensorHead):
         weight_column: WeightColumn = None,
         loss_reduction: str = "sum_over_batch_size",
         loss_fn: LossFn | None = None,
-        inverse_link_fn: Callable[[Tensor], Tensor] | None = None,
+        inverse_link_fn: Callable[[Tensor], Any] | None = None,
         name: str | None = None,
         *,
         missing_label: MissingLabel = None,

@@ -29,6 +29,7 @@ class SavedHead(MetricOwner):
     """
 
     def _complete(self) -> None:
+        super()._complete()
         # where other buffers are made: a model on the meta device is all there
         self._tell(torch.get_default_device())
 
@@ -74,7 +75,8 @@ class SavedHead(MetricOwner):
         """Take the state of a copy, which is a head of its own until another one adopts it."""
         super().__setstate__(state)
         if MEANING not in self._buffers:
-            self._complete()
+            self._tell(torch.get_default_device())
+        self._adopt([part for part in self._parts if not part._is_part])
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

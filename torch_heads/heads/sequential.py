@@ -89,7 +89,6 @@ class SequentialHeadWrapper(Head):
                     raise ValueError(unexpected(title, "feature_columns", expected, columns))
         super().__init__()
         self.static_head = static_head
-        self._adopt([static_head])
         self.title = f"{self.title} {self.name!r}" if self.name else self.title
         self.input_sequence_mask_key = sequence_length_mask
         self.feature_columns = columns
@@ -124,14 +123,13 @@ class SequentialHeadWrapper(Head):
             raise KeyError(unexpected(self.title, "features", f"with the mask {key!r}", given))
         return {key: features[key], **self.static_head.served_features(features)}
 
+    @property
+    def _parts(self) -> list[Head]:
+        return [self.static_head]
+
     def _make_computation(self) -> Computation:
         inner = self.static_head.computation
         return SequenceComputation(self.title, inner, self._masked, self._steps)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the state of a copy, whose static head is a part of it."""
-        super().__setstate__(state)
-        self._adopt([self.static_head])
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
         given = self._feature(features, self.input_sequence_mask_key)

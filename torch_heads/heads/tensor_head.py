@@ -40,7 +40,7 @@ from torch_heads.functional.number_lists import check_thresholds
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import to_tensor
-from torch_heads.functional.values import check_columns
+from torch_heads.functional.values import check_columns, check_values
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.prior_owner import PriorOwner
@@ -235,7 +235,8 @@ class TensorHead(PriorOwner):
                 mean itself.
 
         Raises:
-            ValueError: if the mean is not among them.
+            ValueError: if the mean is not among them, or is none of the family's: a probability
+                outside of [0, 1].
             TypeError: if the mean does not tell the logits.
 
         >>> from torch_heads import PoissonRegressionHead
@@ -254,6 +255,9 @@ class TensorHead(PriorOwner):
         if not means.is_floating_point():
             raise ValueError(unexpected(self.title, argument, "to be floating", means.dtype))
         logits = self.family.link(means)
+        low, high = self.family.mean_range
+        high *= 1 + 4 * torch.finfo(means.dtype).eps  # an average of ones may round to more
+        check_values(self.title, argument, torch.where(means.isnan(), low, means), low, high)
         if self.family.logits_shape and not self.family.takes_ids:
             logits = logits.flatten(-2)
         return self._before_prior(logits)
