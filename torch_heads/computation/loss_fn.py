@@ -90,7 +90,7 @@ class CustomLoss:
         Raises:
             ValueError: if the function returns anything else.
         """
-        if both(batch.present, batch.valid) is None:
+        if both(batch.present, batch.valid) is None or batch.labels.is_meta:
             return self._losses(batch)
         rows = PresentRows(batch)
         if not len(rows):

@@ -198,6 +198,9 @@ class Head(EstimatorWords):
             own = by_key(own)
             shape = (*self._batch_shape(own, seen), self.logits_dimension)
             device = device_of(own)
+            if device.type == "meta":
+                expected, given = "with values, of which the prior is", "a meta tensor"
+                raise ValueError(unexpected(self.title, "labels", expected, given))
             fit.add(Inputs(own, torch.zeros(shape, dtype=torch.float64, device=device), seen, by))
         with torch.no_grad():
             fit.keep()
