@@ -1,7 +1,7 @@
 """Labels and weights in whatever holds them: by name, with their masks, in full precision."""
 
 import warnings
-from collections import deque
+from collections import UserList, deque
 from collections.abc import Callable
 from math import nan
 from typing import Any
@@ -299,6 +299,52 @@ def test_names_come_in_whatever_holds_strings(names: Any) -> None:
     same_everywhere(head, names, [2, 0], logits)
 
 
+ROWS_OF_NAMES: dict[str, Callable[[list[str]], Any]] = {
+    "series": pd.Series,
+    "categorical": lambda names: pd.Series(names, dtype="category"),
+    "strings": lambda names: pd.Series(names, dtype="string"),
+    "index": pd.Index,
+    "polars": pl.Series,
+    "pyarrow": pa.array,
+    "dictionary": lambda names: pa.array(names).dictionary_encode(),
+    "deque": deque,
+    "user list": UserList,
+}
+
+
+@pytest.mark.parametrize("form", ROWS_OF_NAMES)
+def test_rows_of_names_come_in_a_list_of_whatever_holds_them(form: str) -> None:
+    make, rows = ROWS_OF_NAMES[form], [["cat", "owl"], ["dog", "cat"]]
+    logits = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
+    head = th.MultiClassHead(3, label_vocabulary=NAMES, name="pet")
+    expected = head.loss(rows, logits)
+    assert expected == th.MultiClassHead(3).loss(torch.tensor([[0, 2], [1, 0]]), logits)
+    assert head.loss([*map(make, rows)], logits) == expected
+    steps = th.SequentialHeadWrapper(head)
+    features = {"sequence_length_mask": [2, 2]}
+    assert steps.loss([*map(make, rows)], logits, features) == expected
+    may_miss = th.MultiClassHead(3, label_vocabulary=NAMES, missing_label="?")
+    given = may_miss.loss([make(rows[0]), None], logits)
+    assert given == head.loss(rows[:1], logits[:1])
+
+
+def test_rows_of_names_come_in_a_table() -> None:
+    logits = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
+    head = th.MultiClassHead(3, label_vocabulary=NAMES, name="pet")
+    rows = [["cat", "owl"], ["dog", "cat"]]
+    expected = head.loss(rows, logits)
+    for dtype in (object, "category", "string"):
+        assert head.loss(pd.DataFrame(rows, dtype=dtype), logits) == expected
+    table = pa.table({"1": ["owl", "cat"], "0": ["cat", "dog"]})
+    assert head.loss(table, logits) == expected
+    steps, features = th.SequentialHeadWrapper(head), {"sequence_length_mask": [2, 1]}
+    padded = pd.DataFrame([["cat", "owl"], ["dog", "of the padding"]])
+    wanted = steps.loss([["cat", "owl"], ["dog"]], logits, features)
+    assert steps.loss(padded, logits, features) == wanted
+    with pytest.raises(ValueError, match=r"\[2\] or \[2, 1\], got \[2, 2\]"):
+        head.loss(pd.DataFrame(rows), logits[:, 0])
+
+
 @pytest.mark.parametrize(
     "sets",
     [
@@ -341,8 +387,35 @@ def test_numbers_keep_their_precision() -> None:
         pd.Series(exact, dtype="int64"),
         pa.array([int(value) for value in exact]),
         torch.tensor(exact, dtype=torch.float64),
+        exact,
+        tuple(exact),
+        deque(exact),
+        UserList(exact),
+        [[value] for value in exact],
+        [{"kilos": value} for value in exact],
+        np.array(exact, dtype=object),
     ):
         assert head.loss(labels, logits) == 0.5
+    head = th.RegressionHead(name="kilos", missing_label=nan)
+    gap = torch.cat([logits, logits[:1]])
+    for labels in ([*exact, None], [[exact[0]], [exact[1]], None], [{"a": one} for one in exact]):
+        assert head.loss(labels, gap[: len(labels)]) in (0.5, 1 / 3)
+
+
+def test_python_floats_keep_their_precision_wherever_they_stand() -> None:
+    large, logits = 1e9 + 1, torch.ones(1, 1, dtype=torch.float64)
+    head = th.RegressionHead()
+    assert head.loss([0.0], logits, weights=[large]) == large
+    assert th.RegressionHead(weight_column="w").loss([0.0], logits, {"w": [large]}) == large
+    assert th.RegressionHead().fit_prior([large, large + 2]).prior_offset == large + 1
+    steps = th.SequentialHeadWrapper(th.RegressionHead(weight_column="w"), feature_columns="w")
+    features = {"w": [large], "sequence_length_mask": [1]}  # of the sequence
+    assert steps.loss([[0.0]], logits.unsqueeze(0), features) == large
+    both = th.MultiHead([th.RegressionHead(name=name) for name in "ab"])
+    wide = torch.full((1, 2), large - 1, dtype=torch.float64)
+    assert both.loss([[large, large]], wide) == 2
+    assert head.loss([0.1], torch.zeros(1, 1)).dtype == torch.float32
+    assert head.loss([0.1], [[0.3]]).dtype == torch.float32
 
 
 def test_ids_are_stacked_for_heads_with_names() -> None:

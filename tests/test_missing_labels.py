@@ -623,6 +623,23 @@ def test_a_missing_label_may_have_been_rounded_to_float32(device: torch.device) 
         assert fused.losses({"a": labels, "b": labels}, logits)["b"] == 4
 
 
+def test_a_whole_number_is_the_missing_label_in_its_own_precision(device: torch.device) -> None:
+    near = torch.tensor([1e8, 2.0], dtype=torch.float64, device=device)  # which 99999999 rounds to
+    logits = torch.zeros(2, 2, dtype=torch.float64, device=device)
+    makers = [lambda name: th.RegressionHead(missing_label=99999999, name=name)]
+    makers += [lambda name: th.RegressionHead(missing_label=99999999.5, name=name)]
+    for make in makers:
+        fused = th.MultiHead([make("a"), th.RegressionHead(missing_label=-1, name="b")])
+        for labels in (near, near.tolist(), near.cpu().numpy(), [1e8, 2]):
+            assert make("a").loss(labels, logits[:, :1]) == 5e15 + 2
+            given = fused.to(device).losses({"a": labels, "b": labels}, logits)
+            assert given["a"] == given["b"] == 5e15 + 2
+        assert make("a").loss(near.float(), logits[:, :1]) == 4
+    exact = th.RegressionHead(missing_label=99999999)
+    for labels in (near - torch.tensor([1.0, 0.0], device=device), [99999999.0, 2.0]):
+        assert exact.loss(labels, logits[:, :1]) == 4
+
+
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
 def test_a_missing_label_may_have_been_rounded_to_float8(
     dtype: torch.dtype, device: torch.device

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 import torch.nn.functional as F
@@ -134,6 +135,21 @@ def test_features_of_a_loss_fn_are_those_of_its_rows(device: torch.device) -> No
     steps = th.SequentialHeadWrapper(th.RegressionHead(loss_fn=scaled), "mask", ["scale"])
     given = {"mask": [[1, 0], [1, 1]], "scale": torch.tensor([[2.0, 9.0], [3.0, 5.0]])}
     assert steps.loss(torch.zeros(2, 2), torch.ones(2, 2, 1), given).item() == pytest.approx(10 / 3)
+
+
+def test_features_of_a_loss_fn_need_no_names() -> None:
+    seen: list[Any] = []
+
+    def noting(labels: Tensor, logits: Tensor, features: Any) -> Tensor:
+        seen.append(features)
+        return logits - labels
+
+    head = th.RegressionHead(loss_fn=noting, missing_label=-1)
+    for features in (torch.tensor([2.0, 3.0]), [2.0, 3.0], np.array([2.0, 3.0])):
+        head.loss([0.0, -1.0], torch.ones(2, 1), features)
+        assert seen[-1].tolist() == [2.0]
+    head.loss([0.0, -1.0], torch.ones(2, 1), pl.DataFrame({"scale": [2.0, 3.0]}))
+    assert {name: own.tolist() for name, own in seen[-1].items()} == {"scale": [2.0]}
 
 
 def test_a_row_of_weight_zero_may_hold_nan_for_a_loss_fn(device: torch.device) -> None:

@@ -28,6 +28,10 @@ HEADS: dict[str, tuple[Callable[..., th.Head], list[Any]]] = {
 FORMS: dict[str, Callable[[list[Any]], Any]] = {
     "lists": list,
     "arrays": lambda rows: [None if row is None else np.array(row) for row in rows],
+    "tensors": lambda rows: [None if row is None else torch.tensor(row) for row in rows],
+    "tensors without NumPy's dtype": lambda rows: [
+        None if row is None else torch.tensor(row, dtype=torch.bfloat16) for row in rows
+    ],
     "a series": pd.Series,
     "polars": pl.Series,
     "pyarrow": pa.array,
@@ -65,6 +69,30 @@ def test_steps_and_names_may_be_none() -> None:
         assert head.loss(labels, logits, features) == 7.5
     words = th.MultiClassHead(2, label_vocabulary=["a", "b"], missing_label="?")
     assert words.loss([["a"], None], torch.zeros(2, 2)) == words.loss(["a", "?"], torch.zeros(2, 2))
+
+
+def test_none_may_stand_among_scalar_tensors() -> None:
+    one, logits = torch.tensor(1.0), torch.zeros(3, 1)
+    numbers = th.RegressionHead(missing_label=nan)
+    torch.testing.assert_close(numbers.loss([one, None, 2 * one], logits), torch.tensor(2.5))
+    assert numbers.loss([one.bfloat16(), None, None], logits) == 1
+    classes = th.MultiClassHead(3, missing_label=-1)
+    for labels in ([torch.tensor(2), None], [torch.tensor([2]), None]):
+        assert classes.loss(labels, torch.eye(2, 3)) == classes.loss([2], torch.eye(1, 3))
+
+
+@pytest.mark.parametrize("row", [torch.tensor(1.0), torch.tensor([1.0])], ids=["scalar", "row"])
+def test_none_among_tensors_is_refused_by_its_row(row: torch.Tensor) -> None:
+    logits, head = torch.zeros(2, 1), th.RegressionHead(name="kilos")
+    says = r"RegressionHead 'kilos': expected labels without gaps, got None in row 1.*missing_label"
+    with pytest.raises(ValueError, match=says):
+        head.loss([row, None], logits)
+    with pytest.raises(ValueError, match=r"'kilos': expected weights without gaps, .* in row 1"):
+        head.loss([1.0, 2.0], logits, weights=[row, None])
+    head = th.RegressionHead(missing_label=nan)
+    for other in (row.requires_grad_(), row.to("meta"), torch.ones(1).to_sparse()):
+        with pytest.raises(ValueError, match=r"labels as one tensor, got a list of tensors"):
+            head.loss([other, None], logits)
 
 
 def test_ragged_rows_stay_ragged() -> None:

@@ -1,5 +1,6 @@
 """Sets of classes in every form that users have them."""
 
+import warnings
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -289,3 +290,44 @@ def test_an_empty_batch_has_no_sets(device: torch.device) -> None:
     )
     for form in [sparse, torch.zeros(0, 4, device=device), []]:
         assert hot(form, 0, device).shape == (0, 4)
+
+
+@pytest.mark.parametrize("options", [{}, {"label_lists": "ids"}, {"missing_label": -1}], ids=str)
+def test_sets_within_a_row_are_refused(options: dict[str, Any], device: torch.device) -> None:
+    head = th.MultiLabelHead(3, **options)
+    for labels in ([[[0], [1]], [[0], [1]]], [[{0}, {1}], [{0}]], [torch.zeros(1, 1).long()] * 2):
+        with pytest.raises(ValueError, match=r"one set of classes per row, got a row that holds"):
+            head.loss(labels, torch.zeros(2, 3, device=device))
+
+
+def test_sets_of_nothing_have_no_type(device: torch.device) -> None:
+    logits, head = torch.ones(2, 3, device=device), th.MultiLabelHead(3)
+    expected = head.loss([[], []], logits)
+    for labels in (torch.zeros(2, 3).to_sparse(), torch.zeros(2, 3, dtype=torch.bool).to_sparse()):
+        assert head.loss(labels.to(device), logits) == expected
+    parts = [torch.zeros(0, device=device)] * 2
+    assert head.loss(torch.nested.nested_tensor(parts, layout=torch.jagged), logits) == expected
+    assert head.loss(parts, logits) == expected
+    assert head.loss(torch.zeros(0, dtype=torch.int64, device=device), logits[:0]) == 0
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
+def test_nested_tensors_in_a_list_are_lists_of_their_parts(layout: torch.layout) -> None:
+    def nested(*parts: Any) -> torch.Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is a prototype
+            return torch.nested.nested_tensor([*map(torch.tensor, parts)], layout=layout)
+
+    logits = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
+    head = th.MultiLabelHead(3)
+    expected = head.loss([[[0, 1], [2]], [[1], [0, 2]]], logits)
+    assert head.loss([nested([0, 1], [2]), nested([1], [0, 2])], logits) == expected
+    numbers = [nested([1.0, 2.0], [3.0, 4.0]), nested([5.0, 6.0], [7.0, 8.0])]
+    plain = torch.arange(1.0, 9.0).view(2, 2, 2)
+    pair, pairs = th.RegressionHead(2), th.MultiHead([th.RegressionHead(name=n) for n in "ab"])
+    assert pair.loss(numbers, logits[..., :2]) == pair.loss(plain, logits[..., :2])
+    assert pairs.loss(numbers, logits[..., :2]) == pairs.loss(plain, logits[..., :2])
+    steps = th.SequentialHeadWrapper(th.RegressionHead())
+    features = {"sequence_length_mask": [2, 2]}
+    given = steps.loss(nested([1.0, 2.0], [3.0, 4.0]), logits[..., :1], features)
+    assert given == steps.loss(plain[0], logits[..., :1], features)

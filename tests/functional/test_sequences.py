@@ -1,6 +1,7 @@
 """Sequences of different lengths, without their padding, mean what they mean with it."""
 
 from collections.abc import Callable
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,49 @@ def test_sequences_may_be_series() -> None:
     for kind in (pd.Series, pd.Categorical, pl.Series, pa.array, np.array):
         rows = [kind(own) for own in RAGGED["answer"]]
         assert names.loss(rows, logits, {KEY: [3, 1]}) == expected
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array, list])
+def test_an_empty_sequence_has_no_type_of_its_own(kind: Callable[[Any], Any]) -> None:
+    logits = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(0))
+    head = th.SequentialHeadWrapper(th.MultiClassHead(3))
+    expected = head.loss([[], [0, 1], [2]], logits, {KEY: [0, 2, 1]})
+    assert head.loss([kind([]), kind([0, 1]), kind([2])], logits, {KEY: [0, 2, 1]}) == expected
+    assert head.loss([[], kind([0, 1]), [2]], logits, {KEY: [0, 2, 1]}) == expected
+    columns = [kind([]), kind([[0], [1]]), kind([[2]])]
+    assert head.loss(columns, logits, {KEY: [0, 2, 1]}) == expected
+    assert head.loss([kind([])] * 3, logits, {KEY: [0, 0, 0]}) == 0
+
+
+GAPS: dict[str, Callable[[list[Any]], Any]] = {
+    "lists": list,
+    "lists with NaN": lambda rows: [[nan if one is None else one for one in row] for row in rows],
+    "an array": lambda rows: np.array(rows, dtype=float),
+    "a masked array": lambda rows: np.ma.masked_invalid(np.array(rows, dtype=float)),
+    "a tensor": lambda rows: torch.tensor(np.array(rows, dtype=float)),
+    "a series": pl.Series,
+}
+
+
+@pytest.mark.parametrize("form", GAPS)
+def test_gaps_in_the_padding_of_weights_and_features_do_not_count(form: str) -> None:
+    labels, logits = torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.zeros(2, 2, 1)
+    weights = GAPS[form]([[1.0, 2.0], [3.0, None]])
+    plain = th.SequentialHeadWrapper(th.RegressionHead())
+    looked_up = th.SequentialHeadWrapper(th.RegressionHead(weight_column="w"), feature_columns="w")
+    heads = th.SequentialHeadWrapper(th.MultiHead([th.RegressionHead(name="a")]))
+    mask = {KEY: [2, 1]}
+    assert plain.loss(labels, logits, mask, weights=weights) == 12
+    assert looked_up.loss(labels, logits, {**mask, "w": weights}) == 12
+    assert heads.loss({"a": labels}, logits, mask, weights=weights) == 12
+    assert heads.loss({"a": labels}, logits, mask, weights={"a": weights}) == 12
+    empty = {KEY: [2, 0]}
+    assert plain.loss(labels, logits, empty, weights=[2.0, None]) == 5
+    assert looked_up.loss(labels, logits, {**empty, "w": [2.0, None]}) == 5
+    if form != "a tensor":
+        with pytest.raises(ValueError, match=r"RegressionHead: expected .* gaps, got .* row 1"):
+            plain.loss(labels, logits, {KEY: [2, 2]}, weights=weights)
+        with pytest.raises(
+            ValueError, match=r"RegressionHead: expected features\['w'\] without gaps"
+        ):
+            looked_up.loss(labels, logits, {KEY: [2, 2], "w": weights})

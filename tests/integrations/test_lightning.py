@@ -5,7 +5,7 @@ import csv
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
+from torchmetrics.retrieval import RetrievalMRR
 
 import torch_heads as th
 from tests.cases import CASES, Case
@@ -368,7 +369,10 @@ class Spread(nn.Linear):
 
 
 def test_a_batch_may_come_in_any_form() -> None:
-    head, single = small_head(), th.BinaryClassHead(weight_column="w")
+    single = th.BinaryClassHead(weight_column="w")
+    head = th.MultiHead(
+        [th.BinaryClassHead("w", name="even"), th.RegressionHead(2, callable_column, name="ink")]
+    )
     labels = {"even": torch.ones(2), "ink": torch.ones(2)}
     weights, features = {"even": torch.ones(2)}, {"w": torch.ones(2)}
     x = torch.zeros(2, 3)
@@ -377,9 +381,57 @@ def test_a_batch_may_come_in_any_form() -> None:
     assert Batch.of((x, labels, weights), head) == Batch(x, labels, None, weights)
     assert Batch.of((x, labels, features), head) == Batch(x, labels, features)
     assert Batch.of((x, 1, features), single) == Batch(x, 1, features)
+    assert Batch.of((x, 1, {**features, "id": 3}), single).features == {**features, "id": 3}
+    assert Batch.of((x, 1, {}), single) == Batch(x, 1, {})
     assert Batch.of((x, 1, [1.0, 2.0]), single) == Batch(x, 1, None, [1.0, 2.0])
     assert Batch.of({"inputs": x, "weights": weights}, head) == Batch(x, None, None, weights)
     assert Batch.of(x, head) == Batch(x)
+
+
+def callable_column(features: Mapping[str, Any]) -> Any:
+    return features["v"]
+
+
+def test_features_are_those_that_a_head_reads() -> None:
+    def reads(head: th.Head, *names: str) -> bool:
+        try:
+            return Batch.of((0, 1, dict.fromkeys(names, 2)), head).features is not None
+        except ValueError:
+            return False
+
+    metric = th.metrics.Torchmetric(RetrievalMRR(), indexes="m")
+    steps = th.SequentialHeadWrapper(th.RegressionHead(name="a"), feature_columns=["f"])
+    own_loss = th.RegressionHead(loss_fn=lambda labels, logits, features: logits - labels)
+    for head, name in [
+        (th.BinaryClassHead(metrics={"own": metric}), "m"),
+        (th.MultiHead([steps]), "sequence_length_mask"),
+        (steps, "f"),
+    ]:
+        assert reads(head, name, "other")
+        assert not reads(head, "other")
+    assert reads(own_loss, "other")
+    assert reads(th.RegressionHead(weight_column=callable_column), "other")
+
+
+@pytest.mark.parametrize(
+    ("head", "third", "message"),
+    [
+        (small_head, {"even": 1, "inc": 1}, r"got \['even', 'inc'\]. The nearest is 'ink'."),
+        (small_head, {"Even": 1}, r"weights by head names \['even', 'ink'\] .*nearest is 'even'."),
+        (th.BinaryClassHead, {"w": 1}, r"features of which it reads \[\], got \['w'\]"),
+        (lambda: th.BinaryClassHead("weight"), {"Weight": 1}, r"The nearest is 'weight'."),
+        (
+            lambda: th.MultiHead([th.BinaryClassHead(callable_column, name="a")]),
+            {"a": 1, "v": 1},
+            r"expected a batch with features, or with weights by head names \['a'\] alone, got",
+        ),
+    ],
+)
+def test_a_dict_of_which_nothing_is_read_is_refused(
+    head: Callable[[], th.Head], third: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Batch.of((1, 2, third), head())
 
 
 @pytest.mark.parametrize(

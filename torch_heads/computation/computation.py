@@ -183,12 +183,13 @@ class Computation(ABC):
         Raises:
             ValueError: if the batch, or the shape of the divisors, is not what the head takes.
         """
+        batches = self.encode(inputs)
         given: Iterable[Tensor | None] = (
-            repeat(None) if divisors is None else self._by_group(divisors)
+            repeat(None) if divisors is None else self._by_group(divisors, batches[0].labels.device)
         )
         outputs = [
             group.measure(batch, observe, own, divide)
-            for group, batch, own in zip(self.groups, self.encode(inputs), given, strict=False)
+            for group, batch, own in zip(self.groups, batches, given, strict=False)
         ]
         if not (observe or divide):
             return Measurement(self._join([one.losses for one in outputs]))
@@ -249,9 +250,9 @@ class Computation(ABC):
         batches = zip(self.groups, self.encode(inputs), strict=True)
         return self._join([group.divisors(batch) for group, batch in batches])
 
-    def _by_group(self, given: Any) -> Sequence[Tensor]:
+    def _by_group(self, given: Any, device: torch.device) -> Sequence[Tensor]:
         """Return divisors ``[T]`` split by group."""
-        values = to_tensor(self.title, "divisors", given)
+        values = to_tensor(self.title, "divisors", given, device)
         if values.shape != (len(self.targets),):
             expected = f"of shape {[len(self.targets)]}"
             raise ValueError(unexpected(self.title, "divisors", expected, list(values.shape)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch_heads.computation.layout import Bucket
 from torch_heads.computation.target import Target
 from torch_heads.families.family import Counts, Family, Statistic
 from torch_heads.functional.errors import preview, shape, unexpected
+from torch_heads.functional.features import find_feature
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import active_labels, rows_of
 from torch_heads.metrics.torchmetric import SCORES
@@ -119,8 +119,9 @@ class Feed:
             labels = labels.squeeze(-1)
             weights = None if weights is None else weights.squeeze(-1)
         leading, device = batch.labels.shape[:-1], preds.device
+        valid = None if batch.valid is None else batch.valid.any(-1)
         features = {
-            argument: taken(_feature(self._who, key, batch.features, leading, device))
+            argument: taken(_feature(self._who, key, batch.features, leading, device, valid))
             for argument, key in self._declared.features.items()
         }
         return self._declared.signature.call(preds, labels, weights, features)
@@ -175,18 +176,21 @@ def _decisions(family: Family, logits: Tensor) -> Tensor:
 
 
 def _feature(
-    who: str, key: str, features: Features | None, leading: Sequence[int], device: torch.device
+    who: str,
+    key: str,
+    features: Features | None,
+    leading: Sequence[int],
+    device: torch.device,
+    valid: Tensor | None,
 ) -> Tensor:
-    """Return a feature of each row, ``[N]``.
+    """Return a feature of each row, ``[N]``, which has no gap where ``valid``, ``[D*]``.
 
     Raises:
         ValueError: if it is not there, or of another shape.
     """
-    if not isinstance(features, Mapping) or key not in features:
-        given: Any = preview(features, 20) if isinstance(features, Mapping) else features
-        raise ValueError(unexpected(who, "features", f"with {key!r} for its metrics", given))
     argument = f"features[{key!r}]"
-    values = to_tensor(who, argument, features[key], device, may_miss=False)
+    given = find_feature(who, features, key, f"with {key!r} for its metrics")
+    values = to_tensor(who, argument, given, device, may_miss=False, valid=valid)
     if values.shape == (*leading, 1):
         return values.flatten()
     if not 0 < values.dim() <= len(leading) or values.shape != tuple(leading[: values.dim()]):

@@ -126,7 +126,7 @@ class MultiComputation(Computation):
         )
         given_logits = self._check_logits(inputs.logits)
         given = {} if labels is ABSENT else self._check_labels(labels, given_logits, inputs.mask)
-        weights = self._check_weights(inputs.weights, given_logits)
+        weights = self._check_weights(inputs.weights, given_logits, inputs.mask)
         each = zip(
             self._each_logits(given_logits),
             self._each_labels(given),
@@ -205,7 +205,7 @@ class MultiComputation(Computation):
             )
         plain = isinstance(labels, Tensor) and labels.layout == torch.strided
         plain = plain and labels.device == first.device and not labels.is_complex()
-        plain = plain and not needs_cast(labels)
+        plain = plain and not (labels.is_nested or needs_cast(labels))
         width, leading = self.columns[-1].stop, first.shape[:-1]
         if plain and (type(labels) is Tensor or not has_mask(labels)):
             return check_columns(self.title, "labels", labels, leading, width)
@@ -226,9 +226,10 @@ class MultiComputation(Computation):
         first: Any = logits
         while isinstance(first, Mapping):  # of one head, or of one inside of it
             first = next(iter(first.values()), None)
-        return first if isinstance(first, Tensor) else to_tensor(self.title, "logits", first)
+        plain = isinstance(first, Tensor) and not first.is_nested
+        return first if plain else to_tensor(self.title, "logits", first)
 
-    def _check_weights(self, weights: Any, logits: Given) -> Mapping[str, Any]:
+    def _check_weights(self, weights: Any, logits: Given, mask: Tensor | None) -> Mapping[str, Any]:
         """Return a dict of weights for some heads, empty for None."""
         if weights is None:
             return {}
@@ -239,7 +240,7 @@ class MultiComputation(Computation):
             if is_table(weights):
                 weights = table_columns(self.title, "weights", weights)
             elif not isinstance(weights, Mapping):
-                weights = to_tensor(self.title, "weights", weights, first.device, may_miss=False)
+                weights = to_tensor(self.title, "weights", weights, first.device, False, mask)
         if not isinstance(weights, Mapping):
             dense = not weights.is_nested and weights.layout == torch.strided
             per_column = (*self._any_logits(logits).shape[:-1], self._weighted[-1].stop)

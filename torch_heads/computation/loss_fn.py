@@ -93,7 +93,7 @@ class CustomLoss:
             ValueError: if the function returns anything else.
         """
         there = both(batch.present, batch.valid)
-        if there is None:
+        if there is None or batch.labels.is_meta:
             return self._losses(batch)
         compiling = torch.compiler.is_compiling()
         if not compiling and is_sliced(there):

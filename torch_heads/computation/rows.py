@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torch_heads.computation.inputs import EncodedBatch, Features
 from torch_heads.functional.containers import opened
+from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.values import both, rows_of
 
 
@@ -60,6 +61,10 @@ class PresentRows:
         """Return features with the rows of what has a row for each of the batch."""
         if features is None:
             return None
+        if is_table(features):
+            features = table_columns("a loss_fn", "features", features)
+        if not isinstance(features, Mapping):
+            return self._of_feature(features)
         return {key: self._of_feature(value) for key, value in features.items()}
 
     def _of_feature(self, value: Any) -> Any:

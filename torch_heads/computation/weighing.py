@@ -115,12 +115,13 @@ class Weighing:
         if source.given:
             for i in members:
                 target, own = self._targets[i], inputs.weights[i]
-                yield check_weights(target.title, "weights", own, logits, target.columns), [i]
+                columns, mask = target.columns, inputs.mask
+                yield check_weights(target.title, "weights", own, logits, columns, mask), [i]
         elif source == ONE:
             yield logits.new_ones((*logits.shape[:-1], 1)), members
         else:
-            columns = source.columns
+            features, columns, mask = inputs.features, source.columns, inputs.mask
             yield (
-                find_weights(first.title, source.column, inputs.features, logits, columns),
+                find_weights(first.title, source.column, features, logits, columns, mask),
                 members,
             )

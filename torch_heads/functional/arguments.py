@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_heads.functional.containers import in_order, named_values, opened
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.forms import is_text, kind_of
+from torch_heads.functional.forms import is_real, is_text, kind_of
 from torch_heads.functional.number_lists import as_float, numbers_in, refuse_learned
 from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.tensors import to_tensor
@@ -28,13 +28,25 @@ def check_count(who: str, argument: str, value: Any, least: int) -> int:
         TypeError: if it is not an int.
         ValueError: if it is too small, or there is no ``n_classes``.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if not (isinstance(value, Integral) and is_real(value)):
         # the originals' own distinction
         error = ValueError if value is None and argument == "n_classes" else TypeError
         raise error(unexpected(who, argument, "as an int", repr(value)))
     if value < least:
         raise ValueError(unexpected(who, argument, f">= {least}", value))
     return int(value)
+
+
+def check_flag(who: str, argument: str, value: Any) -> bool:
+    """Return a truth value.
+
+    Raises:
+        TypeError: if it is anything else, which may be as true as "no" is.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        given = f"a {type(value).__name__}"
+        raise TypeError(unexpected(who, argument, "as True or False", given))
+    return bool(value)
 
 
 def check_weight_column(who: str, value: Any) -> WeightColumn:
@@ -57,9 +69,9 @@ def check_share(who: str, argument: str, value: Any, *, bounds: bool = False) ->
         TypeError: if it is no number.
         ValueError: if it is out of range.
     """
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if not is_real(value):
         raise TypeError(unexpected(who, argument, "as a number", repr(value)))
-    share = float(value)
+    share = as_float(who, argument, value)
     if not (0 < share < 1 or (bounds and share in (0, 1))):
         raise ValueError(unexpected(who, argument, "in [0, 1]" if bounds else "in (0, 1)", value))
     return share
@@ -139,7 +151,7 @@ def _check_missing_value(
             given = repr(missing)
             raise ValueError(unexpected(who, argument, "outside of label_vocabulary", given))
         return missing
-    if isinstance(missing, bool) or not isinstance(missing, Real):
+    if not is_real(missing):
         kind = "a number" if vocabulary is None else "a string or a number"
         expected = f"as {kind}, or a list of these, as the labels are"
         raise TypeError(unexpected(who, argument, expected, repr(missing)))
@@ -215,6 +227,6 @@ def check_smoothing(who: str, value: Any) -> float:
     Raises:
         ValueError: if it is out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+    if not (is_real(value) and 0 <= value <= 1):
         raise ValueError(unexpected(who, "label_smoothing", "in [0, 1]", repr(value)))
     return float(value)

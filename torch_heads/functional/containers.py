@@ -128,8 +128,14 @@ def _of_list(values: Sequence[Any]) -> Any:
         return Table(fields, dict(zip(fields, values, strict=True)))
     if are_entries(entry_types(values)):
         return values
-    rows = by_name([value if is_series(value) else opened(value) for value in values])
+    rows = by_name([value if is_series(value) else _opened_row(value) for value in values])
     return rows if isinstance(rows, Table) else [opened(row) for row in rows]
+
+
+def _opened_row(value: Any) -> Any:
+    """Return what an entry of a list holds; a nested tensor is as a list of its parts."""
+    nested = isinstance(value, Tensor) and value.is_nested
+    return [*value.unbind()] if nested else opened(value)
 
 
 def _of_array(values: np.ndarray[Any, Any]) -> Any:

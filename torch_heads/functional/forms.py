@@ -42,6 +42,16 @@ def is_text(values: Any) -> bool:
     return isinstance(values, (str, bytes))
 
 
+def is_real(value: Any) -> bool:
+    """Return whether a value is a real number: no truth value, and no span of time.
+
+    >>> is_real(0.5), is_real(True), is_real(np.timedelta64(1, "s"))
+    (True, False, False)
+    """
+    # NumPy counts spans of time among whole numbers
+    return isinstance(value, Real) and not isinstance(value, (bool, np.timedelta64))
+
+
 def is_empty(values: Any) -> bool:
     """Return whether a NumPy array or (nested) list holds no value.
 

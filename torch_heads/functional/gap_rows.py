@@ -66,4 +66,6 @@ def _begins(whole: Shape, shape: Shape | None) -> bool:
 def _filled(values: Any, shape: Shape) -> Any:
     if is_gap(values):
         return np.full([size for size in shape if size is not ...], None).tolist()
+    if isinstance(values, Tensor) and values.is_cpu and not values.requires_grad:
+        return values.tolist()  # of any dtype, also one that NumPy lacks
     return [_filled(value, shape[1:]) for value in values] if shape else values

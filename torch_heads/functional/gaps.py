@@ -23,6 +23,8 @@ def refuse_gaps(
     Raises:
         ValueError: if there is any.
     """
+    while valid is not None and valid.dim() > gaps.ndim:  # a row of the first dimensions alone
+        valid = valid.any(-1)
     if valid is not None and gaps.shape[: valid.dim()] == valid.shape:
         rows = valid.cpu().numpy()
         gaps = gaps & rows.reshape(*rows.shape, *[1] * (gaps.ndim - rows.ndim))

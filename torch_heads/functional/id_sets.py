@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import is_gap
+from torch_heads.functional.containers import are_entries, is_gap
 from torch_heads.functional.errors import preview, unexpected
 
 COLLECTIONS = (list, tuple, set, frozenset)
@@ -99,6 +99,20 @@ def batch_shape(who: str, labels: Any, depth: int) -> tuple[int, ...]:
         sizes += lengths or {0}
         level = [item for part in level for item in part]
     return tuple(sizes)
+
+
+def refuse_sets_within(who: str, entries: Sequence[Any]) -> None:
+    """Refuse entries of sets that hold others.
+
+    Raises:
+        ValueError: if one does.
+    """
+    if are_entries({*map(type, entries)}):
+        return
+    for entry in entries:
+        if not _is_entry(entry):
+            expected, given = "as one set of classes per row", f"a row that holds {entry!r}"
+            raise ValueError(unexpected(who, "labels", expected, given))
 
 
 def _is_entry(value: Any) -> bool:

@@ -16,7 +16,7 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.forms import is_text
 from torch_heads.functional.gaps import gap
 from torch_heads.functional.hints import SAME_BATCH
-from torch_heads.functional.id_sets import IdSets, batch_shape, rows_of_lists
+from torch_heads.functional.id_sets import IdSets, batch_shape, refuse_sets_within, rows_of_lists
 from torch_heads.functional.labels import MISSING_NAME, class_ids
 from torch_heads.functional.missing import each_missing
 from torch_heads.functional.row_form import IDS, MULTI_HOT, RowForm, entries_of
@@ -77,7 +77,7 @@ class LabelSets:
             if isinstance(labels, Tensor) and labels.layout != torch.strided:
                 expected = "to be dense, torch.sparse_coo or jagged"
                 raise ValueError(unexpected(self.who, argument, expected, labels.layout))
-            dense = self._dense(labels, device, mask)
+            dense = self._dense(labels, leading, device, mask)
             return check_columns(self.who, argument, dense, leading, self.n_classes)
         if sets.leading != tuple(leading):
             expected = f"of batch shape {list(leading)}"
@@ -126,18 +126,24 @@ class LabelSets:
             raise ValueError(unexpected(self.who, "nested labels", expected, given, hint))
         return torch.stack(rows) if rows else torch.zeros(0, self.n_classes, device=labels.device)
 
-    def _dense(self, labels: Any, device: torch.device, mask: Tensor | None) -> Tensor:
+    def _dense(
+        self, labels: Any, leading: Sequence[int], device: torch.device, mask: Tensor | None
+    ) -> Tensor:
         """Return multi-hot rows as a tensor.
 
         Raises:
-            ValueError: if lists hold what is no part of a multi-hot row.
+            ValueError: if lists hold what is no part of a multi-hot row, or there is an id in place
+                of each row.
         """
         may_miss = self.missing is not None
         if not isinstance(labels, (list, tuple)):
-            return to_tensor(self.who, "labels", labels, device, may_miss, mask)
+            dense = to_tensor(self.who, "labels", labels, device, may_miss, mask)
+            self._form.refuse_one_id(dense, leading)
+            return dense
         labels = [[row] * self.n_classes if is_gap(row) else row for row in labels]
         # looked at where they are, since to read what has gone to a device would wait for it
         dense = to_tensor(self.who, "labels", labels, torch.device("cpu"), may_miss, mask)
+        self._form.refuse_one_id(dense, leading)
         if self.lists is None:
             self._form.refuse_ids(dense, mask)
         return dense.to(device)
@@ -191,6 +197,7 @@ class LabelSets:
         for i in gaps:
             sets[i] = []
         flat = [entry for entries in sets for entry in entries]
+        refuse_sets_within(self.who, flat)
         places = [i for i, entries in enumerate(sets) for _ in entries]
         named = is_text(flat)
         if named:
@@ -220,6 +227,8 @@ class LabelSets:
 
     def _hot(self, argument: str, sets: IdSets, mask: Tensor | None) -> Tensor:
         """Return sets as rows of 0 and 1, NaN where the label is missing."""
+        if sets.ids.numel() == 0:
+            sets = sets._replace(ids=sets.ids.to(torch.int64))  # sets of nothing have no type
         ids, leading, n_classes = sets.ids, sets.leading, self.n_classes
         if ids.is_floating_point() or ids.dtype == torch.bool or ids.is_complex():
             raise ValueError(unexpected(self.who, argument, "to be integer class ids", ids.dtype))

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from math import isnan, nan
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +24,18 @@ def each_missing(missing: Any) -> tuple[Any, ...]:
     return missing if isinstance(missing, tuple) else (missing,)
 
 
+def rounded_fractions(values: Sequence[float]) -> list[float]:
+    """Return what numbers are in float32, of those that are fractions there.
+
+    No label is one of these by chance, as it could be a whole number: 99999999 is 100000000 there.
+
+    >>> rounded_fractions([0.1, 99999999.0])
+    [0.10000000149011612]
+    """
+    rounded = torch.tensor(values, dtype=torch.float32, device="cpu").tolist()
+    return [value for value in rounded if value % 1 > 0]
+
+
 class Missing:
     """The numbers that stand for a missing label, NaN included; none where no label may miss.
 
@@ -38,10 +49,9 @@ class Missing:
         # told apart here: compiled code may take numbers for symbols
         self.has_nan = any(map(isnan, values))
         self.exact = tuple(value for value in values if not isnan(value))
+        #: These, and what fractions among them are in float32: the labels may have been that once.
+        self.written = (*self.exact, *rounded_fractions(self.exact))
         self._whole = tuple(int(value) for value in self.exact if float(value).is_integer())
-        self._rounded = tuple(
-            rounded for value in self.exact if (rounded := float(np.float32(value))) != value
-        )
 
     def __bool__(self) -> bool:
         """Return whether a label may be missing."""
@@ -51,15 +61,14 @@ class Missing:
         """Return where labels are not missing."""
         floating = columns.is_floating_point()
         there = ~columns.isnan() if floating and self.has_nan else None
-        written, values = columns, self.exact + self._rounded
+        written, values = columns, self.written
         if columns.dtype in WHOLE:
             # where -1 would be 255 among bytes, it is none of them
             limits = torch.iinfo(columns.dtype)
             values = tuple(one for one in self._whole if limits.min <= one <= limits.max)
         elif not floating:
             written, values = columns.double(), self.exact
-        # in the labels' own dtype, in which the missing one was written, or in float32, before
-        # they became float64
+        # in the labels' own dtype, in which the missing one was written
         for value in values:
             differs = written != value
             there = differs if there is None else there & differs
@@ -99,15 +108,13 @@ class MissingColumns:
         alike = len({str(own.values) for own in columns}) == 1  # as text, in which NaN equals NaN
         self._uniform = columns[0] if alike else None
         self._rows: list[Constants] = []
-        self._rounds: list[bool] = []
         if self.any and not alike:
             self._has_nan = Constants(has_nan=[own.has_nan for own in columns])
-            for i in range(max(len(own.exact) for own in columns)):
+            for i in range(max(len(own.written) for own in columns)):
                 # NaN equals no label, so it stands for "none may miss"
-                values = [own.exact[i] if i < len(own.exact) else nan for own in columns]
+                values = [own.written[i] if i < len(own.written) else nan for own in columns]
                 made = torch.tensor(values, dtype=torch.float64, device="cpu")
                 self._rows.append(Constants(values=made))
-                self._rounds.append(any(float(np.float32(v)) != v for v in values if not isnan(v)))
 
     def present(self, columns: Tensor, index: Tensor | None = None) -> Tensor | None:
         """Return where labels are not missing, as `Missing.present` does; None for everywhere.
@@ -125,12 +132,10 @@ class MissingColumns:
         if floating:
             has_nan = self._has_nan.on(columns.device)["has_nan"]
             there = ~(columns.isnan() & (has_nan if index is None else has_nan[index]))
-        for row, rounds in zip(self._rows, self._rounds, strict=True):
+        for row in self._rows:
             values = row.on(columns.device)["values"]
             if index is not None:
                 values = values[index]
             differs = columns != values.to(columns.dtype if floating else torch.float64)
-            if rounds and columns.dtype == torch.float64:
-                differs &= columns != values.float().double()
             there = differs if there is None else there & differs
         return torch.ones_like(columns, dtype=torch.bool) if there is None else there

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from numbers import Real
 from typing import Any
 
 from torch import Tensor, nn
 
 from torch_heads.functional.containers import by_key, listed
 from torch_heads.functional.errors import unexpected
+from torch_heads.functional.forms import is_real
 from torch_heads.functional.tables import is_table
 from torch_heads.functional.tensors import to_tensor
 
@@ -92,7 +92,7 @@ def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[floa
     expected = "as a list of floats"
     given = numbers_in(who, "thresholds", expected, thresholds)
     for value in given:
-        if not isinstance(value, Real):
+        if not is_real(value):
             raise TypeError(unexpected(who, "thresholds", expected, repr(value)))
     values = tuple(as_float(who, "thresholds", value) for value in given)
     for value in values:
@@ -113,7 +113,7 @@ def check_ascending(who: str, argument: str, values: Any, below: float) -> tuple
     expected = "as a list of numbers"
     given = numbers_in(who, argument, expected, values)
     for value in given:
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if not is_real(value):
             raise TypeError(unexpected(who, argument, expected, repr(value)))
         if not 0 < float(value) < below:
             raise ValueError(unexpected(who, argument, f"in (0, {below:g})", value))

@@ -83,6 +83,20 @@ class RowForm:
         hint = f"label_lists={IDS!r} or {MULTI_HOT!r} tells which; Python sets hold ids."
         raise ValueError(unexpected(self.who, "labels", expected, given, hint))
 
+    def refuse_one_id(self, labels: Tensor, leading: Sequence[int]) -> None:
+        """Refuse whole numbers ``[D*]`` or ``[D*, 1]``, which are ids of one class per row.
+
+        Raises:
+            ValueError: with what makes rows of them.
+        """
+        whole = not (labels.is_floating_point() or labels.dtype == torch.bool)
+        if whole and labels.numel() and labels.shape in ((*leading,), (*leading, 1)):
+            code = f"one_hot(torch.as_tensor(labels), {self.n_classes})"
+            code += "" if labels.shape == (*leading,) else ".squeeze(-2)"
+            hint = f"Rows of one class id each are multi-hot by torch.nn.functional.{code}."
+            expected, given = f"of shape {[*leading, self.n_classes]}", [*labels.shape]
+            raise ValueError(unexpected(self.who, "labels", expected, given, hint))
+
     def refuse_ids(self, dense: Tensor, mask: Tensor | None) -> None:
         """Refuse rows out of lists that could be nothing but ids, though all have ``n_classes``."""
         numbers = [one for one in each_missing(self.missing) if not isinstance(one, str)]
@@ -103,8 +117,7 @@ class RowForm:
         them, so that nothing waits.
         """
         ids, n_classes = sets.ids, self.n_classes
-        no_ids = ids.dtype == torch.bool or ids.is_floating_point() or not len(ids)
-        if self.declared == IDS or no_ids:
+        if self.declared == IDS or not len(ids):
             return
         if labels.is_nested:
             if any(len(row) != n_classes for row in labels.unbind()):
@@ -114,13 +127,17 @@ class RowForm:
             if labels.shape[-1] != n_classes:
                 return
             binary = torch.eq(ids, 1).all()
+        dense = "torch.stack(labels.unbind())" if labels.is_nested else "labels.to_dense()"
+        hint = f"Multi-hot rows are dense: {dense}; "
+        hint += f"label_lists={IDS!r} or {MULTI_HOT!r} tells which these are."
+        if ids.dtype == torch.bool or ids.is_floating_point():
+            expected = "to be integer class ids"
+            raise ValueError(unexpected(self.who, "sparse labels", expected, ids.dtype, hint))
         if ids.is_cuda or torch.compiler.is_compiling():
             words = "sparse labels of 0 and 1 could be multi-hot: label_lists tells which they are"
             torch._assert_async(~binary, words)
         elif not ids.is_meta and bool(binary):
             expected, given = "as sets of ids", f"0 and 1 alone in rows of {n_classes}"
-            hint = "Multi-hot rows are dense: labels.to_dense(); "
-            hint += f"label_lists={IDS!r} or {MULTI_HOT!r} tells which these are."
             raise ValueError(unexpected(self.who, "sparse labels", expected, given, hint))
 
 

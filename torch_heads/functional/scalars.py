@@ -1,6 +1,5 @@
 """Scalars that users give in a list, such as regularization losses, and their sum."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from torch_heads.functional.containers import has_mask, opened
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.forms import is_float8
+from torch_heads.functional.forms import is_float8, is_real
 
 
 def sum_scalars(who: str, losses: Any) -> Tensor | float:
@@ -47,7 +46,7 @@ def _scalar(loss: Any) -> Tensor | float | None:
     held = opened(loss)
     if isinstance(held, np.ndarray) and held.ndim == 0:
         held = held.item()
-    return float(held) if isinstance(held, Real) else None
+    return float(held) if is_real(held) or isinstance(held, bool) else None
 
 
 def _in_words(loss: Any) -> str:

@@ -48,18 +48,22 @@ def padded(who: str, argument: str, values: Any, counts: Tensor) -> Any:
         return Table([*columns], columns)
     rows = sequences_of(held)
     count, steps = counts.shape
-    if rows is None or len(rows) != count or {*map(len, rows)} <= {steps}:
+    if rows is None or len(rows) != count:
+        return values
+    if {*map(len, rows)} <= {steps} and not isinstance(values, Tensor):  # which is a nested one
         return values
     places = torch.arange(1, steps + 1, device=counts.device)
-    needed = (counts * places).amax(1).tolist() if steps else [0] * count
+    known = steps and not counts.is_meta
+    needed = (counts * places).amax(1).tolist() if known else [0] * count
     for i, (row, least) in enumerate(zip(rows, needed, strict=True)):
         if not least <= len(row) <= steps:
             expected = f"with at least {least} steps" if len(row) < least else f"of {steps} steps"
             raise ValueError(
                 unexpected(who, argument, expected, f"{len(row)} in sequence {i}", DIFFERENT)
             )
-    some = next((row[0] for row in rows if len(row)), 0)
-    each = [_extended(row, steps, some) for row in rows]
+    first = next((row for row in rows if len(row)), [0])
+    # an empty one has no type of its own
+    each = [_extended(row if len(row) else first[:0], steps, first[0]) for row in rows]
     alike = all(isinstance(row, Tensor) and row.shape == each[0].shape for row in each)
     return torch.stack(each) if alike and each else each
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from math import nan
-from numbers import Number, Real
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch_heads.functional.containers import (
     opened,
 )
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.forms import NUMBERS, is_float8, is_text, kind_of
+from torch_heads.functional.forms import NUMBERS, is_float8, is_real, is_text, kind_of
 from torch_heads.functional.gap_rows import filled_rows
 from torch_heads.functional.gaps import refuse_gaps
 from torch_heads.functional.tables import columns_in_order, is_table
@@ -42,7 +42,8 @@ def to_tensor(
 
     A dense tensor is returned as it is. Python floats get torch's default dtype; what has a dtype
     keeps it. What is masked, None or NA is a gap; of labels and weights, which say whether any
-    ``may_miss``, so is NaN in anything but a tensor. Gaps that may be there become NaN.
+    ``may_miss``, so is NaN in anything but a tensor. Gaps that may be there become NaN. Of these,
+    Python floats stay in float64, in which they are, where the default dtype would round any.
 
     Raises:
         ValueError: if the values are missing, ragged, sparse, not real, or on another device.
@@ -77,7 +78,8 @@ def to_tensor(
             raise ValueError(unexpected(who, argument, "to fit into int64", array.max()))
         array = array.astype(np.int64)
     floats = array.dtype.kind == "f" and isinstance(held, (list, tuple))
-    if floats and _have_default_dtype(array, kinds or entry_types(held)):
+    exact = may_miss is not None
+    if floats and _have_default_dtype(array, kinds or entry_types(held), exact):
         return torch.tensor(array, dtype=torch.get_default_dtype(), device=device)
     # a copy: the caller's array may be read-only, reversed, or of the other byte order
     dtype = array.dtype.newbyteorder("=") if array.dtype != np.longdouble else np.float64
@@ -128,25 +130,32 @@ def _array(who: str, argument: str, held: Any) -> np.ndarray[Any, Any]:
         return np.asarray(held)
     expected, given, hint = "as a tensor, an array or a list", type(held).__name__, ""
     if isinstance(held, (list, tuple)):
-        expected, given = "to be rectangular", DIFFERENT_LENGTHS
-        rows = filled_rows(held)
-        if rows is not None:
-            with suppress(Exception):
+        expected, given = "as one tensor", "a list of tensors"
+        hint = "Stack them: torch.stack(...)."
+        with suppress(Exception):  # NumPy has no tensors with a gradient, or of other devices
+            rows = filled_rows(held)
+            if rows is not None:
                 return np.asarray(rows)
-            # NumPy has no tensors with a gradient, or of other devices
-            expected, given = "as one tensor", "a list of tensors"
-            hint = "Stack them: torch.stack(...)."
+            expected, given, hint = "to be rectangular", DIFFERENT_LENGTHS, ""
     raise ValueError(unexpected(who, argument, expected, given, hint))
 
 
-def _have_default_dtype(array: np.ndarray[Any, Any], kinds: set[type]) -> bool:
-    """Return whether numbers of these types are all Python's, and not too large for the dtype."""
+def _have_default_dtype(array: np.ndarray[Any, Any], kinds: set[type], exact: bool) -> bool:
+    """Return whether numbers of these types are all Python's, and not too large for the dtype.
+
+    To be ``exact``, none may be rounded in it.
+    """
     if not kinds <= NUMBERS:
         return False
-    if int not in kinds:
+    if not exact and int not in kinds:
         return True
-    largest = 2 / torch.finfo(torch.get_default_dtype()).eps  # of the whole numbers without gaps
-    return not (np.abs(array) > largest).any()
+    dtype = torch.get_default_dtype()
+    largest = 2 / torch.finfo(dtype).eps  # of the whole numbers without gaps
+    lost = np.abs(array) > largest
+    if exact:
+        rounded = torch.from_numpy(array).to(dtype).double().numpy()
+        lost |= (rounded != array) & (array == array)
+    return not lost.any()
 
 
 def _numbers(
@@ -157,7 +166,10 @@ def _numbers(
     valid: Tensor | None,
 ) -> np.ndarray[Any, Any]:
     """Return numbers that came as objects, with NaN for gaps."""
-    entries = array.ravel().tolist()
+    entries = [
+        entry.item() if isinstance(entry, Tensor) and entry.dim() == 0 else entry
+        for entry in array.ravel().tolist()
+    ]
     if array.ndim == 0 and not (is_gap(entries[0]) or isinstance(entries[0], Number)):
         expected, given = "as a tensor, an array or a list", type(entries[0]).__name__
         raise ValueError(unexpected(who, argument, expected, given))
@@ -169,9 +181,9 @@ def _numbers(
     for i, entry in enumerate(rest):
         if isinstance(entry, OTHER_NUMBERS):
             rest[i] = float(entry)
-        elif not isinstance(entry, (Real, np.bool_)):
+        elif not (is_real(entry) or isinstance(entry, (bool, np.bool_))):
             expected, given = "to be numeric", f"{type(entry).__name__} values"
-            if isinstance(entry, Number):
+            if isinstance(entry, (complex, np.complexfloating)):
                 expected = "to be real"
             if isinstance(entry, (list, tuple, np.ndarray)):
                 expected, given = "to be rectangular", DIFFERENT_LENGTHS

@@ -106,7 +106,7 @@ def stack_alike(
     for one, own in zip(given, sizes, strict=True):
         if not isinstance(one, Tensor) or one.dtype != dtype or own != size:
             return None
-        if one.device != device or one.layout != torch.strided:
+        if one.device != device or one.layout != torch.strided or one.is_nested:
             return None
         if one.shape != shape:
             if one.shape not in allowed:

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from torch_heads.functional.errors import preview, shape, unexpected
+from torch_heads.functional.errors import shape, unexpected
+from torch_heads.functional.features import find_feature
 from torch_heads.functional.hints import shape_hint
-from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.transposed import refuse_transposed
 
@@ -17,7 +17,12 @@ WeightColumn = str | Callable[[Mapping[str, Any]], Any] | None
 
 
 def find_weights(
-    who: str, column: WeightColumn, features: Mapping[str, Any] | None, logits: Tensor, columns: int
+    who: str,
+    column: WeightColumn,
+    features: Mapping[str, Any] | None,
+    logits: Tensor,
+    columns: int,
+    valid: Tensor | None = None,
 ) -> Tensor:
     """Return the weights that a ``weight_column`` finds in the features, checked.
 
@@ -27,16 +32,11 @@ def find_weights(
     """
     if column is None or callable(column):
         found = None if column is None else column({} if features is None else features)
-        return check_weights(who, "weight_column(features)", found, logits, columns)
-    if is_table(features):
-        features = table_columns(who, "features", features)
-    if not isinstance(features, Mapping) or column not in features:
-        given = preview(features, 20) if isinstance(features, Mapping) else repr(features)
-        expected = f"with the weight_column {column!r}"
-        raise ValueError(unexpected(who, "features", expected, given))
+        return check_weights(who, "weight_column(features)", found, logits, columns, valid)
     argument = f"features[{column!r}]"
-    refuse_transposed(who, features[column], logits.shape[:-1], argument)
-    found = to_tensor(who, argument, features[column], logits.device, may_miss=False)
+    given = find_feature(who, features, column, f"with the weight_column {column!r}")
+    refuse_transposed(who, given, logits.shape[:-1], argument)
+    found = to_tensor(who, argument, given, logits.device, may_miss=False, valid=valid)
     if found.ndim == 1 and logits.dim() > 2:  # there, tf.estimator makes a column of it
         leading = logits.shape[:-1]
         if (len(found), 1) != tuple(leading):
@@ -47,7 +47,14 @@ def find_weights(
     return check_weights(who, argument, found, logits, columns)
 
 
-def check_weights(who: str, argument: str, values: Any, logits: Tensor, columns: int) -> Tensor:
+def check_weights(
+    who: str,
+    argument: str,
+    values: Any,
+    logits: Tensor,
+    columns: int,
+    valid: Tensor | None = None,
+) -> Tensor:
     """Return weights ``[D*, 1]``, or ``[D*, columns]`` where there are several.
 
     Weights of the first dimensions ``[D0, ..., DK]`` alone hold for all that is in these.
@@ -58,13 +65,14 @@ def check_weights(who: str, argument: str, values: Any, logits: Tensor, columns:
         values: the weights.
         logits: ``[D*, C]``, for the batch shape, the device and the dtype.
         columns: how many label columns may have weights of their own; 1 for none.
+        valid: ``[D*]``, False where a row is padding, and a gap may stand; None for nowhere.
 
     Raises:
         ValueError: if they are not real numbers or of another shape.
     """
     leading = logits.shape[:-1]
     refuse_transposed(who, values, leading, argument)
-    weights = to_tensor(who, argument, values, logits.device, may_miss=False)
+    weights = to_tensor(who, argument, values, logits.device, may_miss=False, valid=valid)
     per_column = (*leading, columns)
     if weights.shape == leading:
         weights = weights.unsqueeze(-1)

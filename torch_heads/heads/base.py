@@ -46,11 +46,13 @@ class Head(EstimatorWords):
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse another value of what the computation was made from, which would be ignored."""
         self._refuse_change(name, "an assignment")
-        kind = getattr(type(self), name, None)
-        if isinstance(kind, property) and kind.fset is None and name != "metric_collection":
+        try:
+            super().__setattr__(name, value)
+        except AttributeError as error:
+            if not isinstance(getattr(type(self), name, None), property):
+                raise
             expected, given = "as it was given to super().__init__(...)", "an assignment"
-            raise TypeError(unexpected(type(self).__name__, name, expected, given))
-        super().__setattr__(name, value)
+            raise TypeError(unexpected(type(self).__name__, name, expected, given)) from error
 
     def __delattr__(self, name: str) -> None:
         """Refuse to lose what the computation was made from."""
@@ -215,7 +217,8 @@ class Head(EstimatorWords):
             shape = (*self._batch_shape(own, seen), self.logits_dimension)
             device = device_of(own)
             if device.type == "meta":
-                raise ValueError(unexpected(self.title, "labels", "with values", "a meta tensor"))
+                expected, given = "with values, of which the prior is", "a meta tensor"
+                raise ValueError(unexpected(self.title, "labels", expected, given))
             fit.add(Inputs(own, torch.zeros(shape, dtype=torch.float64, device=device), seen, by))
         with torch.no_grad():
             fit.keep()

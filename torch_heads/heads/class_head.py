@@ -79,11 +79,13 @@ class ClassHead(TensorHead):
 
     def _numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
         """Return labels as a tensor; class names, of which there is a vocabulary, as ids."""
-        if not isinstance(labels, (Tensor, list, tuple)):
+        if not (isinstance(labels, Tensor) or is_text(labels)):
             labels = opened(labels)
             if is_table(labels):
-                columns = columns_in_order(self.title, "labels", labels)
-                labels = opened(columns[0]) if len(columns) == 1 else labels
+                columns = [*map(opened, columns_in_order(self.title, "labels", labels))]
+                if any(map(is_text, columns)):
+                    columns = [[*zip(*columns, strict=True)]]
+                labels = columns[0] if len(columns) == 1 else labels
         names, missing = self.label_vocabulary, self.missing_label
         if is_text(labels) or (names is not None and is_empty(labels)):
             ids = class_ids(self.title, labels, names, missing, mask)
@@ -137,6 +139,10 @@ class ClassHead(TensorHead):
         """Return the class of each row, and all classes."""
         names = np.array(self.class_names())
         ids = predictions["class_ids"]
+        if ids.is_meta:
+            expected, given = "with values, which tell the class names", "a meta tensor"
+            hint = "The head itself, head(logits), returns the tensors."
+            raise ValueError(unexpected(self.title, "logits", expected, given, hint))
         return {
             "classes": names[ids.cpu().numpy()],
             "all_classes": np.broadcast_to(names, (*ids.shape[:-1], len(names))),

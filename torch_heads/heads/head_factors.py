@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
-from numbers import Real
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch_heads.computation.fused import MultiComputation
 from torch_heads.functional.constants import Setting, value_of
 from torch_heads.functional.containers import in_order, listed, named_values
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.forms import is_real
 from torch_heads.functional.number_lists import as_float, refuse_learned
 from torch_heads.functional.tensors import to_tensor
 
@@ -133,7 +133,7 @@ def _factor(who: str, expected: str, weight: Any) -> float | None:
         if scalar.is_meta:
             return None
         weight = scalar.item()
-    if not isinstance(weight, Real):
+    if not is_real(weight):
         raise TypeError(unexpected(who, "head_weights", expected, repr(weight)))
     factor = as_float(who, "head_weights", weight)
     if not isfinite(factor):

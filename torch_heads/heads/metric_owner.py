@@ -6,7 +6,7 @@ import gc
 import inspect
 import weakref
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -93,7 +93,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
 
     def _complete(self) -> None:
         """Make what needs the computation; called once, when there is one."""
-        self._adopt(self._parts)
+        self._adopt()
 
     @property
     def name(self) -> str | None:
@@ -271,9 +271,16 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         if words is not None:
             raise ValueError(words)
 
-    def _adopt(self, parts: Iterable[MetricOwner]) -> None:
-        """Make the collections of parts parts of this one's."""
-        for part in parts:
+    def _adopt(self, again: bool = False) -> None:
+        """Make the collections of the parts parts of this one's.
+
+        Args:
+            again: whether this head is a copy, which may share its parts with what it is a copy of;
+                then they stay where they are.
+        """
+        for part in self._parts:
+            if again and part._is_part:
+                continue
             part._modules.pop("metric_collection", None)
             part._buffers.pop(MEANING, None)
             vars(part)["_whole"] = None

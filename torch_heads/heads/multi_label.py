@@ -17,6 +17,7 @@ from torch_heads.families.family import Counts, Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.forms import is_real
 from torch_heads.functional.label_sets import LabelSets
 from torch_heads.functional.row_form import IDS, MULTI_HOT
 from torch_heads.functional.weights import WeightColumn
@@ -124,7 +125,8 @@ class MultiLabelHead(ClassHead):
             metrics=metrics,
             fine=fine,
         )
-        if label_lists not in (None, IDS, MULTI_HOT):
+        known = isinstance(label_lists, str) and label_lists in (IDS, MULTI_HOT)
+        if not (known or label_lists is None):
             expected = f"as {IDS!r}, {MULTI_HOT!r} or None"
             raise ValueError(unexpected(who, "label_lists", expected, repr(label_lists)))
         self.label_lists = label_lists
@@ -179,7 +181,7 @@ class MultiLabelHead(ClassHead):
         ids: list[int] = []
         for given in () if classes is None else listed(self.title, argument, "as a list", classes):
             if not isinstance(given, str):
-                whole = isinstance(given, Integral) and not isinstance(given, bool)
+                whole = isinstance(given, Integral) and is_real(given)
                 if not whole or not 0 <= given < self.n_classes:
                     allowed = f"in [0, {self.n_classes - 1}]"
                     raise ValueError(unexpected(self.title, argument, allowed, repr(given)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from torch_heads.families.poisson import Poisson
-from torch_heads.functional.arguments import MissingLabel
+from torch_heads.functional.arguments import MissingLabel, check_flag
 from torch_heads.functional.weights import WeightColumn
+from torch_heads.heads.metric_owner import head_title
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.asked import Asked
 
@@ -47,8 +48,9 @@ class PoissonRegressionHead(TensorHead):
         missing_label: MissingLabel = None,
         metrics: Asked = None,
     ) -> None:
+        full = check_flag(head_title(type(self), name), "compute_full_loss", compute_full_loss)
         super().__init__(
-            Poisson(full=bool(compute_full_loss)),
+            Poisson(full=full),
             label_dimension,
             weight_column=weight_column,
             loss_reduction=loss_reduction,
@@ -56,4 +58,4 @@ class PoissonRegressionHead(TensorHead):
             missing_label=missing_label,
             metrics=metrics,
         )
-        self.compute_full_loss = bool(compute_full_loss)
+        self.compute_full_loss = full

@@ -76,7 +76,7 @@ class SavedHead(MetricOwner):
         super().__setstate__(state)
         if MEANING not in self._buffers:
             self._tell(torch.get_default_device())
-        self._adopt([part for part in self._parts if not part._is_part])
+        self._adopt(again=True)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -13,6 +13,7 @@ from torch_heads.computation.inputs import ABSENT, Features, Inputs, StackedLabe
 from torch_heads.computation.single import SequenceComputation
 from torch_heads.functional.containers import by_key, listed
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.features import find_feature
 from torch_heads.functional.forms import shape_of
 from torch_heads.functional.hints import shape_hint
 from torch_heads.functional.sequences import longest, padded
@@ -118,10 +119,11 @@ class SequentialHeadWrapper(Head):
             KeyError: if ``features`` lack it.
         """
         key = self.input_sequence_mask_key
-        if features is None or key not in features:
-            given = None if features is None else preview(features, 20)
-            raise KeyError(unexpected(self.title, "features", f"with the mask {key!r}", given))
-        return {key: features[key], **self.static_head.served_features(features)}
+        try:
+            mask = find_feature(self.title, features, key, f"with the mask {key!r}")
+        except ValueError as error:
+            raise KeyError(*error.args) from None
+        return {key: mask, **self.static_head.served_features(features)}
 
     @property
     def _parts(self) -> list[Head]:
@@ -132,7 +134,7 @@ class SequentialHeadWrapper(Head):
         return SequenceComputation(self.title, inner, self._masked, self._steps)
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
-        given = self._feature(features, self.input_sequence_mask_key)
+        given = find_feature(self.title, features, self.input_sequence_mask_key)
         mask = tuple(shape_of(given))
         inner = self.static_head._batch_shape(labels, features)
         if len(mask) == 1 and len(inner) == 1:  # lengths, and sequences of different ones
@@ -171,12 +173,6 @@ class SequentialHeadWrapper(Head):
             raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", shape))
         return check_logits(self.title, steps, self.logits_dimension)
 
-    def _feature(self, features: Features | None, key: str) -> Any:
-        if features is None or key not in features:
-            given = "no features" if features is None else preview(features, 20)
-            raise ValueError(unexpected(self.title, "features", f"with {key!r}", given))
-        return features[key]
-
     @property
     def _argument(self) -> str:
         return f"the mask features[{self.input_sequence_mask_key!r}]"
@@ -185,10 +181,13 @@ class SequentialHeadWrapper(Head):
         """Return a declared feature, of which each step has its own or that of its sequence."""
         sequences, steps = counts.shape
         argument = f"features[{key!r}]"
-        values = padded(self.title, argument, self._feature(features, key), counts)
+        given = find_feature(self.title, features, key)
+        values = padded(self.title, argument, given, counts)
         shape = getattr(values, "shape", None)
         if not isinstance(shape, tuple) or len(shape) < 2:  # a series of rows has one
-            each = to_tensor(self.title, argument, values, counts.device)
+            shape = () if isinstance(values, Mapping) else shape_of(values)
+        if len(shape) < 2:
+            each = to_tensor(self.title, argument, values, counts.device, False, counts)
             if each.shape == (sequences,):
                 return each.unsqueeze(-1).expand(sequences, steps)
             shape = each.shape
@@ -204,7 +203,7 @@ class SequentialHeadWrapper(Head):
         if logits.dim() < 2:
             shape = list(logits.shape)
             raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", shape))
-        given = self._feature(features, self.input_sequence_mask_key)
+        given = find_feature(self.title, features, self.input_sequence_mask_key)
         refuse_transposed(self.title, given, logits.shape[:2], self._argument)
         mask = to_tensor(self.title, self._argument, given, logits.device, may_miss=False)
         if mask.is_floating_point():

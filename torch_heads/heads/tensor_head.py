@@ -27,10 +27,12 @@ from torch_heads.families.family import (
 from torch_heads.functional.arguments import (
     MissingLabel,
     check_count,
+    check_flag,
     check_missing_label,
     check_vocabulary,
     check_weight_column,
 )
+from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.forms import is_text, shape_of
 from torch_heads.functional.gap_rows import widened
@@ -140,7 +142,7 @@ class TensorHead(PriorOwner):
             whole=family.takes_ids,
         )
         self.thresholds = check_thresholds(self.title, thresholds)
-        self.fine = bool(fine)
+        self.fine = check_flag(self.title, "fine", fine)
         # in a list, a metric is no module of the head
         self._asked_metrics = [metrics] if isinstance(metrics, nn.Module) else metrics
 
@@ -368,7 +370,7 @@ class TensorHead(PriorOwner):
         if shape[-1] == columns:
             return shape[:-1]
         wide = self.family.takes_ids and shape[-1] == self.family.logits_per_label
-        if wide and not is_text(labels):
+        if wide and not is_text(opened(labels)):
             numbers = to_tensor(self.title, "labels", labels)
             if numbers.is_floating_point():  # class probabilities
                 return shape[:-1]

@@ -10,7 +10,7 @@ from typing import Any
 from torchmetrics import Metric, MetricCollection
 
 from torch_heads.families.family import Counts
-from torch_heads.functional.containers import nearest
+from torch_heads.functional.containers import listed, nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.fits import check_column, check_fits
 from torch_heads.metrics.keys import check_key
@@ -22,6 +22,7 @@ from torch_heads.metrics.torchmetric import Torchmetric
 
 ALL = "all"
 PER_CLASS = "_per_class"
+EXPECTED = "as names, readings of torch_heads.metrics, or torchmetrics.Metrics"
 DECLARED = (Reading, Metric, MetricCollection, Torchmetric)  # by themselves, not in a list
 
 One = str | Reading | Metric | MetricCollection | Torchmetric
@@ -52,10 +53,10 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Torchmet
         return {}
     if isinstance(given, Mapping):
         pairs: list[tuple[str | None, Any]] = [*given.items()]
-    elif isinstance(given, (str, *DECLARED)) or not isinstance(given, Iterable):
+    elif isinstance(given, (str, *DECLARED)):
         pairs = [(None, given)]
     else:
-        pairs = [(None, one) for one in given]
+        pairs = [(None, one) for one in listed(head.title, "metrics", EXPECTED, given)]
     pairs = [pair for own in pairs for pair in _opened(*own)]
     found: dict[str, Reading | Torchmetric] = {}
     for key, asked in pairs:
@@ -97,8 +98,7 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
     if isinstance(asked, Reading):
         return _name(asked, head), {_ending(asked, head): asked}
     if not isinstance(asked, str):
-        expected = "as names, readings of torch_heads.metrics, or torchmetrics.Metrics"
-        raise TypeError(unexpected(head.title, "metrics", expected, repr(asked)))
+        raise TypeError(unexpected(head.title, "metrics", EXPECTED, repr(asked)))
     name, slash, wanted = asked.partition("/")
     if slash and name in head.of_a_class:
         ids = {one: i for i, one in enumerate(head.class_names)}

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import nearest
+from torch_heads.functional.containers import listed, nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.bound import read_one
 from torch_heads.metrics.keys import check_key
 from torch_heads.metrics.metric import ReadingMetric
+
+EXPECTED = "as th.metrics.MeanOverHeads, in a list or by key"
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,14 @@ def means_over_heads(
     if isinstance(given, Mapping):
         pairs = given.items()
     else:
-        each = [given] if isinstance(given, (MeanOverHeads, str)) else given
+        alone = isinstance(given, (MeanOverHeads, str))
+        each = [given] if alone else listed(who, "metrics", EXPECTED, given)
         pairs = [(f"mean_{one.key}" if isinstance(one, MeanOverHeads) else "", one) for one in each]
     found, known = {}, [*dict.fromkeys([*keys, *LATER])]
     for name, mean in pairs:
         if not isinstance(mean, MeanOverHeads) or not isinstance(name, str):
-            expected = "as th.metrics.MeanOverHeads, in a list or by key"
             hint = "Those of a single head are an argument of that head."
-            raise TypeError(unexpected(who, "metrics", expected, repr(mean), hint))
+            raise TypeError(unexpected(who, "metrics", EXPECTED, repr(mean), hint))
         if mean.key not in known:
             expected = f"over a key among {preview(known, 40)}"
             is_fed = any(f"{mean.key}/".startswith(f"{key}/") for key in fed)
