@@ -305,7 +305,7 @@ def test_what_is_no_batch_of_labels_is_refused(head: th.Head, labels: Any) -> No
 def test_labels_on_the_meta_device_have_no_values() -> None:
     for head in (th.RegressionHead(name="x"), small()):
         given = torch.zeros(3, device="meta")
-        with pytest.raises(ValueError, match=r"expected labels with values, got a meta tensor"):
+        with pytest.raises(ValueError, match=r"expected labels with values, .*got a meta tensor"):
             head.fit_prior(given if head.name == "x" else {"yes": given})
 
 

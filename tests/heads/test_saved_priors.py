@@ -127,9 +127,9 @@ def test_the_entry_has_one_size_with_and_without_a_prior() -> None:
         labels = {name: [1e-300, 7e-300] if name == "kilos" else [0, 1] for name in head}
         before = head.state_dict()["_meaning"].shape
         assert head.fit_prior(labels).state_dict()["_meaning"].shape == before
-    wide = th.RegressionHead(200)
+    wide = th.RegressionHead(100)
     size = wide.state_dict()["_meaning"].shape
-    wide.fit_prior(torch.randn(50, 200, dtype=torch.float64) * 1e-300)
+    wide.fit_prior(torch.randn(50, 100, dtype=torch.float64) * 1e-300)
     assert wide.state_dict()["_meaning"].shape == size
 
 

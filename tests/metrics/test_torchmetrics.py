@@ -335,7 +335,7 @@ def test_features_of_a_sequence_hold_for_its_steps() -> None:
 @pytest.mark.parametrize(
     ("features", "words"),
     [
-        (None, "expected features with 'sex' for its metrics, got None"),
+        (None, "expected features with 'sex' for its metrics, got no features"),
         ({"age": [1]}, r"expected features with 'sex' for its metrics, got \['age'\]"),
         ({"sex": torch.zeros(3)}, r"features\['sex'\] of shape \[4\] or \[4, 1\], got \[3\]"),
         ({"sex": ["m", "f", "f", "m"]}, r"features\['sex'\] to be numeric, got strings"),

@@ -23,6 +23,7 @@ from torch_heads.metrics.terms import AbsoluteError
 VERSION = 1
 BLOCK = 1024  # bytes: heads that differ a little have tensors of one size, and are told by words
 NUMBER = 26  # bytes: the longest float64 in JSON, and what stands between two
+WIDE = 100  # logits: from there on, room for a prior that is not there would be a burden
 CARRY = "torch_heads.transfer(model, state_dict) carries over what both have."
 BY_NAME = "Loaded as a part of the head's own state_dict, counts follow the names."
 
@@ -167,12 +168,15 @@ class Meaning(CountsMeaning):
     def to_tensor(self) -> Tensor:
         """Return it as JSON in bytes, uint8, filled up with spaces.
 
-        There is room for all priors, so that heads with and without have tensors of one size.
+        There is room for the priors of all but the widest targets, so that heads with and without
+        have tensors of one size; else a checkpoint of the other kind does not fit, which is told.
         """
         heads = [vars(target) for target in self.targets]
         text = json.dumps({"version": VERSION, "heads": heads}).encode()
         size = len(text)
         for target in self.targets:
+            if target.logits > WIDE and target.prior is None:
+                continue
             size += NUMBER * (2 * target.logits + 2) - len(json.dumps(target.prior))
         padded = text.ljust(-(-size // BLOCK) * BLOCK)
         return torch.frombuffer(bytearray(padded), dtype=torch.uint8)
