@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -477,7 +478,10 @@ def test_wrong_arguments_are_refused() -> None:
     plain = make_module(lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
     with pytest.raises(TypeError, match=r"lightning.pytorch.cli.ReduceLROnPlateau, with the key"):
         plain.configure_optimizers()
-    for wrong in (0, -3, True, 2.0, "eager"):
+    for flag in ("global_normalization", "fit_prior"):
+        with pytest.raises(TypeError, match=f"expected {flag} as True or False, got a str"):
+            HeadModule(nn.Linear(1, 1), small_head(), **{flag: "no"})  # type: ignore[arg-type]
+    for wrong in (0, -3, True, 2.0, "eager", pd.NA, np.array(["lazy", "lazy"])):
         with pytest.raises(ValueError, match="expected in_features as a positive integer, 'lazy'"):
             HeadModule(nn.Identity(), small_head(), in_features=wrong)  # type: ignore[arg-type]
     for given, says in [(torch.zeros(2, 5), r"shape \[2, 5\]"), ({"hidden": 1}, "dict")]:

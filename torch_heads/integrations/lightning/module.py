@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed, nn
 
 from torch_heads.computation.inputs import Inputs
+from torch_heads.functional.arguments import check_flag
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions
@@ -66,8 +67,8 @@ class HeadModule(LightningModule):
         report: a folder for a report of the test metrics (`torch_heads.integrations.report`).
 
     Raises:
-        TypeError: if ``backbone`` is not a module, ``head`` not a head, ``report`` not a folder, or
-            ``optimizer`` or ``lr_scheduler`` not callable.
+        TypeError: if ``backbone`` is not a module, ``head`` not a head, ``report`` not a folder,
+            ``optimizer`` or ``lr_scheduler`` not callable, or a truth value anything else.
         ValueError: if ``in_features`` is not allowed, or a batch is not what the head takes.
 
     >>> from torch_heads import BinaryClassHead
@@ -106,8 +107,8 @@ class HeadModule(LightningModule):
         self.projection = make_projection(title, in_features, head.logits_dimension)
         self.optimizer = torch.optim.AdamW if optimizer is None else optimizer
         self.lr_scheduler = lr_scheduler
-        self.global_normalization = global_normalization
-        self.fit_prior = fit_prior
+        self.global_normalization = check_flag(title, "global_normalization", global_normalization)
+        self.fit_prior = check_flag(title, "fit_prior", fit_prior)
         self.report = report
         self.agreement = Agreement(title, head.computation.counted)
         self._epoch = Epoch(head, self.agreement)

@@ -18,7 +18,7 @@ def make_projection(who: str, in_features: Any, out_features: int) -> nn.Module:
     """
     if in_features is None:
         return nn.Identity()
-    if in_features == "lazy":
+    if isinstance(in_features, str) and in_features == "lazy":
         return nn.LazyLinear(out_features)
     if isinstance(in_features, bool) or not isinstance(in_features, int) or in_features < 1:
         expected = "as a positive integer, 'lazy' or None"
