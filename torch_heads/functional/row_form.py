@@ -23,7 +23,7 @@ IDS, MULTI_HOT = "ids", "multi_hot"
 class RowForm:
     """How rows of numbers are told apart: as sets of class ids, or as multi-hot.
 
-    What a row means is never up to the others in its batch: what could be both is refused.
+    Rows that are all of one form are never read as the other: what could be both is refused.
 
     Attributes:
         who: the head, as errors say it.

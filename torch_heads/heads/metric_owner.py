@@ -163,7 +163,8 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
         Raises:
             ValueError: if the head is inside of two others.
         """
-        self._refuse_several()
+        if len(self._taken_by) > 1:
+            self._refuse_several()
         parent = self._parent
         if parent is not None:
             return parent.metric_collection.part(self._own_layout[0])
@@ -284,7 +285,7 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
             part._modules.pop("metric_collection", None)
             part._buffers.pop(MEANING, None)
             vars(part)["_whole"] = None
-            part._taken_by = [*part._taken_by, weakref.ref(self)]
+            part._taken_by = [*map(weakref.ref, part._parents()), weakref.ref(self)]
 
     def _refuse_several(self) -> None:
         """Refuse to say which part of a collection is this head's, where there are two."""
