@@ -18,11 +18,18 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from torch_heads.functional.bins import GRID, coarse_bins
+from torch_heads.functional.bins import GRID, Histogram
 from torch_heads.functional.curves import ScoreCurves
 from torch_heads.functional.scores import NEGATIVE, POSITIVE, SOFT, ScoreBins
 
 BINS = ScoreBins((0.3,), fine=False)
+
+
+def coarse_bins(scores: torch.Tensor, thresholds: tuple[float, ...]) -> torch.Tensor:
+    """Return the bins of scores ``[N]``, which are the places of labels 0."""
+    column = scores.unsqueeze(-1)
+    histogram = Histogram([(thresholds, False)])
+    return histogram.places(column, column.logit(), torch.zeros_like(column)).squeeze(-1)
 
 
 @pytest.fixture
@@ -37,8 +44,7 @@ def sample(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture
 def curves(sample: tuple[torch.Tensor, torch.Tensor]) -> ScoreCurves:
     scores, labels = sample
-    thresholds = torch.tensor([[0.3]], device=scores.device)
-    bins = coarse_bins(scores[:, None], scores.logit()[:, None], thresholds).long().squeeze(-1) - 1
+    bins = coarse_bins(scores, (0.3,))
     counts = torch.zeros(3, BINS.size, dtype=torch.float64, device=scores.device)
     kinds = torch.where(labels > 0, POSITIVE, NEGATIVE)
     counts.index_put_((kinds, bins), counts.new_ones(()), accumulate=True)
@@ -203,8 +209,8 @@ def test_the_best_threshold_is_the_lowest_of_equals(sample: Few, beta: float) ->
 
 def test_scores_on_a_boundary_lie_below_it() -> None:
     bins = ScoreBins(fine=False)
-    scores = torch.tensor([[0.0], [1.0]])
-    assert coarse_bins(scores, scores.logit(), torch.zeros(0, 1)).tolist() == [[1], [bins.size]]
+    scores = torch.tensor([0.0, 1.0])
+    assert coarse_bins(scores, ()).tolist() == [0, bins.size - 1]
     roc = counted(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.ones(2)).roc()
     assert roc.thresholds[[0, -1]].tolist() == [0, 1]
     assert roc.false_positive_rate[0, :2].tolist() == [1, 0]

@@ -1,5 +1,7 @@
 """The bins of scores against comparisons with every threshold, and the areas under the curves."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,10 @@ from torch import Tensor
 from torch_heads.functional.average_precision import average_precision
 from torch_heads.functional.bins import (
     STEPS,
-    coarse_bins,
+    Histogram,
     fine_limits,
     fine_logits,
     fine_steps,
-    label_kinds,
 )
 from torch_heads.functional.scores import (
     ScoreBins,
@@ -41,11 +42,13 @@ def binned(
 ) -> tuple[Tensor, Tensor]:
     """Return the scores and their bins."""
     scores = torch.sigmoid(logits)
-    columns = torch.tensor(thresholds, device=logits.device).view(-1, 1)
-    bins = coarse_bins(scores, logits, columns) - 1
-    if fine:
-        bins += fine_steps(logits) + STEPS
-    return scores.squeeze(-1), bins.squeeze(-1)
+    return scores.squeeze(-1), bins_of(scores, logits, thresholds, fine)
+
+
+def bins_of(scores: Tensor, logits: Tensor, thresholds: Sequence[float], fine: bool) -> Tensor:
+    """Return the bins of scores ``[N, 1]``, which are the places of labels 0."""
+    places = Histogram([(thresholds, fine)]).places(scores, logits, torch.zeros_like(scores))
+    return places.squeeze(-1)
 
 
 @both_cuts
@@ -120,10 +123,8 @@ def test_scores_one_rounding_away_from_a_threshold_lie_on_their_side_of_it(
             middle = np.float32(threshold)
             sides = [np.nextafter(middle, np.float32(side)) for side in (0, 1)]
             scores = torch.tensor([[sides[0]], [middle], [sides[1]]], device=device)
-            given = torch.tensor([[threshold]], device=device)
             logits = scores.double().logit()
-            bins = coarse_bins(scores, logits, given).squeeze(-1) - 1
-            bins += fine_steps(logits).squeeze(-1) + STEPS
+            bins = bins_of(scores, logits, [threshold], fine=True)
             table = ScoreBins((threshold,))
             assert (bins >= table.positions[threshold]).tolist() == [False, False, True]
             assert torch.equal(bins >= table.positions[None], scores.squeeze(-1) > 0.5)
@@ -156,10 +157,19 @@ def test_a_tiny_logit_is_a_positive_decision_with_a_score_of_a_half(device: torc
     assert bins < table.positions[0.5]
 
 
+@both_cuts
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_kinds_of_labels_are_no_yes_and_soft(dtype: torch.dtype, device: torch.device) -> None:
-    labels = torch.tensor([0.0, 1.0, 1e-6, 0.5, 0.999], dtype=dtype, device=device)
-    assert label_kinds(labels).tolist() == [0, 2, 1, 1, 1]
+def test_labels_of_no_and_yes_and_soft_ones_are_counted_apart(
+    dtype: torch.dtype, fine: bool, device: torch.device
+) -> None:
+    labels = torch.tensor([[0.0], [1.0], [1e-6], [0.5], [0.999]], dtype=dtype, device=device)
+    table = ScoreBins((0.3,), fine)
+    scores = torch.full((5, 1), 0.4, device=device)
+    places = Histogram([((0.3,), fine)]).places(scores, scores.logit(), labels).squeeze(-1)
+    own = bins_of(scores, scores.logit(), (0.3,), fine)[0].item()
+    assert places[:2].tolist() == [own, table.size + own]
+    coarse = np.searchsorted(table.coarse, own, side="right") - 1
+    assert (places[2:] == 2 * table.size + coarse).all()
 
 
 # The originals' formulas, threshold by threshold.

@@ -70,37 +70,6 @@ def fine_limits() -> Limits:
     return limits
 
 
-def coarse_bins(scores: Tensor, logits: Tensor, thresholds: Tensor) -> Tensor:
-    """Return the bin of each score without the fine cut: how many boundaries it lies above.
-
-    Args:
-        scores: ``[N, U]`` float32 in [0, 1]. NaN counts as lowest.
-        logits: ``[N, U]``, their log odds; above 0 is a positive decision.
-        thresholds: ``[T, U]`` float32, padded with a value that no score exceeds.
-
-    Returns:
-        ``[N, U]``, whole numbers in float32, counted from 1.
-    """
-    above = torch.empty_like(scores)
-    # the least number lifts a score of 0, and it alone, into the first bin
-    least = scores.new_full((), torch.finfo(scores.dtype).tiny)
-    bins = torch.add(least, scores, alpha=GRID).ceil_().nan_to_num_(1.0)
-    bins += torch.gt(logits, 0.0, out=above)
-    for threshold in thresholds.unbind():
-        bins += torch.gt(scores, threshold, out=above)
-    return bins
-
-
-def label_kinds(labels: Tensor) -> Tensor:
-    """Return 0 for label 0, 2 for label 1, and 1 for a soft label in between.
-
-    >>> label_kinds(torch.tensor([0.0, 0.3, 1.0]))
-    tensor([0., 1., 2.])
-    """
-    # a product with the next number after 1 is above 1 for the label 1 alone
-    return (labels * (1 + torch.finfo(labels.dtype).eps)).ceil_()
-
-
 def bin_residuals(predictions: Tensor, labels: Tensor) -> Tensor:
     """Return the bin of each residual, prediction minus label, in int32.
 
@@ -140,6 +109,7 @@ class Histogram:
         thresholds = torch.tensor(padded, dtype=torch.float32, device="cpu").view(
             len(columns), most
         )
+        self._thresholds = [f"threshold_{i}" for i in range(most)]
         self._any_fine = any(fine for _, fine in columns)
         self._all_fine = all(fine for _, fine in columns)
         #: The counts of each column, where all have as many.
@@ -155,12 +125,15 @@ class Histogram:
             )
         )
         self._constants = Constants(
-            thresholds=thresholds.T,
+            # lifts a score of 0, and it alone, into the first bin
+            least=torch.tensor(torch.finfo(torch.float32).tiny, device="cpu"),
+            zero=torch.tensor(0.0, device="cpu"),
             starts=first,
             fine=fine,
-            half=size / 2,
-            soft=1.5 * size - 1,
-            hard=STEPS * fine - 1.5 * size,
+            size=size,
+            rest=size - 1,
+            hard=STEPS * fine - size,
+            **dict(zip(self._thresholds, thresholds.unbind(-1), strict=True)),
         )
 
     def view(self, counts: Tensor) -> Tensor:
@@ -176,16 +149,31 @@ class Histogram:
             labels: ``[N, C]`` in [0, 1].
         """
         constants = self._constants.on(scores.device)
-        # whole numbers and halves in float32, exact up to 2**23, which no column's counts reach
-        place = coarse_bins(scores.float(), log_odds, constants["thresholds"])
-        kinds = label_kinds(labels).to(place.dtype)
-        hard = torch.ne(kinds, 1.0, out=torch.empty_like(place))
+        # whole numbers in float32, exact up to 2**24, which no column's counts reach
+        place, flags = self._coarse_bins(scores.float(), log_odds, constants)
         # labels 0 start at 0, labels 1 at the size, and soft ones, which have no steps, at twice it
+        positive = labels.ceil()
+        hard = torch.eq(labels, positive, out=flags)
         steps = constants["hard"]
         if self._all_fine:
             steps = fine_steps(log_odds).add_(steps)
         elif self._any_fine:
             steps = torch.addcmul(steps, fine_steps(log_odds), constants["fine"])
-        place.addcmul_(hard, steps).addcmul_(kinds, constants["half"]).add_(constants["soft"])
+        place.addcmul_(hard, steps)
+        place.addcmul_(positive.to(place.dtype), constants["size"]).add_(constants["rest"])
         places = place.to(torch.int32).to(torch.int64)  # two casts are twice as fast as one
         return places if self._alike is not None else places.add_(constants["starts"])
+
+    def _coarse_bins(
+        self, scores: Tensor, log_odds: Tensor, constants: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return how many boundaries but the fine ones each score lies above, counted from 1.
+
+        NaN counts as lowest. After it comes memory of the same size that is free.
+        """
+        bins = torch.add(constants["least"], scores, alpha=GRID).ceil_().nan_to_num_(1.0)
+        flags = torch.empty_like(bins)
+        bins += torch.gt(log_odds, constants["zero"], out=flags)
+        for name in self._thresholds:
+            bins += torch.gt(scores, constants[name], out=flags)
+        return bins, flags

@@ -119,7 +119,7 @@ def fixed_limits(fine: bool) -> Limits:
 
 @cache
 def grid_limits() -> Limits:
-    """Return the largest logit below each inner step of the grid, as `coarse_bins` counts it.
+    """Return the largest logit below each inner step of the grid, as `Histogram` counts it.
 
     >>> (expit(grid_limits()[:3]) * GRID).round(3)
     array([1., 2., 3.])

@@ -56,9 +56,8 @@ class TotalsCounter(Counter):
             total(values if by is None else values * by, by is not None)
             for values in (predictions, seen.labels)
         ]
-        weighed = [seen.loss_sums, *means]
-        added = [Addition(state[:, : len(weighed)], torch.stack(weighed, dim=-1))]
-        rest = state[:, len(weighed) :]
+        sums, rest = state.split_with_sizes([1 + len(means), Total.ALL - 1 - len(means)], -1)
+        added = [Addition(sums, torch.stack([seen.loss_sums, *means], dim=-1))]
         squares = None if by is None else by.double().square()
         given = seen.loss_weights, by, squares, seen.present, seen.valid
         if all(one is None for one in given):
@@ -81,8 +80,10 @@ class BatchMeans(Counter):
     ) -> list[Addition]:
         """Return the values ``[names]`` of one call, and 0 or 1 for whether they count."""
         values, counted = seen
-        calls = torch.ones_like(values) if counted is None else counted.to(values.dtype)
-        return [Addition(state, torch.stack([values * calls, calls], dim=-1))]
+        sums, calls = state.unbind(-1)
+        if counted is None:
+            return [Addition(sums, values), Addition(calls, 1)]
+        return [Addition(sums, values * counted), Addition(calls, counted)]
 
 
 def total(values: Tensor, weighed: bool) -> Tensor:
@@ -132,12 +133,12 @@ def counts(state: Tensor, places: Tensor, weights: Tensor | None) -> Addition:
         places: ``[N, C]``, int64, in the state, or in its row.
         weights: ``[N, C]`` or ``[N, 1]``.
     """
-    values = state.new_ones(()) if weights is None else weights.to(state.dtype)
-    # column by column: what one adds to stays in the cache
-    by_column = values.expand(places.shape).T, places.T
+    places = places.T  # column by column: what one adds to stays in the cache
+    values = state.new_ones(()) if weights is None else weights.T.to(state.dtype)
+    values = values.expand(places.shape)
     if state.dim() == 1:
-        return Addition(state, *(one.flatten() for one in by_column))
-    return Addition(state, *by_column)
+        return Addition(state, values.flatten(), places.flatten())
+    return Addition(state, values, places)
 
 
 class ScoreCounter(Counter):
