@@ -150,6 +150,23 @@ class Computation(ABC):
         return losses.reshape(()) if losses.dim() else losses
 
     @property
+    def sums_alike(self) -> bool:
+        """Whether the `total_loss` is the sum of the losses of all targets, whatever they are."""
+        return True
+
+    def loss(self, inputs: Inputs) -> Tensor:
+        """Return the scalar loss of a batch.
+
+        Raises:
+            ValueError: if the batch is not what the head takes.
+        """
+        if not self.sums_alike:
+            return self.total_loss(self.measure(inputs).losses)
+        batches = zip(self.groups, self.encode(inputs), strict=True)
+        each = [group.total_loss(batch) for group, batch in batches]
+        return each[0] if len(each) == 1 else torch.stack(each).sum()
+
+    @property
     def means_over_heads(self) -> Mapping[str, Sequence[str]]:
         """The keys of the metrics that are means over heads, each with those that it is over."""
         return {}

@@ -311,6 +311,11 @@ class MultiComputation(Computation):
         weights = self.head_weights and self.head_weights(each.device)
         return each.sum() if weights is None else (each * weights.to(each)).sum()
 
+    @property
+    def sums_alike(self) -> bool:
+        """Whether no head, of those inside of heads either, has a weight."""
+        return self.head_weights is None and all(child.sums_alike for child in self._children)
+
     def batch_mean_keys(self) -> list[tuple[str, bool]]:
         """Return ``loss/<head>`` of each head, and then the keys of the heads."""
         named = zip(self.names, self._children, strict=True)

@@ -191,10 +191,8 @@ class Group:
         weights = UNWEIGHTED
         if batch.present is not None or batch.weights is not None or balance is not None:
             weights = self._element_weights(batch, balance)
-        plain = balance is None and batch.weights is None and self._loss_fn is None
-        plain = plain and batch.probabilities is None and not observe and rows > 0
         means = None
-        if plain and len(self.targets) == 1:
+        if len(self.targets) == 1 and not observe and self._is_plain(batch):
             logits, labels, present = batch.logits[0], batch.labels, batch.present
             if present is None:
                 means = self.family.mean_loss(logits, labels)
@@ -219,6 +217,35 @@ class Group:
             has_labels = torch.zeros_like(means, dtype=torch.bool)
         calls = [(i, feed.call(batch)) for i, feed in self._feeds]
         return GroupOutput(losses, seen, has_labels, own, calls)
+
+    def total_loss(self, batch: EncodedBatch) -> Tensor:
+        """Return the sum of the losses of all targets; where each is a plain mean, by one kernel.
+
+        The means over as many elements each add up to a multiple of the mean over all of them.
+        """
+        size = self._reducer.columns_of_means if len(self.targets) > 1 else None
+        if size is None or batch.present is not None or not self._is_plain(batch):
+            losses = self.measure(batch).losses
+            return losses.sum() if losses.dim() else losses
+        each = zip(batch.logits, self._labels_of_buckets(batch), strict=True)
+        sums = [self.family.mean_loss(*own) * (own[1].shape[-1] / size) for own in each]
+        total = sums[0] if len(sums) == 1 else torch.stack(sums).sum()
+        if self._unbounded and is_nan(total):
+            self._encoder.refuse_nan(batch.labels)
+        return total
+
+    def _is_plain(self, batch: EncodedBatch) -> bool:
+        """Return whether the losses of a batch are those of the family, and all count alike."""
+        known = self._balance.any or self._loss_fn is not None
+        given = batch.weights is not None or batch.probabilities is not None
+        return not (known or given) and batch.labels.numel() > 0
+
+    def _labels_of_buckets(self, batch: EncodedBatch) -> list[Tensor]:
+        """Return the labels ``[D*, B]`` that belong to the logits of each bucket."""
+        buckets = self.layout.buckets
+        if len(buckets) == 1:
+            return [batch.labels]
+        return [batch.labels[..., bucket.columns] for bucket in buckets]
 
     def divisors(self, batch: EncodedBatch) -> Tensor:
         """Return what each target's loss is divided by, ``[H]``; 1 under the reduction ``sum``."""
@@ -278,8 +305,7 @@ class Group:
             soft = zip(batch.logits, batch.probabilities, balances, strict=True)
             parts = [self.family.soft_loss(*own) for own in soft]
         else:
-            of_bucket = [labels] if len(buckets) == 1 else [labels[..., b.columns] for b in buckets]
-            pairs = zip(batch.logits, of_bucket, strict=True)
+            pairs = zip(batch.logits, self._labels_of_buckets(batch), strict=True)
             if balance is None:
                 parts = [self.family.loss(*own) for own in pairs]
             else:

@@ -56,6 +56,11 @@ class Reducer:
             owner=owner, sizes=sizes, elements=elements, averaged=averaged, **uses
         )
 
+    @property
+    def columns_of_means(self) -> int | None:
+        """How many columns each target's loss is the mean of; None if they differ, or any sums."""
+        return None if self._sums else self._size
+
     def target_means(self, columns: Tensor) -> Tensor:
         """Return the mean over each target's columns ``[U]`` or ``[1]``, ``[H]``."""
         if columns.numel() == 1:

@@ -101,6 +101,11 @@ class SequenceComputation(Computation):
         return self._inner.total_loss(losses)
 
     @property
+    def sums_alike(self) -> bool:
+        """Whether the wrapped head's loss is the sum of those of all targets."""
+        return self._inner.sums_alike
+
+    @property
     def means_over_heads(self) -> Mapping[str, Sequence[str]]:
         """The wrapped head's."""
         return self._inner.means_over_heads

@@ -142,12 +142,12 @@ class Head(EstimatorWords):
             added = sum_scalars(self.title, regularization_losses)
         inputs = Inputs(labels, logits, features, weights)
         computation = self.computation
-        shares = added is not None and divisors is not None
-        measured = computation.measure(inputs, divisors=divisors, divide=shares)
+        if divisors is None:
+            loss = computation.loss(inputs)
+            return loss if added is None else loss + added
+        measured = computation.measure(inputs, divisors=divisors, divide=added is not None)
         loss = computation.total_loss(measured.losses)
-        if added is None:
-            return loss
-        return loss + (added * part_of(measured.divisors, divisors) if shares else added)
+        return loss if added is None else loss + added * part_of(measured.divisors, divisors)
 
     @torch.no_grad()
     def divisors(
