@@ -269,18 +269,6 @@ class Group:
         ones = torch.ones_like(losses)
         return weighted_sums(losses, weights), weighted_sums(ones, weights)
 
-    def probabilities(self, batch: EncodedBatch, start: int, stop: int) -> Tensor:
-        """Return the class probabilities that are the labels of some columns, ``[N, U, K]``."""
-        assert batch.probabilities is not None
-        each = [
-            block.flatten(0, -3)[
-                :, max(start - bucket.columns.start, 0) : stop - bucket.columns.start
-            ]
-            for block, bucket in zip(batch.probabilities, self.layout.buckets, strict=True)
-            if bucket.columns.start < stop and start < bucket.columns.stop
-        ]
-        return each[0]
-
     def _divisors(self, rows: int, weights: ElementWeights, like: Tensor) -> Tensor:
         return self._reducer.divisors(rows, weights, like.new_ones(len(self.targets)))
 

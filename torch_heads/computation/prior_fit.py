@@ -113,12 +113,21 @@ def moments(group: Group, batch: EncodedBatch) -> Iterator[tuple[Target, Tensor,
         if batch.probabilities is None:
             each = family.moments(labels[:, start:stop])
         else:
-            each = group.probabilities(batch, start, stop)[..., : family.logits_per_label]
+            each = probabilities(group, batch, start, stop)[..., : family.logits_per_label]
         sums = (each.double() * weights[:, start:stop, None]).sum(0)
         counts = weights[:, start:stop].sum(0)
         for target, columns in own:
             place = slice(columns.start - start, columns.stop - start)
             yield target, sums[place].cpu(), counts[place].cpu()
+
+
+def probabilities(group: Group, batch: EncodedBatch, start: int, stop: int) -> Tensor:
+    """Return the class probabilities of label columns of one family, ``[N, U, K]``."""
+    assert batch.probabilities is not None
+    buckets = [bucket.columns for bucket in group.layout.buckets]
+    place = next(i for i, columns in enumerate(buckets) if start < columns.stop)
+    first = buckets[place].start
+    return batch.probabilities[place].flatten(0, -3)[:, start - first : stop - first]
 
 
 def prior_of(target: Target, sums: Tensor, counts: Tensor) -> TargetPrior:

@@ -31,7 +31,7 @@ Blame = str | Callable[[Tensor], str]  # who refuses, or who does given the mask
 
 def zero_where_false(values: Tensor, keep: Tensor | None) -> Tensor:
     """Return 0 where ``keep`` is False, whatever stands there; all values where it is None."""
-    return values if keep is None else torch.where(keep, values, torch.zeros_like(values))
+    return values if keep is None else torch.where(keep, values, 0)
 
 
 def active_labels(weights: Tensor | None, present: Tensor | None) -> Tensor | None:
