@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from torch_heads.computation.encoder import Labels, one_hot
+from torch_heads.computation.encoder import Labels, filled, one_hot
 from torch_heads.functional.values import both, zero_where_false
 
 
@@ -20,44 +20,38 @@ def join_ragged(
     Short ones are padded by rows that do not count.
     """
     rows = [own.shape[:-1].numel() for own in logits]
+    labels = [own for own, _ in encoded]
+    shapes, device = [own.values.shape for own in labels], logits[0].device
 
     def join(parts: Sequence[Tensor]) -> Tensor:
         flat = [part.flatten(0, -2) for part in parts]
         return torch.cat([pad(part, (0, 0, 0, max(rows) - len(part))) for part in flat], dim=-1)
 
-    def masks(given: Sequence[Tensor | None]) -> Tensor:
-        return join(
-            [
-                torch.ones_like(labels.values, dtype=torch.bool)
-                if mask is None
-                else mask.expand(labels.values.shape)
-                for mask, (labels, _) in zip(given, encoded, strict=True)
-            ]
-        )
-
-    probabilities = None
-    if any(labels.probabilities is not None for labels, _ in encoded):
-        probabilities = join(
-            [
-                one_hot(labels.values.squeeze(-1), own.shape[-1], own)
-                if labels.probabilities is None
-                else labels.probabilities
-                for own, (labels, _) in zip(logits, encoded, strict=True)
-            ]
-        )
-    weights = [
-        labels.values.new_ones((), dtype=own.dtype) if given is None else given
-        for own, (labels, given) in zip(logits, encoded, strict=True)
-    ]
-    expanded = [
-        given.expand(labels.values.shape)
-        for given, (labels, _) in zip(weights, encoded, strict=True)
-    ]
-    present = masks([both(labels.present, labels.valid) for labels, _ in encoded])
-    labels = Labels(
-        join([labels.values for labels, _ in encoded]),
-        present,
-        masks([labels.valid for labels, _ in encoded]),
-        probabilities,
+    present = [both(own.present, own.valid) for own in labels]
+    where, valid = (
+        join(filled(masks, shapes, device)) for masks in (present, [own.valid for own in labels])
     )
-    return join(logits), labels, zero_where_false(join(expanded), present)
+    weights = [
+        torch.ones(shape, dtype=own.dtype, device=device) if given is None else given.expand(shape)
+        for own, (_, given), shape in zip(logits, encoded, shapes, strict=True)
+    ]
+    joined = Labels(
+        join([own.values for own in labels]), where, valid, _probabilities(logits, labels, join)
+    )
+    return join(logits), joined, zero_where_false(join(weights), where)
+
+
+def _probabilities(
+    logits: Sequence[Tensor], labels: Sequence[Labels], join: Callable[[Sequence[Tensor]], Tensor]
+) -> Tensor | None:
+    """Return the probabilities of all classes, 1 for a class id; None where all are ids."""
+    if all(own.probabilities is None for own in labels):
+        return None
+    return join(
+        [
+            one_hot(own.values.squeeze(-1), each.shape[-1], each)
+            if own.probabilities is None
+            else own.probabilities
+            for each, own in zip(logits, labels, strict=True)
+        ]
+    )

@@ -70,14 +70,6 @@ def make_tally(targets: Sequence[Counted], blocks: Sequence[int], classes: bool)
         return {i: targets[i].n_classes for i in places}
 
     confused = _kept_confusions(targets, having(Confusions()))
-    terms: dict[Term, list[int]] = {}
-    of_rows: dict[int, list[RowTerm]] = {}
-    for i, target in enumerate(targets):
-        for need in target.needs:
-            if isinstance(need, Term):
-                terms.setdefault(need, []).append(i)
-            elif isinstance(need, RowTerm):
-                of_rows.setdefault(i, []).append(need)
     counters: list[Counter] = [TotalsCounter(columns, classes)]
     bins = {i: own for i in having(ScoreCounts()) if (own := targets[i].bins)}
     if bins:
@@ -99,11 +91,27 @@ def make_tally(targets: Sequence[Counted], blocks: Sequence[int], classes: bool)
     for need, kind in of_times.items():
         if timed := having(need):
             counters.append(kind(columns, timed, targets[timed[0]].time_shapes[need]))
+    terms, of_rows = _terms(targets)
     if terms:
         counters.append(TermCounter(columns, terms, blocks))
     if of_rows:
         counters.append(RowTermCounter(columns, of_rows))
     return Tally(counters)
+
+
+def _terms(
+    targets: Sequence[Counted],
+) -> tuple[dict[Term, list[int]], dict[int, list[RowTerm]]]:
+    """Return the targets that need each term of a label, and the terms of rows of each target."""
+    of_labels: dict[Term, list[int]] = {}
+    of_rows: dict[int, list[RowTerm]] = {}
+    for i, target in enumerate(targets):
+        for need in target.needs:
+            if isinstance(need, Term):
+                of_labels.setdefault(need, []).append(i)
+            elif isinstance(need, RowTerm):
+                of_rows.setdefault(i, []).append(need)
+    return of_labels, of_rows
 
 
 def _kept_confusions(targets: Sequence[Counted], wanted: Sequence[int]) -> list[int]:
