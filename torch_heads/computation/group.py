@@ -196,7 +196,7 @@ class Group:
             logits, labels, present = batch.logits[0], batch.labels, batch.present
             if present is None:
                 means = self.family.mean_loss(logits, labels)
-            elif labels.shape[-1] == 1:
+            elif labels.shape[-1] == 1 and self.family.mean_where is not None:
                 means = self.family.mean_where(logits, labels, present)
         if means is None:
             sums = weighted_sums(self._losses(batch, balance), weights.loss)

@@ -106,6 +106,10 @@ class Family(Declaration, ABC):
     linked: ClassVar[bool] = False
     finite: ClassVar[bool] = False
 
+    #: Returns the mean over all labels of `loss`, or of 0 where a label is not ``present``, from
+    #: ``logits``, ``labels`` and ``present``; or None. None where a product is as fast.
+    mean_where: ClassVar[Callable[..., Tensor | None] | None] = None
+
     def __init_subclass__(cls) -> None:
         """Forget what is known of another loss, where a subclass has one of its own."""
         super().__init_subclass__()
@@ -183,13 +187,6 @@ class Family(Declaration, ABC):
             TypeError: if its loss has none: labels are no classes, or a subclass has another loss.
         """
         raise TypeError(f"{type(self).__name__}: its loss has no balance of classes.")
-
-    def mean_where(self, logits: Tensor, labels: Tensor, present: Tensor) -> Tensor | None:
-        """Return the mean over all labels of `loss`, or of 0 where a label is not present.
-
-        None where no kernel is faster than a product with `loss`.
-        """
-        return None
 
     def soft_loss(self, logits: Tensor, probabilities: Tensor, balance: ClassBalance) -> Tensor:
         """Return the loss ``[..., U]`` where labels are class probabilities ``[..., U, K]``.
