@@ -147,3 +147,6 @@ class BinaryClassHead(ClassHead):
 
     def _number_of_names(self) -> int:
         return 2
+
+    def _metric_class_names(self) -> Sequence[str]:
+        return ()  # both classes have one column
