@@ -1,5 +1,7 @@
 """What every test may ask for: the device under test."""
 
+import gc
+
 import pytest
 import torch
 
@@ -21,3 +23,9 @@ def pytest_configure() -> None:
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Return the device that the factories of a test are bound to."""
     return torch.device(request.config.getoption("--device"))
+
+
+def pytest_collection_finish() -> None:
+    # what is collected lives to the end: no collection of garbage has to walk over it
+    gc.collect()
+    gc.freeze()
