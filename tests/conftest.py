@@ -4,6 +4,7 @@ import gc
 
 import pytest
 import torch
+from hypothesis import settings
 
 collect_ignore = ["golden"]  # its generator needs TensorFlow
 
@@ -17,6 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     # the tensors of tests are small: threads would only wait for each other
     torch.set_num_threads(1)
+    # how long an example takes tells only how busy the machine is
+    settings.register_profile("tests", deadline=None)
+    settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
@@ -78,6 +78,7 @@ def test_the_losses_of_parts_add_up(case: Case, reduction: str, device: torch.de
     reductions=st.lists(st.sampled_from(REDUCTIONS), min_size=8, max_size=8),
     seed=st.integers(0, 2**16),
 )
+@settings(max_examples=30)
 def test_the_losses_of_parts_add_up_in_a_mixture_where_labels_are_missing(
     rows: int, cuts: list[int], reductions: list[str], seed: int, device: torch.device
 ) -> None:

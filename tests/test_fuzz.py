@@ -394,7 +394,6 @@ def heads_in(head: th.Head) -> list[Any]:
 def fuzz(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     return settings(
         max_examples=request.config.getoption("--examples"),
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,
         derandomize=True,
