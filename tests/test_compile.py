@@ -73,6 +73,14 @@ def test_updates_of_a_mixture_stay_compiled(random: torch.Generator, device: tor
     assert_updates_stay_compiled(mixture().to(device), batches, STEPS)
 
 
+@needs_compiler
+def test_a_loss_compiled_to_machine_code_is_the_same(device: torch.device) -> None:
+    case = DENSE["multi-label"]
+    batch, head = case.batch.to(device), case.head(device)
+    compiled = torch.compile(head.loss, fullgraph=True)
+    assert_same(compiled(batch.labels, batch.logits), head.loss(batch.labels, batch.logits))
+
+
 def batches_of(
     make_labels: Callable[..., Tensor], width: int, random: torch.Generator, device: torch.device
 ) -> Callable[[], Batch]:
