@@ -307,7 +307,8 @@ class Head(EstimatorWords):
             predictions: as `forward` or `predictions` return them; what tells the mean is enough.
 
         Raises:
-            ValueError: if the mean is not among them, or a probability is outside of [0, 1].
+            ValueError: if the mean is not among them, has another shape, or is a probability
+                outside of [0, 1].
             TypeError: if the mean does not tell the logits.
         """
 

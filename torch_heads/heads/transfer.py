@@ -138,10 +138,11 @@ def _carry_rows(
     if not own:
         layers = dict.fromkeys(key.rpartition(".")[0] for key in parameters)
         raise KeyError(unexpected(WHO, "layer", f"among {preview(layers, 40)}", repr(layer)))
-    if saved.keys().isdisjoint(own):
+    known = [key for key in own if key in saved]
+    if not known:
         expected = f"with the layer {layer!r}"
         raise ValueError(unexpected(WHO, "state_dict", expected, preview(saved, 40)))
-    for key in own.keys() & saved.keys():
+    for key in known:
         for values, meaning in ((saved[key], before), (own[key], after)):
             if not _has_rows(values, meaning):
                 expected = f"with {meaning.logits} rows of {key!r}, one for each logit"
