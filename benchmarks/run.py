@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -32,13 +31,12 @@ from benchmarks.report import (
     verdict,
     versions,
 )
+from benchmarks.results import SERVING, TABLES, bullets, write
 from benchmarks.serving import section, serving
 from benchmarks.single import bandwidth, overhead
 from benchmarks.timing import Spread, Turns, ratio, take_turns
 from benchmarks.workloads import Workload, workloads
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
-SOAK = "## Soak"  # the section of `make soak`, which comes last
 TASKS = {"loss with backward": "train", "metric update": "update"}
 FASTER = {"loss with backward": 8, "metric update": 100}  # than by hand, at 100 heads
 MOST = {  # times the bound
@@ -64,13 +62,11 @@ def main() -> None:
             own = [partial(overhead, device), *LIMITS, partial(families, device)]
             lines = [*targets(rows), *apart(own)]
         sections += [f"## {machine(device)}", markdown_table(rows)]
-        sections += ["\n".join(f"- {line}" for line in lines)]
+        sections += [bullets(lines)]
         console.print(terminal_table(rows), *map(escape, lines), sep="\n")
     served = list(serving())
     console.print(*map(escape, served), sep="\n")
-    sections.append(section(served).rstrip())
-    _, soak, figures = RESULTS.read_text("utf-8").partition(f"\n{SOAK}")
-    RESULTS.write_text("\n\n".join(sections) + f"\n{soak}{figures}", "utf-8")
+    write({TABLES: "\n\n".join(sections), SERVING: section(served)})
 
 
 def compare_all(device: torch.device, console: Console) -> list[Row]:

@@ -24,15 +24,14 @@ from torch import nn
 
 import torch_heads as th
 from benchmarks.report import duration, times, verdict
+from benchmarks.results import SERVING, bullets, write
 from benchmarks.timing import Spread, ratio, take_turns
 from benchmarks.workloads import binary
 from torch_heads.integrations.serving import Bundle, export_bundle
 from torch_heads.integrations.serving.cli import main as run
 
 CPU = torch.device("cpu")
-RESULTS = Path(__file__).with_name("RESULTS.md")
 PAGE = Path(__file__).parents[1] / "docs" / "serving.md"
-SECTION = "## Serving"
 ROUNDS = 3
 HEADS, WIDTH, ROWS = 1000, 64, 32
 SECONDS = 1.0  # of each turn of load
@@ -254,20 +253,13 @@ def timed(call: Callable[[], object], clock: Callable[[], float] = perf_counter)
 
 def section(lines: Iterable[str]) -> str:
     """Return the section of RESULTS.md."""
-    return f"{SECTION}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
-
-
-def with_section(text: str, own: str) -> str:
-    """Return RESULTS.md with this section in place of an earlier one, or before the soak."""
-    parts = [part for part in re.split(r"\n(?=## )", text) if not part.startswith(SECTION)]
-    place = next((i for i, one in enumerate(parts) if one.startswith("## Soak")), len(parts))
-    return "\n".join([*parts[:place], own, *parts[place:]])
+    return f"{SERVING}\n\n{bullets(lines)}"
 
 
 def main() -> None:
     lines = list(serving())
     print(*lines, sep="\n")
-    RESULTS.write_text(with_section(RESULTS.read_text("utf-8"), section(lines)), "utf-8")
+    write({SERVING: section(lines)})
 
 
 if __name__ == "__main__":

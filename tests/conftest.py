@@ -1,7 +1,10 @@
 """What every test may ask for: the device under test."""
 
+import gc
+
 import pytest
 import torch
+from hypothesis import settings
 
 collect_ignore = ["golden"]  # its generator needs TensorFlow
 
@@ -15,9 +18,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     # the tensors of tests are small: threads would only wait for each other
     torch.set_num_threads(1)
+    # how long an example takes tells only how busy the machine is
+    settings.register_profile("tests", deadline=None)
+    settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Return the device that the factories of a test are bound to."""
     return torch.device(request.config.getoption("--device"))
+
+
+def pytest_collection_finish() -> None:
+    # what is collected lives to the end: no collection of garbage has to walk over it
+    gc.collect()
+    gc.freeze()

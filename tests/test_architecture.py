@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -33,12 +34,9 @@ def imports(module: str) -> Iterator[str]:
             yield node.module or ""
 
 
+@cache
 def tree(module: str) -> ast.Module:
-    return ast.parse(source(module).read_text("utf-8"))
-
-
-def source(module: str) -> Path:
-    return ROOT.parent.joinpath(*module.split(".")).with_suffix(".py")
+    return ast.parse(ROOT.parent.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8"))
 
 
 def layer(module: str) -> int | None:
@@ -89,6 +87,7 @@ def private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
+@cache
 def defined(module: str) -> set[str]:
     """Return the names and attributes that a module gives a meaning to."""
     found = set()
@@ -115,21 +114,22 @@ def test_no_private_name_of_a_module_is_used_by_another(module: str) -> None:
             assert bare or node.attr not in ours, f"{module} uses {ast.unparse(node)}"
 
 
+@cache
+def families() -> set[str]:
+    """Return the names of the classes of the families' layer."""
+    trees = [tree(module) for module in MODULES if ".families." in module]
+    nodes = [node for one in trees for node in ast.walk(one)]
+    return {node.name for node in nodes if isinstance(node, ast.ClassDef)} - {"Counts"}
+
+
 @every_module
 def test_only_families_ask_of_which_family_something_is(module: str) -> None:
-    names = {
-        node.name
-        for other in MODULES
-        if ".families." in other
-        for node in ast.walk(tree(other))
-        if isinstance(node, ast.ClassDef)
-    } - {"Counts"}
     if ".families." in module:
         return
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
             asked = {leaf.id for leaf in ast.walk(node.args[1]) if isinstance(leaf, ast.Name)}
-            assert not asked & names, f"{module}: {ast.unparse(node)}"
+            assert not asked & families(), f"{module}: {ast.unparse(node)}"
 
 
 @every_module

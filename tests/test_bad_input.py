@@ -277,6 +277,10 @@ NOT_BUILT = [
     not_built("one cut point, not in a list", th.SurvivalHead,
         "cut_points as a list of numbers, got tensor(1.)…", TypeError,
         cut_points=torch.tensor(1.0)),
+    not_built("a cut point that is no float", th.SurvivalHead,
+        "cut_points as a float, got a number of 401 digits", cut_points=[1.0, 10**400]),
+    not_built("a level that is no float", th.QuantileRegressionHead,
+        "levels as a float, got a number of 401 digits", levels=[10**400]),
     not_built("sparse levels", th.QuantileRegressionHead,
         "levels to be dense, got torch.sparse_coo", levels=torch.tensor([0.5]).to_sparse()),
     not_built("a learned weight of one head", th.MultiHead,
@@ -361,6 +365,11 @@ def test_a_head_is_not_built_of_bad_arguments(row: NotBuilt) -> None:
 def test_an_argument_of_another_head_is_refused(head: type[th.Head], argument: str) -> None:
     with pytest.raises(TypeError, match=rf"{head.__name__}.*'{argument}'"):
         head(**{argument: None})
+
+
+def test_what_goes_wrong_in_a_generator_of_heads_is_told_as_it_is() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nam'"):
+        th.MultiHead(th.BinaryClassHead(nam=name) for name in "ab")  # type: ignore[call-arg]
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script")
@@ -1314,6 +1323,9 @@ REFUSED = [
         through=(specify,), mode="train", optimizer="Adam"),
     even.refuses("a bare trainable variable", "trainable_variables as a list or tuple, got Tensor",
         through=(specify,), mode="train", optimizer=SGD, trainable_variables=T([1.0])),
+    even.refuses("a generator of trainable variables",
+        "trainable_variables as a list or tuple, got generator", through=(specify,), mode="train",
+        optimizer=SGD, trainable_variables=(own for own in [])),
     even.refuses("a trainable variable by its name", "trainable_variables as tensors, got str",
         TypeError, through=(specify,), mode="train", optimizer=SGD, trainable_variables=["w"]),
     even.refuses("a bare update", "update_ops as a list or tuple, got builtin_function_or_method",

@@ -230,7 +230,7 @@ def labels_for(head: th.Head, random: torch.Generator, rows: int = ROWS) -> Tens
     stacked=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_balanced_heads_together_equal_each_alone(
     drawn: list[tuple[str, str]], stacked: bool, seed: int, device: torch.device
 ) -> None:

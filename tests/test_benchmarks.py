@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import torch_heads as th
-from benchmarks import families, limits, serving
+from benchmarks import families, limits, results, serving
 from benchmarks.contestants import Bound, ByHand, Contestant, Loop, Ours
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Call, Spread, Turns, ratio, take_turns
@@ -147,12 +147,17 @@ def test_bundles_are_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert all(line.startswith(("reached: ", "MISSED: ")) for line in lines)
 
 
-def test_their_section_stands_before_the_soak() -> None:
-    own = serving.section(["reached: a"])
+def test_sections_stand_in_their_order_and_the_others_stay() -> None:
     text = "# Benchmarks\n\n- x\n\n## Soak on a CPU\n\ny\n"
-    once = serving.with_section(text, own)
-    assert once == f"# Benchmarks\n\n- x\n\n{own}\n## Soak on a CPU\n\ny\n"
-    assert serving.with_section(once, own) == once
+    own = {results.SERVING: serving.section(["reached: a"])}
+    once = results.with_sections(text, own)
+    assert once == ("# Benchmarks\n\n- x\n\n## Serving\n\n- reached: a\n\n## Soak on a CPU\n\ny\n")
+    assert results.with_sections(once, own) == once
+    own = {results.TABLES: "# B\n\n## A CPU\n\n- z", results.SOAK: "## Soak on a GPU\n\nv"}
+    again = "# B\n\n## A CPU\n\n- z\n\n## Serving\n\n- reached: a\n\n## Soak on a GPU\n\nv\n"
+    assert results.with_sections(once, own) == again
+    written = results.RESULTS.read_text("utf-8")
+    assert results.with_sections(written, {}) == written
 
 
 @pytest.mark.parametrize("kind", families.FORMULAS)

@@ -4,7 +4,6 @@ import copy
 import inspect
 import io
 import pickle
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -188,18 +187,6 @@ def test_predictions_may_be_asked_for_one_by_one(case: Case, device: torch.devic
     head, logits = case.head(device), case.batch.logits.to(device)
     for key in head.all_prediction_keys():
         assert list(head.predictions(logits, keys=[key])) == [key]
-
-
-# ---- compiled and exported ----
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
-@pytest.mark.skipif(not any(map(shutil.which, ["g++", "clang++"])), reason="needs a C++ compiler")
-def test_compiled_to_machine_code_the_loss_is_the_same(device: torch.device) -> None:
-    case = next(case for case in CASES if case.about == "multi-label")
-    batch, head = case.batch.to(device), case.head(device)
-    compiled = torch.compile(head.loss, fullgraph=True)
-    assert_same(compiled(batch.labels, batch.logits), head.loss(batch.labels, batch.logits))
 
 
 # ---- models ----

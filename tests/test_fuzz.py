@@ -394,7 +394,6 @@ def heads_in(head: th.Head) -> list[Any]:
 def fuzz(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     return settings(
         max_examples=request.config.getoption("--examples"),
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,
         derandomize=True,
@@ -533,6 +532,17 @@ ARGUMENTS = [
     (lambda **o: th.MultiHead(**o), "heads"),
     (lambda **o: th.SequentialHeadWrapper(**o), "static_head"),
     (lambda **o: th.SequentialHeadWrapper(th.BinaryClassHead(), **o), "feature_columns"),
+    (lambda **o: th.SequentialHeadWrapper(th.BinaryClassHead(), **o), "sequence_length_mask"),
+    (lambda **o: th.MultiHead([th.BinaryClassHead(name="a")], **o), "metrics"),
+    (lambda **o: th.MultiLabelHead(3, **o), "label_lists"),
+    (th.BinaryClassHead, "metrics"),
+    (th.BinaryClassHead, "fine"),
+    (th.PoissonRegressionHead, "compute_full_loss"),
+    (th.QuantileRegressionHead, "levels"),
+    (th.GaussianRegressionHead, "beta"),
+    (th.SurvivalHead, "cut_points"),
+    (th.OrdinalClassHead, "n_classes"),
+    (lambda **o: th.SurvivalHead([1.0], **o), "missing_label"),
 ]
 CALLS: list[Callable[[th.Head, Any], Any]] = [
     lambda head, value: head.loss([1, 0], torch.zeros(2, 1), regularization_losses=value),
@@ -547,6 +557,9 @@ CALLS: list[Callable[[th.Head, Any], Any]] = [
     lambda head, value: head.metrics(value),
     lambda head, value: head.load_state_dict({"_meaning": value}),
     lambda head, value: head.create_estimator_spec(None, value, torch.zeros(2, 1)),
+    lambda head, value: head.fit_prior(value),
+    lambda head, value: head.fit_prior([1, 0], weights=value),
+    lambda head, value: head.divisors([1, 0], value),
 ]
 
 

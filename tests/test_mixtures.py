@@ -223,7 +223,7 @@ def assert_equals_its_heads(mixture: Mixture, labels: Any, logits: Any) -> None:
 
 
 @given(mixture=mixtures(), stacked_logits=st.booleans())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_a_multi_head_equals_its_heads_one_by_one(
     mixture: Mixture, stacked_logits: bool, device: torch.device
 ) -> None:
@@ -234,7 +234,7 @@ def test_a_multi_head_equals_its_heads_one_by_one(
 
 @pytest.mark.parametrize("stacked_logits", [True, False])
 @given(mixture=mixtures(stackable=True))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_stacked_labels_are_the_columns_of_a_dict(
     mixture: Mixture, stacked_logits: bool, device: torch.device
 ) -> None:
@@ -244,7 +244,7 @@ def test_stacked_labels_are_the_columns_of_a_dict(
 
 
 @given(mixture=mixtures())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_predictions_are_those_of_the_heads(mixture: Mixture, device: torch.device) -> None:
     mixture = mixture.to(device)
     parts = mixture.head.as_logits(mixture.logits)

@@ -302,6 +302,12 @@ def test_what_is_no_batch_of_labels_is_refused(head: th.Head, labels: Any) -> No
         copy.deepcopy(head).fit_prior(labels)
 
 
+def test_labels_that_need_a_gradient_are_refused_in_words() -> None:
+    for labels in ([torch.ones(1, requires_grad=True)] * 3, [[torch.ones((), requires_grad=True)]]):
+        with pytest.raises(ValueError, match=r"labels as one tensor, got a list of tensors"):
+            th.RegressionHead().fit_prior(labels)
+
+
 def test_labels_on_the_meta_device_have_no_values() -> None:
     for head in (th.RegressionHead(name="x"), small()):
         given = torch.zeros(3, device="meta")

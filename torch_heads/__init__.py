@@ -5,7 +5,8 @@ from torch_heads.families.family import Family
 from torch_heads.functional.reductions import Reduction
 from torch_heads.heads.base import Head
 from torch_heads.heads.binary import BinaryClassHead
-from torch_heads.heads.config import build_head, head_config
+from torch_heads.heads.build import build_head
+from torch_heads.heads.config import head_config
 from torch_heads.heads.gaussian import GaussianRegressionHead
 from torch_heads.heads.logistic import LogisticRegressionHead
 from torch_heads.heads.multi import MultiHead

@@ -418,6 +418,23 @@ def test_a_configuration_of_endless_lists_is_refused() -> None:
         th.build_head({"class_path": BINARY, "init_args": {"thresholds": thresholds}})
 
 
+@pytest.mark.parametrize(
+    "given", [5, None, "LaplaceHead", LaplaceHead, [LaplaceHead()], {"a": 1}, [None]], ids=repr
+)
+def test_classes_that_are_none_are_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"^build_head: expected classes as a list of classes"):
+        th.build_head({"class_path": BINARY}, classes=given)
+
+
+@pytest.mark.parametrize("given", [5, [huber], huber, "f"], ids=str)
+def test_functions_without_names_are_refused(given: Any) -> None:
+    for call in (th.head_config, th.build_head):
+        of: Any = th.BinaryClassHead() if call is th.head_config else {"class_path": BINARY}
+        says = f"^{call.__name__}: expected functions as a dict of them by name, got "
+        with pytest.raises(TypeError, match=says):
+            call(of, given)
+
+
 def test_nothing_is_imported() -> None:
     code = (
         "import sys, torch_heads as th; before = set(sys.modules)\n"

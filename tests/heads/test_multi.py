@@ -450,6 +450,27 @@ def test_means_that_no_logits_have_are_refused(device: torch.device) -> None:
     assert found[2].isnan()
 
 
+@pytest.mark.parametrize("prior", [False, True])
+def test_means_of_another_shape_are_refused(prior: bool) -> None:
+    size, odds = th.RegressionHead(2, name="size"), th.BinaryClassHead(name="odds")
+    if prior:
+        size.fit_prior([[1.0, 2.0], [3.0, 8.0]])
+    says = r"'size': expected predictions that tell logits of shape \[D0, ..., DN, 2\], got \["
+    for shape in ((5, 1), (3,), (2, 3), ()):
+        with pytest.raises(ValueError, match=says):
+            size.to_logits(torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"that tell logits of shape .* 3\], got \[4, 2\]"):
+        th.MultiClassHead(3).to_logits({"probabilities": torch.ones(4, 2) / 2})
+    says = r"'odds': expected predictions\['probabilities'\] of shape \[D0, ..., DN, 2\], got \["
+    for given in (torch.ones(4, 1), torch.tensor(0.5), torch.ones(2, 3), [0.5]):
+        with pytest.raises(ValueError, match=says):
+            odds.to_logits({"probabilities": given})
+    assert odds.to_logits({"probabilities": [[0.5, 0.5]]}).tolist() == [[0.0]]
+    both = {"odds/logistic": torch.ones(1, 1), "size/predictions": torch.ones(2, 2)}
+    with pytest.raises(ValueError, match=r"of one batch \[1\], got those of 'size' of \[2\]"):
+        th.MultiHead([odds, size]).to_logits(both)
+
+
 def test_some_predictions_may_be_asked_for_alone(head: th.MultiHead, device: torch.device) -> None:
     logits = torch.zeros(2, 6, device=device)
     assert list(head(logits, keys=["even/logistic", "ink/predictions"])) == [

@@ -56,7 +56,7 @@ def evaluate(head: th.Head, labels: Tensor, logits: Tensor, features: dict) -> d
 @every_reduction
 @every_head
 @given(kept=MASKS)
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_garbage_in_the_padding_never_spreads(
     kind: str, reduction: str, kept: list[bool], device: torch.device
 ) -> None:

@@ -92,11 +92,6 @@ def test_training_gives_the_loss_and_no_metrics(case: Case, device: torch.device
     assert spec.export_outputs is None
 
 
-def test_an_unknown_mode_is_refused(model: Model) -> None:
-    with pytest.raises(ValueError, match=r"mode.*'train'.*'bogus'"):
-        model.spec("bogus", optimizer=model.optimizer)
-
-
 # ---- the step ----
 
 
@@ -235,34 +230,6 @@ def test_a_train_op_fn_gets_the_loss(model: Model) -> None:
     spec = model.spec(train_op_fn=lambda loss: seen.append(loss) or "done")
     assert spec.train_op == "done"
     assert seen == [spec.loss]
-
-
-def sgd(model: Model) -> dict[str, Any]:
-    return {"optimizer": model.optimizer}
-
-
-@pytest.mark.parametrize(
-    ("given", "error", "says"),
-    [
-        (lambda model: {}, ValueError, "neither"),
-        (lambda model: {**sgd(model), "train_op_fn": abs}, ValueError, "both"),
-        (lambda model: {"train_op_fn": lambda loss: None}, ValueError, "to return a train op"),
-        (lambda model: {"optimizer": "SGD"}, ValueError, "optimizer.*str"),
-        (lambda model: {**sgd(model), "update_ops": print}, ValueError, "update_ops.*list"),
-        (
-            lambda model: {**sgd(model), "trainable_variables": model.parameters()},
-            ValueError,
-            "trainable_variables.*generator",
-        ),
-    ],
-)
-def test_a_step_that_makes_no_sense_is_refused(
-    model: Model, given: Any, error: type[Exception], says: str
-) -> None:
-    before = model.values()
-    with pytest.raises(error, match=says):
-        model.spec(**given(model))
-    torch.testing.assert_close(model.values(), before, rtol=0, atol=0)
 
 
 def test_what_only_training_needs_is_not_looked_at_elsewhere(model: Model) -> None:

@@ -109,8 +109,20 @@ def test_heads_with_layers_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("change", "layer", "error", "message"),
     [
-        ({}, "lost", KeyError, r"layer among \['backbone', 'last', 'head'.*got 'lost'"),
-        ({}, "backbone", ValueError, r"layer with 1 rows of 'backbone.weight', .*, got 4"),
+        ({}, "lost", KeyError, r"layer among \['backbone', 'last'\], got 'lost'"),
+        ({}, "head", KeyError, r"layer among \['backbone', 'last'\], got 'head'"),
+        ({}, "", KeyError, r"layer among \['backbone', 'last'\], got ''"),
+        ({}, "backbone", ValueError, r"layer with 1 rows of 'backbone.weight', .*, got \[4, 3\]"),
+        ({}, 5, TypeError, "layer as the name of a module, or a dict of these by head, got int"),
+        ({}, ["last"], TypeError, "layer as the name of a module, .*, got list"),
+        ({}, {"Even": "last"}, ValueError, r"of \['even'\], got 'Even'. The nearest is 'even'"),
+        ({}, {"even": 5}, KeyError, r"layer among \['backbone', 'last'\], got 5"),
+        (
+            {"last.weight": None, "last.bias": None},
+            "last",
+            ValueError,
+            r"state_dict with the layer 'last', got \['backbone.weight'",
+        ),
         (
             {"head._meaning": None},
             "last",
@@ -126,12 +138,39 @@ def test_heads_with_layers_of_their_own() -> None:
     ],
 )
 def test_what_cannot_be_carried_is_refused(
-    change: dict[str, Any], layer: str, error: type[Exception], message: str
+    change: dict[str, Any], layer: Any, error: type[Exception], message: str
 ) -> None:
     states = {**model(even()).state_dict(), **change}
     states = {key: value for key, value in states.items() if value is not None}
     with pytest.raises(error, match=message):
         th.transfer(model(even()), states, layer)
+
+
+def test_a_layer_of_all_heads_has_to_be_named_where_its_rows_move() -> None:
+    def heads(*names: str) -> th.MultiHead:
+        return th.MultiHead([th.RegressionHead(name=name) for name in names])
+
+    states = model(heads("a", "b")).state_dict()
+    says = r"layer to be named, since 'last.weight' has a row .* layer='last', or \{\} where"
+    for names in ("ba", "abc", "a", "cd"):
+        with pytest.raises(ValueError, match=says):
+            th.transfer(model(heads(*names)), states)
+    same = th.transfer(model(heads("a", "b")), states)
+    assert same["last.weight"].equal(states["last.weight"])
+    assert "last.weight" in th.transfer(model(heads("b", "a")), states, {})
+
+
+def test_all_parameters_of_a_layer_are_carried_those_of_modules_in_it_too() -> None:
+    first, second = (model(pet(*names)) for names in ("abc", "cda"))
+    for one in (first, second):
+        nn.utils.parametrizations.weight_norm(one["last"])
+    second.load_state_dict(th.transfer(second, first.state_dict(), "last"))
+    assert second["last"].weight[[0, 2]].equal(first["last"].weight[[2, 0]])
+    assert second["last"].bias[[0, 2]].equal(first["last"].bias[[2, 0]])
+    second["all"] = nn.Sequential(second["backbone"], second["last"])
+    first["all"] = nn.Sequential(first["backbone"], first["last"])
+    with pytest.raises(ValueError, match=r"layer with 3 rows of 'all\.0\.\w+', .*, got \[4"):
+        th.transfer(second, first.state_dict(), "all")
 
 
 def test_a_lazy_layer_is_refused_until_its_shape_is_known() -> None:
@@ -149,3 +188,7 @@ def test_a_model_has_one_head() -> None:
     for other in (nn.Linear(2, 2), even(), nn.ModuleList([even(), even()])):
         with pytest.raises(ValueError, match="transfer: expected model with one head in it, got"):
             th.transfer(other, states, "last")
+    with pytest.raises(TypeError, match="transfer: expected model as a module, got NoneType"):
+        th.transfer(None, states, "last")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"transfer: expected state_dict as a dict of .* got str"):
+        th.transfer(model(even()), "old.pt", "last")  # type: ignore[arg-type]

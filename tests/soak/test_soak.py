@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import torch_heads as th
-from benchmarks import run
 from benchmarks.report import machine, versions
+from benchmarks.results import SOAK, bullets, write
 from tests.integrations.test_checkpoint_io import kill
 from tests.integrations.trainers import expected_warnings, quiet_trainer
 from torch_heads.functional.bins import GRID
@@ -44,12 +44,11 @@ def figures(request: pytest.FixtureRequest, full: bool) -> Iterator[list[str]]:
     found: list[str] = []
     yield found
     if full and not request.session.testsfailed:
-        title = f"{run.SOAK} on {machine(torch.device('cpu'))}"
+        title = f"{SOAK} on {machine(torch.device('cpu'))}"
         about = f"Printed by `make soak`, with {versions()}."
-        text = "\n\n".join([title, about, "\n".join(f"- {line}" for line in found)])
+        text = "\n\n".join([title, about, bullets(found)])
         print(f"\n{text}")
-        kept, _, _ = run.RESULTS.read_text("utf-8").partition(f"\n{run.SOAK}")
-        run.RESULTS.write_text(f"{kept}\n{text}\n", "utf-8")
+        write({SOAK: text})
 
 
 def resident() -> int:

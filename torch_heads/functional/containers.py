@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from itertools import chain
@@ -175,13 +175,11 @@ def listed(who: str, argument: str, expected: str, values: Any) -> list[Any]:
     Raises:
         TypeError: if they are a text, or not several.
     """
-    entries: Any = None
+    if isinstance(values, Iterator):
+        return [*values]  # what goes wrong in a generator is the user's to know
     if not isinstance(values, (str, bytes)):
         with suppress(Exception):  # whatever refuses to be looped over does so in its own words
-            entries = iter(values)
-    if entries is not None:
-        with suppress(TypeError, NotImplementedError):  # of 0 or 2 dimensions
-            return [value.as_py() if hasattr(type(value), "as_py") else value for value in entries]
+            return [value.as_py() if hasattr(type(value), "as_py") else value for value in values]
     raise TypeError(unexpected(who, argument, expected, repr(values)))
 
 

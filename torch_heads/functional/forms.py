@@ -1,6 +1,7 @@
 """What form values have that users give: whether text, of which shape, kind and device."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
@@ -66,24 +67,21 @@ def is_empty(values: Any) -> bool:
 def shape_of(values: Any) -> tuple[int, ...]:
     """Return the shape of labels in any form; of rows of different lengths, their number alone.
 
-    That of a dict or a table is the one of its first column.
+    That of a dict or a table is the one of its first column; what holds no rows has none.
 
     >>> shape_of([[1, 2], [3, 4], [5, 6]]), shape_of([{1}, {0, 2}]), shape_of({"a": [1, 2]})
     ((3, 2), (2,), (2,))
     """
     if isinstance(values, Tensor):
         return (values.size(0),) if values.is_nested else tuple(values.shape)
-    if is_table(values):
-        return (len(values),)
-    if isinstance(values, Mapping):
+    if isinstance(values, Mapping) and not is_table(values):
         return shape_of(next(iter(values.values())))
     held = opened(values)
-    if is_table(held):
+    with suppress(ValueError, RuntimeError, TypeError):  # ragged; tensors with a gradient, on a GPU
+        return (len(held),) if is_table(held) else tuple(np.shape(held))
+    with suppress(RuntimeError, TypeError):
         return (len(held),)
-    try:
-        return np.shape(held)
-    except ValueError:
-        return (len(held),)
+    return ()
 
 
 def device_of(values: Any) -> torch.device:

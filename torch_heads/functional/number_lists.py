@@ -80,6 +80,20 @@ def numbers_in(who: str, argument: str, expected: str, values: Any) -> list[Any]
     ]
 
 
+def floats_in(who: str, argument: str, expected: str, values: Any) -> tuple[float, ...]:
+    """Return the entries of a list of real numbers as floats.
+
+    Raises:
+        TypeError: as `numbers_in` does, or if one is no real number.
+        ValueError: as `numbers_in` does, or if one is too large to be a float.
+    """
+    given = numbers_in(who, argument, expected, values)
+    for value in given:
+        if not is_real(value):
+            raise TypeError(unexpected(who, argument, expected, repr(value)))
+    return tuple(as_float(who, argument, value) for value in given)
+
+
 def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[float, ...]:
     """Return thresholds in (0, 1), no two of which would share a metric key.
 
@@ -89,12 +103,7 @@ def check_thresholds(who: str, thresholds: Iterable[float] | None) -> tuple[floa
     """
     if thresholds is None:
         return ()
-    expected = "as a list of floats"
-    given = numbers_in(who, "thresholds", expected, thresholds)
-    for value in given:
-        if not is_real(value):
-            raise TypeError(unexpected(who, "thresholds", expected, repr(value)))
-    values = tuple(as_float(who, "thresholds", value) for value in given)
+    values = floats_in(who, "thresholds", "as a list of floats", thresholds)
     for value in values:
         if not 0.0 < value < 1.0:
             raise ValueError(unexpected(who, "thresholds", "in (0, 1)", value))
@@ -110,13 +119,10 @@ def check_ascending(who: str, argument: str, values: Any, below: float) -> tuple
         TypeError: if they are no list of numbers, or have a gradient.
         ValueError: if there is none, one is out of range or has no value, or they do not ascend.
     """
-    expected = "as a list of numbers"
-    given = numbers_in(who, argument, expected, values)
+    given = floats_in(who, argument, "as a list of numbers", values)
     for value in given:
-        if not is_real(value):
-            raise TypeError(unexpected(who, argument, expected, repr(value)))
-        if not 0 < float(value) < below:
+        if not 0 < value < below:
             raise ValueError(unexpected(who, argument, f"in (0, {below:g})", value))
-    if not given or sorted(set(given)) != given:
-        raise ValueError(unexpected(who, argument, "that ascend, at least one", given))
-    return tuple(map(float, given))
+    if not given or tuple(sorted(set(given))) != given:
+        raise ValueError(unexpected(who, argument, "that ascend, at least one", [*given]))
+    return given

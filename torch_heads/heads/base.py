@@ -15,15 +15,13 @@ from torch.utils.data import DataLoader
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.computation.prior_fit import PriorFit
 from torch_heads.functional.containers import by_key
+from torch_heads.functional.divisors import never_zero, part_of
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.forms import device_of
-from torch_heads.functional.reductions import Reduction, safe_divide
+from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.scalars import sum_scalars
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import EstimatorWords
-
-#: What a part without labels is divided by: it vanishes beside any number of them.
-NO_LABELS = 1e-20
 
 
 def renew_priors(head: Head, _: Any) -> None:
@@ -309,29 +307,10 @@ class Head(EstimatorWords):
             predictions: as `forward` or `predictions` return them; what tells the mean is enough.
 
         Raises:
-            ValueError: if the mean is not among them, or a probability is outside of [0, 1].
+            ValueError: if the mean is not among them, has another shape, or is a probability
+                outside of [0, 1].
             TypeError: if the mean does not tell the logits.
         """
-
-
-def never_zero(divisors: Tensor) -> Tensor:
-    """Return divisors of a part of a batch, of which none is 0.
-
-    >>> never_zero(torch.tensor([0.0, 2.0]))
-    tensor([1.0000e-20, 2.0000e+00])
-    """
-    return divisors.masked_fill(divisors == 0, NO_LABELS)
-
-
-def part_of(own: Any, whole: Any) -> Tensor:
-    """Return the share of a part in a larger batch, from the divisors ``[T]`` of both.
-
-    >>> part_of(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([4.0, 2.0, 0.0]))
-    tensor(0.1250)
-    """
-    whole = torch.as_tensor(whole, device=own.device)
-    count = (whole != 0).sum()  # a target without any label, counted by hand, has no part
-    return safe_divide(safe_divide(never_zero(own), whole.to(own.dtype)).sum(), count.to(own.dtype))
 
 
 @cache

@@ -14,6 +14,7 @@ from torch_heads.families.bernoulli import Bernoulli
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.errors import unexpected
+from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
@@ -137,7 +138,13 @@ class BinaryClassHead(ClassHead):
         """Return the log odds of ``logistic``, or of the last of two ``probabilities``."""
         if isinstance(predictions, Mapping) and "logistic" not in predictions:
             both = predictions.get("probabilities")
-            predictions = predictions if both is None else {"logistic": both[..., 1:]}
+            if both is not None:
+                argument = "predictions['probabilities']"
+                both = to_tensor(self.title, argument, both)
+                if both.shape[-1:] != (2,):
+                    expected = "of shape [D0, ..., DN, 2]"
+                    raise ValueError(unexpected(self.title, argument, expected, [*both.shape]))
+                predictions = {"logistic": both[..., 1:]}
         return super().to_logits(predictions)
 
     def export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
@@ -147,3 +154,6 @@ class BinaryClassHead(ClassHead):
 
     def _number_of_names(self) -> int:
         return 2
+
+    def _metric_class_names(self) -> Sequence[str]:
+        return ()  # both classes have one column

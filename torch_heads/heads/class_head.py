@@ -22,7 +22,7 @@ from torch_heads.functional.errors import unexpected
 from torch_heads.functional.forms import is_empty, is_text
 from torch_heads.functional.labels import class_ids
 from torch_heads.functional.tables import columns_in_order, is_table
-from torch_heads.functional.values import SWAPPED, check_columns
+from torch_heads.functional.values import check_columns
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
 from torch_heads.heads.tensor_head import TensorHead
@@ -92,7 +92,7 @@ class ClassHead(TensorHead):
             return torch.from_numpy(ids).to(device)
         return super()._numbers(labels, device, mask)
 
-    def _checked_ids(self, ids: Tensor, leading: Sequence[int], hint: str = SWAPPED) -> Tensor:
+    def _checked_ids(self, ids: Tensor, leading: Sequence[int], hint: str) -> Tensor:
         """Return class ids as ``[D*, 1]``.
 
         Args:
@@ -111,6 +111,10 @@ class ClassHead(TensorHead):
                 unexpected(self.title, "labels", "to be integer class ids", ids.dtype, hint)
             )
         return check_columns(self.title, "labels", ids, leading, 1)
+
+    def _metric_class_names(self) -> Sequence[str]:
+        """Return the names of the classes in metric keys."""
+        return self.label_vocabulary or [f"class{i}" for i in range(self._number_of_names())]
 
     def class_names(self) -> list[str]:
         """Return the names of the classes: the vocabulary, or the ids as strings."""

@@ -1,11 +1,11 @@
-"""Heads as plain data, and heads from plain data: by an allow-list, importing nothing."""
+"""Heads as plain data."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from math import inf, isfinite, nan
 from typing import Any
@@ -13,16 +13,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-import torch_heads.families
-import torch_heads.metrics
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 
-WHO = "build_head"
 CLASS, ARGUMENTS, FUNCTION = "class_path", "init_args", "function"
 NUMBERS = {".nan": nan, ".inf": inf, "-.inf": -inf}  # as YAML writes them; JSON has none
 TEXTS = ("name", "label_vocabulary")  # arguments that are never numbers
-LEVELS = 50  # of one in another: far more than a head needs, and what every thread has stack for
 NAMESPACES = {"families": "families.", "metrics": "metrics."}
 PLAIN = "Plain data are numbers, strings, lists, dicts, heads, and dataclasses such as readings."
 
@@ -46,7 +42,7 @@ def head_config(head: Head, functions: Functions | None = None) -> dict[str, Any
         functions: names for functions, as `build_head` will get them, instead of their paths.
 
     Raises:
-        TypeError: if ``head`` is no head, or an argument is no plain data.
+        TypeError: if ``head`` is no head, ``functions`` no dict, or an argument no plain data.
         ValueError: if two functions have one path.
 
     >>> from torch_heads import BinaryClassHead
@@ -55,40 +51,15 @@ def head_config(head: Head, functions: Functions | None = None) -> dict[str, Any
     """
     if not isinstance(head, Head):
         raise TypeError(unexpected("head_config", "head", "as a head", type(head).__name__))
-    return _Writer(functions or {}).head(head)
+    return _Writer(named_functions("head_config", functions)).head(head)
 
 
-def build_head(
-    config: Mapping[str, Any],
-    functions: Functions | None = None,
-    classes: Iterable[type] = (),
-) -> Head:
-    """Return the head that `head_config` describes.
-
-    Nothing is imported and nothing is run but constructors of this package and of ``classes``, so
-    that a configuration may come from anyone.
-
-    Args:
-        config: what `head_config` returned, maybe by way of JSON or YAML.
-        functions: those that the configuration names.
-        classes: heads, families and readings of one's own that it may name.
-
-    Raises:
-        TypeError: if it is no configuration, or as the head's constructor does.
-        ValueError: if it names a class or a function that is not given, or an argument that a class
-            does not take, or nests more than 50 of them; or as the head's constructor does.
-
-    >>> build_head({"class_path": "torch_heads.MultiClassHead", "init_args": {"n_classes": 3}})
-    MultiClassHead(logits_dimension=3)
-    """
-    try:
-        head = _Reader(functions or {}, classes).value(config)
-    except RecursionError:
-        raise ValueError(unexpected(WHO, "config", "with few levels", "too many")) from None
-    if not isinstance(head, Head):
-        given = preview(config) if isinstance(config, Mapping) else repr(config)
-        raise TypeError(unexpected(WHO, "config", "with a head's class_path", given))
-    return head
+def named_functions(who: str, functions: Any) -> Functions:
+    """Return functions by name."""
+    if functions is not None and not isinstance(functions, Mapping):
+        given = type(functions).__name__
+        raise TypeError(unexpected(who, "functions", "as a dict of them by name", given))
+    return functions or {}
 
 
 def class_path(kind: type) -> str:
@@ -127,7 +98,7 @@ class _Writer:
         if default is inspect.Parameter.empty:
             return False
         # heads keep "none of them", which is None to their constructors, as an empty list
-        return bool(written == self.value(WHO, "a default", default)) or (
+        return bool(written == self.value("head_config", "a default", default)) or (
             default is None and written == []
         )
 
@@ -177,86 +148,5 @@ class _Writer:
         raise TypeError(unexpected(who, name, "as plain data", repr(value), PLAIN))
 
 
-class _Reader:
-    """Makes heads, families and readings of plain data."""
-
-    def __init__(self, functions: Functions, classes: Iterable[type]) -> None:
-        self._functions = functions
-        self._classes = {class_path(kind): kind for kind in [*_known(), *classes]}
-        self._level = 0
-
-    def value(self, given: Any, name: str | None = None) -> Any:
-        if isinstance(given, Mapping):
-            if CLASS in given:
-                self._level += 1
-                if self._level > LEVELS:
-                    expected = f"of at most {LEVELS} levels"
-                    raise ValueError(unexpected(WHO, "config", expected, "more"))
-                made = self._made(given)
-                self._level -= 1
-                return made
-            if FUNCTION in given:
-                return self._function(given[FUNCTION])
-            return {key: self.value(own, name) for key, own in given.items()}
-        if isinstance(given, (list, tuple)):
-            return [self.value(own, name) for own in given]
-        if name in TEXTS or not isinstance(given, str):
-            return given
-        escaped = given.startswith("\\") and given.lstrip("\\") in NUMBERS
-        return given[1:] if escaped else NUMBERS.get(given, given)
-
-    def _function(self, name: Any) -> Any:
-        if not isinstance(name, str) or name not in self._functions:
-            hint = "build_head(config, functions={'path': function}) gives them."
-            expected = f"for {name!r}, which the configuration names"
-            raise ValueError(unexpected(WHO, "functions", expected, preview(self._functions), hint))
-        return self._functions[name]
-
-    def _made(self, given: Mapping[str, Any]) -> Any:
-        path, arguments = given[CLASS], given.get(ARGUMENTS, {})
-        if not isinstance(path, str) or path not in self._classes:
-            hint = "build_head(config, classes=[...]) takes a class of your own."
-            expected = f"among {preview(self._classes, 20)}"
-            raise ValueError(unexpected(WHO, CLASS, expected, repr(path), hint))
-        if not isinstance(arguments, Mapping) or given.keys() - {CLASS, ARGUMENTS}:
-            expected = f"with {CLASS} and a dict of {ARGUMENTS}"
-            raise TypeError(unexpected(WHO, path, expected, preview(given)))
-        kind = self._classes[path]
-        made: dict[str, Any] = {}
-        for name, own in arguments.items():
-            if not isinstance(name, str):
-                raise TypeError(unexpected(path, ARGUMENTS, "by name", repr(name)))
-            function = name.endswith("_fn") and isinstance(own, str)
-            made[name] = self._function(own) if function else self.value(own, name)
-        if dataclasses.is_dataclass(kind):
-            made = {name: _frozen(own) for name, own in made.items()}
-        try:
-            inspect.signature(kind).bind(**made)
-        except TypeError as error:
-            raise ValueError(unexpected(path, ARGUMENTS, "that it takes", error)) from None
-        return kind(**made)
-
-
 def _number_name(value: float) -> str:
     return ".nan" if value != value else ".inf" if value > 0 else "-.inf"
-
-
-def _frozen(value: Any) -> Any:
-    """Return lists as tuples, which a frozen dataclass can compare and hash."""
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _known() -> Iterator[type]:
-    """Yield the concrete heads, families and readings of this package."""
-    rest: list[type] = [Head]
-    while rest:
-        kind = rest.pop()
-        rest += kind.__subclasses__()
-        # torch.export makes further classes of the same name and module
-        own = getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
-        if kind.__module__.startswith("torch_heads.") and own and not inspect.isabstract(kind):
-            yield kind
-    for namespace in (torch_heads.families, torch_heads.metrics):
-        public = (getattr(namespace, name) for name in namespace.__all__)
-        kinds = (one for one in public if hasattr(one, "__dataclass_fields__"))
-        yield from (one for one in kinds if not inspect.isabstract(one))

@@ -57,9 +57,9 @@ class GaussianRegressionHead(DistributionHead):
         missing_label: MissingLabel = None,
         metrics: Asked = None,
     ) -> None:
-        who = head_title(type(self), name)
+        beta = check_share(head_title(type(self), name), "beta", beta, bounds=True)
         super().__init__(
-            Gaussian(check_share(who, "beta", beta, bounds=True)),
+            Gaussian(beta),
             label_dimension,
             weight_column=weight_column,
             loss_reduction=loss_reduction,
@@ -67,7 +67,7 @@ class GaussianRegressionHead(DistributionHead):
             missing_label=missing_label,
             metrics=metrics,
         )
-        self.beta = float(beta)
+        self.beta = beta
 
     @property
     def predicted(self) -> Mapping[str, Statistic]:

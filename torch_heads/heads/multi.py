@@ -276,7 +276,8 @@ class MultiHead(Head):
             predictions: as `forward` or `predictions` return them, or a dict of each head's.
 
         Raises:
-            ValueError: if a head's mean is not among them, or a probability is outside of [0, 1].
+            ValueError: if a head's mean is not among them, has another shape, or is a probability
+                outside of [0, 1].
             TypeError: if they are not a dict, or a mean does not tell the logits.
         """
         if not isinstance(predictions, Mapping):
@@ -289,7 +290,14 @@ class MultiHead(Head):
             elif (split := split_key(key, own)) is not None:
                 name, inner = split
                 own[name][inner] = value
-        return torch.cat([self[name].to_logits(each) for name, each in own.items()], dim=-1)
+        logits = {name: self[name].to_logits(each) for name, each in own.items()}
+        batches = {name: [*each.shape[:-1]] for name, each in logits.items()}
+        first = next(iter(batches.values()))
+        for name, batch in batches.items():
+            if batch != first:
+                expected, given = f"of one batch {first}", f"those of {name!r} of {batch}"
+                raise ValueError(unexpected(self.title, "predictions", expected, given))
+        return torch.cat([*logits.values()], dim=-1)
 
     def served_features(self, features: Features | None) -> dict[Any, Any]:
         """Return the heads' served features by ``(head, key)``."""

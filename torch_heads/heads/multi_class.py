@@ -75,9 +75,9 @@ class MultiClassHead(ClassHead):
         label_smoothing: float = 0.0,
         metrics: Asked = None,
     ) -> None:
-        who = head_title(type(self), name)
+        n_classes = check_count(head_title(type(self), name), "n_classes", n_classes, 2)
         super().__init__(
-            Categorical(check_count(who, "n_classes", n_classes, 2)),
+            Categorical(n_classes),
             weight_column=weight_column,
             label_vocabulary=label_vocabulary,
             loss_reduction=loss_reduction,
@@ -88,7 +88,7 @@ class MultiClassHead(ClassHead):
             label_smoothing=label_smoothing,
             metrics=metrics,
         )
-        self.n_classes = int(n_classes)
+        self.n_classes = n_classes
 
     @property
     def predicted(self) -> Mapping[str, Statistic]:
@@ -99,10 +99,6 @@ class MultiClassHead(ClassHead):
             "class_ids": Categorical.class_ids,
             "all_class_ids": Categorical.all_class_ids,
         }
-
-    def _metric_class_names(self) -> Sequence[str]:
-        """Return the names of the classes in metric keys."""
-        return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 
     @leaves_dense
     def encode_labels(

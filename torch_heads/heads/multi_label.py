@@ -109,9 +109,10 @@ class MultiLabelHead(ClassHead):
         fine: bool = True,
     ) -> None:
         who = head_title(type(self), name)
+        n_classes = check_count(who, "n_classes", n_classes, 2)
         super().__init__(
             Bernoulli(),
-            check_count(who, "n_classes", n_classes, 2),
+            n_classes,
             weight_column=weight_column,
             thresholds=thresholds,
             label_vocabulary=label_vocabulary,
@@ -130,7 +131,7 @@ class MultiLabelHead(ClassHead):
             expected = f"as {IDS!r}, {MULTI_HOT!r} or None"
             raise ValueError(unexpected(who, "label_lists", expected, repr(label_lists)))
         self.label_lists = label_lists
-        self.n_classes = int(n_classes)
+        self.n_classes = n_classes
         self.classes_for_class_based_metrics = self._class_ids(classes_for_class_based_metrics)
 
     @property
@@ -160,10 +161,6 @@ class MultiLabelHead(ClassHead):
             yield from fine_readings()
             for i, suffix in own:
                 yield from fine_readings(i, suffix)
-
-    def _metric_class_names(self) -> Sequence[str]:
-        """Return the names of the classes in metric keys."""
-        return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
 
     def string_predictions(self, predictions: Mapping[str, Tensor]) -> Mapping[str, Any]:
         """Return the names of all classes."""

@@ -70,9 +70,9 @@ class OrdinalClassHead(ClassHead):
         missing_label: MissingLabel = None,
         metrics: Asked = None,
     ) -> None:
-        who = head_title(type(self), name)
+        n_classes = check_count(head_title(type(self), name), "n_classes", n_classes, 2)
         super().__init__(
-            OrderedClasses(check_count(who, "n_classes", n_classes, 2)),
+            OrderedClasses(n_classes),
             weight_column=weight_column,
             label_vocabulary=label_vocabulary,
             loss_reduction=loss_reduction,
@@ -80,7 +80,7 @@ class OrdinalClassHead(ClassHead):
             missing_label=missing_label,
             metrics=metrics,
         )
-        self.n_classes = int(n_classes)
+        self.n_classes = n_classes
 
     @property
     def predicted(self) -> Mapping[str, Statistic]:
@@ -98,19 +98,14 @@ class OrdinalClassHead(ClassHead):
         yield "mean_absolute_error", MeanAbsoluteError()
         yield "cohen_kappa_quadratic", CohenKappa("quadratic")
 
-    def _metric_class_names(self) -> Sequence[str]:
-        """Return the names of the classes in metric keys."""
-        return self.label_vocabulary or [f"class{i}" for i in range(self.n_classes)]
-
     @leaves_dense
     def encode_labels(
         self, labels: Labels, leading: torch.Size, device: torch.device, mask: Tensor | None = None
     ) -> Tensor:
         """Return class ids ``[D*, 1]``."""
         ids = self._numbers(labels, device, mask)
-        wide = ids.shape == (*leading, self.n_classes)
-        hint = "Class ids are integers" + (": labels.argmax(-1)." if wide else ".")
-        if wide:
+        if ids.shape == (*leading, self.n_classes):
+            hint = "One-hot labels are class ids by labels.argmax(-1)."
             expected, given = "as class ids", f"{ids.dtype} of shape {list(ids.shape)}"
             raise ValueError(unexpected(self.title, "labels", expected, given, hint))
-        return self._checked_ids(ids, leading, hint)
+        return self._checked_ids(ids, leading, "Class ids are integers.")

@@ -10,7 +10,7 @@ from typing import Any
 from torchmetrics import Metric, MetricCollection
 
 from torch_heads.families.family import Counts
-from torch_heads.functional.containers import listed, nearest
+from torch_heads.functional.containers import by_key, listed, nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.fits import check_column, check_fits
 from torch_heads.metrics.keys import check_key
@@ -49,6 +49,7 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Torchmet
         ValueError: if a name is not known, with the nearest one; or if two have one key.
         TypeError: if something is no metric, or none of this kind of head.
     """
+    given = by_key(given)
     if given is None:
         return {}
     if isinstance(given, Mapping):

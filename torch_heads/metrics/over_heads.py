@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_heads.functional.containers import listed, nearest
+from torch_heads.functional.containers import by_key, listed, nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.bound import read_one
 from torch_heads.metrics.keys import check_key
@@ -69,6 +69,7 @@ def means_over_heads(
         TypeError: if something is no `MeanOverHeads`.
         ValueError: if no head has the metric, or it is torchmetrics' own.
     """
+    given = by_key(given)
     if given is None:
         return {}
     pairs: Iterable[tuple[Any, Any]]

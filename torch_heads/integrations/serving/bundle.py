@@ -11,7 +11,8 @@ import numpy as np
 from torch_heads.functional.containers import nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
-from torch_heads.heads.config import Functions, build_head
+from torch_heads.heads.build import build_head
+from torch_heads.heads.config import Functions
 from torch_heads.integrations.serving.feeds import Feeds
 from torch_heads.integrations.serving.files import GRAPH, PROGRAM, read_files, read_state
 from torch_heads.integrations.serving.runtime import OnnxRuntime, Runtime

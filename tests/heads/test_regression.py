@@ -7,34 +7,6 @@ from torch import Tensor, nn
 import torch_heads as th
 
 
-@pytest.mark.parametrize(
-    ("weights", "loss", "average_loss", "prediction", "label"),
-    [
-        ([1, 2], 10.25, 6.833333, 3.166667, 1),
-        ([[1], [2]], 10.25, 6.833333, 3.166667, 1),
-        ([[1, 2], [3, 4]], 19.25, 7.7, 3.4, 1.1),
-    ],
-    ids=["per example", "as a column", "per number"],
-)
-def test_a_regression_may_weigh_examples_or_numbers(
-    weights: list,
-    loss: float,
-    average_loss: float,
-    prediction: float,
-    label: float,
-    device: torch.device,
-) -> None:
-    head = th.RegressionHead(2, weight_column="w")
-    logits = torch.tensor([[1.0, 2], [3, 5]], device=device)
-    labels = torch.tensor([[0.0, 2], [1, 1]], device=device)
-    features = {"w": torch.tensor(weights, device=device)}
-    assert head.loss(labels, logits, features).item() == pytest.approx(loss)
-    values = head.update_metrics(None, features, logits, labels).compute()
-    assert values["average_loss"].item() == pytest.approx(average_loss)
-    assert values["prediction/mean"].item() == pytest.approx(prediction)
-    assert values["label/mean"].item() == pytest.approx(label)
-
-
 def test_a_regression_of_two_columns_is_the_mean_of_two(device: torch.device) -> None:
     random = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(2, 5, 2, generator=random).to(device)
