@@ -82,9 +82,9 @@ class Skill(AverageLoss):
             check_number(self, name, "of any size", lambda _: True)
 
     def read(self, sums: Sums) -> Tensor:
-        """Return the skill, NaN without labels."""
+        """Return the skill, NaN without labels, and where the prior leaves no loss."""
         average = ratio(sums.total(self.of), sums.total(self.by))
-        return 1 - (average - self.origin) / (self.loss - self.origin)
+        return 1 - ratio(average - self.origin, average.new_tensor(self.loss - self.origin))
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,7 @@ class CohenKappa(ThresholdReading):
     """The agreement of predicted and given classes beyond chance (Cohen, 1960; 1968).
 
     With ``weights``, classes whose ids differ more disagree more: by the difference of the ids, or
-    by its square.
+    by its square. No prediction has no such difference: with one, it is NaN.
     """
 
     weights: Weights | None = None
@@ -287,7 +287,8 @@ class CohenKappa(ThresholdReading):
         chance = confusions.sum(-1, keepdim=True) * confusions.sum(-2, keepdim=True)
         chance = chance / confusions.sum((-2, -1), keepdim=True)
         observed, expected = ((distance * one).sum((-2, -1)) for one in (confusions, chance))
-        return 1 - ratio(observed, expected)
+        known = sums.unpredicted.sum(-1) == 0
+        return torch.where(known, 1 - ratio(observed, expected), torch.nan)
 
 
 def class_totals(sums: Sums) -> tuple[Tensor, Tensor, Tensor]:

@@ -188,10 +188,11 @@ class SensitivityAtSpecificity(ScoreReading):
 
     def read(self, sums: Sums) -> Tensor:
         """Return the recall."""
-        found, fallout = rates(sums)
-        allowed = 1 - fallout >= self.specificity
-        best = torch.where(allowed, found, 0.0).amax(-1)
-        return torch.where(fallout[..., 0].isnan() | found[..., 0].isnan(), torch.nan, best)
+        positives, negatives = sums.above
+        # a quotient of counts, since 1 - 0.8 is less than 0.2
+        specificity = ratio(negatives[..., :1] - negatives, negatives[..., :1])
+        found = torch.where(specificity >= self.specificity, positives, 0.0).amax(-1)
+        return ranked(ratio(found, positives[..., 0]), positives, negatives)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def check_number(
     *,
     whole: bool = False,
 ) -> None:
-    """Check an argument of a reading that is a number.
+    """Check an argument of a reading that is a number, and keep it as one of Python's.
 
     Raises:
         TypeError: if it is none.
@@ -107,6 +107,8 @@ def check_number(
         raise TypeError(unexpected(who, name, f"as {kind} {expected}", repr(value)))
     if not valid(float(value)):
         raise ValueError(unexpected(who, name, expected, repr(value)))
+    if type(value) not in (int, float):  # of NumPy, or a fraction
+        object.__setattr__(reading, name, int(value) if whole else float(value))
 
 
 def check_level(reading: Reading, name: str = "level") -> None:
