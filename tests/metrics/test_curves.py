@@ -243,7 +243,13 @@ def test_a_column_without_labels_has_no_precision(device: torch.device) -> None:
     assert all(values.isnan().all() for values in metrics.curves().precision_recall()[:2])
 
 
-@pytest.mark.parametrize("beta", [-1.0, float("inf"), float("nan")])
-def test_a_beta_that_makes_no_sense_is_refused(seen: Seen, beta: float) -> None:
+@pytest.mark.parametrize("bins", [2.5, "10", True])
+def test_bins_are_whole(seen: Seen, bins: Any) -> None:
+    with pytest.raises(TypeError, match="calibration: expected bins as an int, got"):
+        seen.metrics.curves("even").calibration(bins)
+
+
+@pytest.mark.parametrize("beta", [-1.0, float("inf"), float("nan"), "1", True])
+def test_a_beta_that_makes_no_sense_is_refused(seen: Seen, beta: Any) -> None:
     with pytest.raises(ValueError, match="best_threshold: expected beta >= 0 and finite"):
         seen.metrics.curves("even").best_threshold(beta)

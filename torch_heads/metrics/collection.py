@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from torch_heads.functional.arguments import check_count, check_share
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.coarse import CoarseAreas
@@ -146,13 +147,18 @@ class ReadingCollection(Evidence):
 
         Raises:
             TypeError: if one of torchmetrics' own is something else.
+            ValueError: if such a key is that of another metric.
         """
         values = self.read()
         self.coarse.warn(values, self._set_name)
         fed = self.read_fed()
-        found: dict[str, Any] = {}
-        for key in self._keys:
-            found |= fed[key] if key in fed else {key: values[key]}
+        each = (fed[key] if key in fed else {key: values[key]} for key in self._keys)
+        pairs = [pair for own in each for pair in own.items()]
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice, _ = next((key, value) for key, value in pairs if value is not found[key])
+            expected = "with keys that none of several numbers of another has"
+            raise ValueError(unexpected(type(self).__name__, "metrics", expected, repr(twice)))
         return {self._set_name(key): value for key, value in found.items()}
 
     def read_fed(self) -> dict[str, dict[str, Tensor]]:
@@ -196,7 +202,8 @@ class ReadingCollection(Evidence):
 
         Raises:
             KeyError: if there is no such metric.
-            ValueError: if it is not read from counts, or an argument is not allowed.
+            TypeError: if an argument is of another type.
+            ValueError: if it is not read from counts, or an argument is out of range.
 
         >>> from torch_heads import BinaryClassHead
         >>> head = BinaryClassHead()
@@ -210,10 +217,9 @@ class ReadingCollection(Evidence):
         if base is None:
             raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}.")
         title = type(self).__name__
-        if not 0 < level < 1:
-            raise ValueError(unexpected(title, "level", "in (0, 1)", level))
-        if not isinstance(samples, int) or samples < 1:
-            raise ValueError(unexpected(title, "samples", "as an int of at least 1", samples))
+        level = check_share(title, "level", level)
+        samples = check_count(title, "samples", samples, 1)
+        seed = check_count(title, "seed", seed, 0)
         if not self.has_interval(base):
             known = preview([own for own in self._readings if self.has_interval(own)], 40)
             hint = why_not(self._readings[base]) if base in self._readings else NO_COUNTS
