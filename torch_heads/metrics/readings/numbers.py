@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_heads.families.family import Counts
 from torch_heads.functional.residuals import Residuals
 from torch_heads.metrics.needs import Need, ResidualCounts, Term
+from torch_heads.metrics.readings.means import TermMean
 from torch_heads.metrics.readings.reading import Reading, check_level, check_number, ratio
 from torch_heads.metrics.sums import Sums, Total
 from torch_heads.metrics.terms import (
@@ -40,21 +41,13 @@ class NumberReading(Reading):
         """Return its terms."""
         return self.terms
 
-    def mean(self, sums: Sums, term: Term) -> Tensor:
-        """Return the weighted mean of a term over all columns."""
-        return ratio(sums.term(term).sum(-1), sums.total(Total.WEIGHT))
-
 
 @dataclass(frozen=True)
-class MeanSquaredError(NumberReading):
+class MeanSquaredError(TermMean):
     """The mean of ``(p - y)^2``."""
 
     higher_is_better = False
-    terms = (SquaredError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, SquaredError())
+    term = SquaredError()
 
 
 @dataclass(frozen=True)
@@ -70,19 +63,15 @@ class RootMeanSquaredError(NumberReading):
 
 
 @dataclass(frozen=True)
-class MeanAbsoluteError(NumberReading):
+class MeanAbsoluteError(TermMean):
     """The mean of ``|p - y|``; of class ids, in classes."""
 
     higher_is_better = False
-    terms = (AbsoluteError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, AbsoluteError())
+    term = AbsoluteError()
 
 
 @dataclass(frozen=True)
-class MedianAbsoluteError(NumberReading):
+class MedianAbsoluteError(Reading):
     """The median of ``|p - y|``, to a bin: a step of 2^(1/4) or less, linear inside.
 
     NaN where any prediction is, as the other metrics are.
@@ -106,7 +95,7 @@ class MedianAbsoluteError(NumberReading):
 
 
 @dataclass(frozen=True)
-class Bias(NumberReading):
+class Bias(Reading):
     """The mean of ``p - y``: above 0, predictions are too large."""
 
     def read(self, sums: Sums) -> Tensor:
@@ -198,7 +187,7 @@ class Pinball(NumberReading):
 
 
 @dataclass(frozen=True)
-class TweedieDeviance(NumberReading):
+class TweedieDeviance(TermMean):
     """The mean deviance of the Tweedie distribution of a power (Jorgensen, 1987).
 
     0 is the normal distribution, 1 Poisson's, 2 the gamma distribution. NaN where a label or a
@@ -213,13 +202,10 @@ class TweedieDeviance(NumberReading):
         expected = "outside of (0, 1) and finite"
         check_number(self, "power", expected, lambda power: isfinite(power) and not 0 < power < 1)
 
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the deviance of this power."""
-        return (DevianceTerm(self.power),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, DevianceTerm(self.power))
+    @property
+    def term(self) -> Term:
+        """The deviance of this power."""
+        return DevianceTerm(self.power)
 
 
 @dataclass(frozen=True)
@@ -237,39 +223,27 @@ class GammaDeviance(TweedieDeviance):
 
 
 @dataclass(frozen=True)
-class MeanSquaredLogError(NumberReading):
+class MeanSquaredLogError(TermMean):
     """The mean of ``(log(1 + p) - log(1 + y))^2``."""
 
     higher_is_better = False
-    terms = (SquaredLogError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, SquaredLogError())
+    term = SquaredLogError()
 
 
 @dataclass(frozen=True)
-class MeanAbsolutePercentageError(NumberReading):
+class MeanAbsolutePercentageError(TermMean):
     """The mean of ``|p - y| / |y|``, a share, not in percent; huge where a label is 0."""
 
     higher_is_better = False
-    terms = (PercentageError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, PercentageError())
+    term = PercentageError()
 
 
 @dataclass(frozen=True)
-class SymmetricMeanAbsolutePercentageError(NumberReading):
+class SymmetricMeanAbsolutePercentageError(TermMean):
     """The mean of ``2 |p - y| / (|p| + |y|)``, in [0, 2]."""
 
     higher_is_better = False
-    terms = (SymmetricPercentageError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, SymmetricPercentageError())
+    term = SymmetricPercentageError()
 
 
 @dataclass(frozen=True)

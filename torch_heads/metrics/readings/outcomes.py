@@ -113,16 +113,11 @@ class HammingLoss(Accuracy):
 
 
 @dataclass(frozen=True)
-class Precision(AveragedReading):
-    """The share of predicted positives that are positive."""
-
-    def value(self, outcomes: Outcomes) -> Tensor:
-        """Return ``TP / (TP + FP)``."""
-        right, false_positives, *_ = outcomes
-        return ratio(right, right + false_positives)
+class EstimatorReading(AveragedReading):
+    """A metric that tf.estimator has: of all columns together 0 where it is undefined, as there."""
 
     def read(self, sums: Sums) -> Tensor:
-        """Return the metric; of all columns 0 where it is undefined, as in tf.estimator."""
+        """Return the metric, or its average over classes."""
         value = super().read(sums)
         return value.nan_to_num(0.0) if self.average is None and self.column is None else value
 
@@ -132,21 +127,22 @@ class Precision(AveragedReading):
 
 
 @dataclass(frozen=True)
-class Recall(AveragedReading):
+class Precision(EstimatorReading):
+    """The share of predicted positives that are positive."""
+
+    def value(self, outcomes: Outcomes) -> Tensor:
+        """Return ``TP / (TP + FP)``."""
+        right, false_positives, *_ = outcomes
+        return ratio(right, right + false_positives)
+
+
+@dataclass(frozen=True)
+class Recall(EstimatorReading):
     """The share of positives that are predicted positive."""
 
     def value(self, outcomes: Outcomes) -> Tensor:
         """Return ``TP / (TP + FN)``."""
         return ratio(outcomes.true_positives, outcomes.true_positives + outcomes.false_negatives)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the metric; of all columns 0 where it is undefined, as in tf.estimator."""
-        value = super().read(sums)
-        return value.nan_to_num(0.0) if self.average is None and self.column is None else value
-
-    def defined(self, sums: Sums) -> Tensor:
-        """Return where it is."""
-        return ~super().read(sums).isnan()
 
 
 @dataclass(frozen=True)
