@@ -67,10 +67,8 @@ class Place:
             found[need] = state.view(-1)[slot.start : slot.start + slot.size].view(slot.shape)
         return found
 
-    def kept(self, tally: Tally, need: Need) -> Tensor | None:
-        """Return a copy of what its tally keeps of the target, None for nothing."""
-        if need not in self.slots:
-            return None
+    def kept(self, tally: Tally, need: Need) -> Tensor:
+        """Return a copy of what its tally keeps of the target."""
         name, slot = self.slots[need]
         state = tally.summed(name).flatten()
         return state[slot.start : slot.start + slot.size].view(slot.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
@@ -102,11 +103,12 @@ class ReadingCollection(Evidence):
         """
         every = dict.fromkeys(keys)
         means = {key: self._means[key] for key in every if key in self._means}
-        kept = {key: self.fed.get(key) or self._readings[key] for key in every if key not in means}
+        members = [*(key for key in every if key not in means), *chain(*means.values())]
+        kept = {key: self.fed.get(key) or self._readings[key] for key in members}
         bound = [one for one in kept.values() if isinstance(one, BoundReading)]
         tallies = {one.place.tally for one in bound}
         places = {id(one.place) for one in bound}
-        return ReadingCollection(
+        part = ReadingCollection(
             {name: tally for name, tally in self.tallies.items() if name in tallies},
             kept,
             means,
@@ -116,6 +118,8 @@ class ReadingCollection(Evidence):
             self.coarse.warned,
             self.meaning,
         )
+        part._keys = [*every]  # and not what means are over alone
+        return part
 
     def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:
         """Refuse: metrics are given to the head, when it is made."""
@@ -291,7 +295,7 @@ class ReadingCollection(Evidence):
 
     def __contains__(self, key: object) -> bool:
         """Return whether there is a metric of that key."""
-        return isinstance(key, str) and self._base(key) is not None
+        return self._base(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the metric keys."""
@@ -301,7 +305,9 @@ class ReadingCollection(Evidence):
         """Return the number of metrics."""
         return len(self._keys)
 
-    def _base(self, key: str) -> str | None:
+    def _base(self, key: object) -> str | None:
+        if not isinstance(key, str):
+            return None
         bare = key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")
         known = self._readings, self.fed, self._means
         return next((base for base in (bare, key) if any(base in one for one in known)), None)

@@ -69,16 +69,15 @@ class Evidence(SavedCounts):
             KeyError: if there is no such head, or it is not multi-class.
             ValueError: if there are too many classes for confusions to be kept.
         """
-        place = self._place(head, Counts.CLASSES, "confusion matrix")
-        matrix = place.kept(self.tallies[place.tally], Confusions())
-        if matrix is None:
+        place = self._place(head, Counts.CLASSES, "confusions")
+        if Confusions() not in place.slots:
             family = place.family
             size = 0 if family is None else int(family.highest + 1) ** 2
             raise ValueError(
                 f"Confusions are kept up to {MOST_CONFUSIONS} entries in all, the smallest "
                 f"matrices first; here are {size}."
             )
-        return matrix[:, 1:]
+        return place.kept(self.tallies[place.tally], Confusions())[:, 1:]
 
     def residuals(self, head: str | None = None) -> Residuals:
         """Return how the predictions of a regression differ from its labels, for each column.
@@ -96,10 +95,7 @@ class Evidence(SavedCounts):
         tensor([3.5000], dtype=torch.float64)
         """
         place = self._place(head, Counts.NUMBERS, "residuals")
-        counts = place.kept(self.tallies[place.tally], ResidualCounts())
-        if counts is None:
-            raise KeyError(f"{head!r} has no residuals: they are of regressions.")
-        return Residuals(counts)
+        return Residuals(place.kept(self.tallies[place.tally], ResidualCounts()))
 
     def survival(self, head: str | None = None) -> SurvivalCurves:
         """Return the Kaplan-Meier curve of the labels of a `SurvivalHead`, and the mean prediction.
@@ -120,16 +116,20 @@ class Evidence(SavedCounts):
         place = self._place(head, Counts.TIMES, "survival curves")
         tally = self.tallies[place.tally]
         counts, sums = place.kept(tally, TimeCounts()), place.kept(tally, SurvivalSums())
-        assert counts is not None
-        assert sums is not None
         times = counts.new_tensor(event_times(place.family).cut_points)
         return survival_curves(times, counts[0], sums[0])
 
     def _place(self, head: str | None, counts: Counts, what: str) -> Place:
         found = {name: place for name, place in self.places.items() if place.counts is counts}
-        wanted = next(iter(found)) if head is None and len(found) == 1 else head or ""
-        if wanted not in found and wanted in self.places:
+        if head is None and len(found) == 1:
+            return next(iter(found.values()))
+        wanted = head or ""
+        if wanted in found:
+            return found[wanted]
+        if not found:
+            raise KeyError(f"No head has {what} here; the heads are {preview(self.places, 20)}.")
+        if head is None:
+            raise KeyError(f"Several heads have {what}: name one of {preview(found, 20)}.")
+        if wanted in self.places:
             raise KeyError(f"{wanted!r} has no {what}; those that have are {preview(found, 20)}.")
-        if wanted not in found:
-            raise KeyError(f"No {what} of {head!r}; the heads are {preview(found, 20)}.")
-        return found[wanted]
+        raise KeyError(f"No {what} of {head!r}; the heads are {preview(found, 20)}.")
