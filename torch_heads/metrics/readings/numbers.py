@@ -59,7 +59,8 @@ class RootMeanSquaredError(NumberReading):
 
     def read(self, sums: Sums) -> Tensor:
         """Return the mean over the columns."""
-        return over_columns(ratio(sums.term(SquaredError()), sums.totals[..., Total.WEIGHT]).sqrt())
+        squares = ratio(sums.term(SquaredError()), sums.totals[..., Total.WEIGHT])
+        return squares.sqrt().nanmean(-1)
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,8 @@ class MedianAbsoluteError(Reading):
         counts = sums.residuals
         each = Residuals(counts.flatten(0, -2)).absolute_quantile(0.5)
         medians = each.view(counts.shape[:-1])
-        predictions = sums.totals[..., Total.PREDICTION]
-        unknown = predictions.isnan().any(-1)
-        return torch.where(unknown, torch.nan, over_columns(medians))
+        unknown = sums.totals[..., Total.PREDICTION].isnan().any(-1)
+        return torch.where(unknown, torch.nan, medians.nanmean(-1))
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class R2(NumberReading):
         """Return the mean over the columns."""
         spread = squares(sums, SquaredLabel(), Total.LABEL)
         share = 1 - ratio(sums.term(SquaredError()), spread)
-        return over_columns(sure(share, spread, sums, SquaredLabel()))
+        return sure(share, spread, sums, SquaredLabel()).nanmean(-1)
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,10 @@ class ExplainedVariance(NumberReading):
 
     def read(self, sums: Sums) -> Tensor:
         """Return the mean over the columns."""
-        weight = sums.totals[..., Total.WEIGHT]
-        bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
-        errors = sums.term(SquaredError()) - ratio(bias**2, weight)
+        errors = sums.term(SquaredError()) - squared_bias(sums)
         spread = squares(sums, SquaredLabel(), Total.LABEL)
         share = 1 - ratio(errors, spread)
-        return over_columns(sure(share, spread, sums, SquaredLabel(), SquaredError()))
+        return sure(share, spread, sums, SquaredLabel(), SquaredError()).nanmean(-1)
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ class PearsonCorrcoef(NumberReading):
         both = labels.sqrt() * predictions.sqrt()
         found = sure(ratio(together, both), both, sums, SquaredError())
         found = sure(found, labels, sums, SquaredLabel())
-        return over_columns(sure(found, predictions, sums, SquaredPrediction()))
+        return sure(found, predictions, sums, SquaredPrediction()).nanmean(-1)
 
 
 @dataclass(frozen=True)
@@ -161,10 +159,8 @@ class ConcordanceCorrcoef(NumberReading):
     def read(self, sums: Sums) -> Tensor:
         """Return ``2 cov / (var p + var y + (mean p - mean y)^2)``, the mean over the columns."""
         together, labels, predictions = moments(sums)
-        weight = sums.totals[..., Total.WEIGHT]
-        bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
-        apart = labels + predictions + ratio(bias**2, weight)
-        return over_columns(sure(ratio(2 * together, apart), apart, sums, *self.terms))
+        apart = labels + predictions + squared_bias(sums)
+        return sure(ratio(2 * together, apart), apart, sums, *self.terms).nanmean(-1)
 
 
 @dataclass(frozen=True)
@@ -267,6 +263,12 @@ def squares(sums: Sums, term: Term, of: int) -> Tensor:
     return torch.where(spread > 1e-14 * kept, spread, 0.0)
 
 
+def squared_bias(sums: Sums) -> Tensor:
+    """Return the weight of all labels times the square of the mean error, ``[..., U]``."""
+    bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
+    return ratio(bias**2, sums.totals[..., Total.WEIGHT])
+
+
 def sure(values: Tensor, spread: Tensor, sums: Sums, *terms: Term) -> Tensor:
     """Return metrics, NaN where rounding of these sums of squares is seen beside a spread.
 
@@ -280,11 +282,5 @@ def moments(sums: Sums) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sums of products of the deviations: of both, of labels, of predictions."""
     labels = squares(sums, SquaredLabel(), Total.LABEL)
     predictions = squares(sums, SquaredPrediction(), Total.PREDICTION)
-    bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
-    errors = sums.term(SquaredError()) - ratio(bias**2, sums.totals[..., Total.WEIGHT])
+    errors = sums.term(SquaredError()) - squared_bias(sums)
     return (labels + predictions - errors) / 2, labels, predictions
-
-
-def over_columns(values: Tensor) -> Tensor:
-    """Return the mean over the columns that have a value; NaN if none has."""
-    return values.nanmean(-1)
