@@ -7,6 +7,8 @@ from typing import get_args
 
 from torch_heads.families.family import Counts
 from torch_heads.metrics.readings import (
+    areas,
+    class_agreement,
     classes,
     distributions,
     means,
@@ -30,18 +32,18 @@ LOSSES: Mapping[str, Reading] = {
     "brier_score": means.BrierScore(),
 }
 AGREEMENT: Mapping[str, Reading] = {
-    "matthews_corrcoef": outcomes.MatthewsCorrcoef(),
-    "cohen_kappa": outcomes.CohenKappa(),
+    "matthews_corrcoef": class_agreement.MatthewsCorrcoef(),
+    "cohen_kappa": class_agreement.CohenKappa(),
     **{
-        f"cohen_kappa_{weights}": outcomes.CohenKappa(weights)
-        for weights in get_args(outcomes.Weights)
+        f"cohen_kappa_{weights}": class_agreement.CohenKappa(weights)
+        for weights in get_args(class_agreement.Weights)
     },
 }
 RANKINGS: Mapping[str, Reading] = {
-    "auc": ranking.AUC(),
-    "auc_precision_recall": ranking.AUCPrecisionRecall(),
-    "roc_auc": ranking.RocAuc(),
-    "average_precision": ranking.AveragePrecision(),
+    "auc": areas.AUC(),
+    "auc_precision_recall": areas.AUCPrecisionRecall(),
+    "roc_auc": areas.RocAuc(),
+    "average_precision": areas.AveragePrecision(),
     "ks": ranking.KolmogorovSmirnov(),
     "gini": ranking.Gini(),
     "equal_error_rate": ranking.EqualErrorRate(),
@@ -92,10 +94,10 @@ MULTI_LABEL: Mapping[str, Reading] = {
     **OUTCOMES,
     **dict(averages()),
     **RANKINGS,
-    "roc_auc_macro": ranking.RocAuc(average="macro"),
-    "roc_auc_weighted": ranking.RocAuc(average="weighted"),
-    "average_precision_macro": ranking.AveragePrecision(average="macro"),
-    "average_precision_weighted": ranking.AveragePrecision(average="weighted"),
+    "roc_auc_macro": areas.RocAuc(average="macro"),
+    "roc_auc_weighted": areas.RocAuc(average="weighted"),
+    "average_precision_macro": areas.AveragePrecision(average="macro"),
+    "average_precision_weighted": areas.AveragePrecision(average="weighted"),
     **LOSSES,
     "hamming_loss": outcomes.HammingLoss(),
     "exact_match": classes.ExactMatch(),
@@ -111,13 +113,13 @@ CLASSES: Mapping[str, Reading] = {
     **LOSSES,
     "top_k_accuracy": classes.TopKAccuracy(),
     "mean_reciprocal_rank": classes.MeanReciprocalRank(),
-    "roc_auc_ovr": ranking.RocAucOneVersusRest(),
+    "roc_auc_ovr": areas.RocAucOneVersusRest(),
 }
 #: Of numbers that are probabilities, whose scores can be counted, too.
 PROBABILITIES: Mapping[str, Reading] = {
     **NUMBERS,
-    "roc_auc": ranking.RocAuc(),
-    "average_precision": ranking.AveragePrecision(),
+    "roc_auc": areas.RocAuc(),
+    "average_precision": areas.AveragePrecision(),
     "log_loss": means.LogLoss(),
     "brier_score": means.BrierScore(),
 }
