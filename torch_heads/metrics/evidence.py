@@ -1,4 +1,4 @@
-"""What the counts of a collection hold beside single numbers: curves, confusions, residuals."""
+"""What counts hold beside single numbers: intervals, curves, confusions, residuals."""
 
 from __future__ import annotations
 
@@ -9,29 +9,77 @@ from torch import Tensor
 
 from torch_heads.families.event_times import event_times
 from torch_heads.families.family import Counts
+from torch_heads.functional.arguments import check_count, check_share
 from torch_heads.functional.curves import ScoreCurves
-from torch_heads.functional.errors import preview
+from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.residuals import Residuals
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.survival import SurvivalCurves, survival_curves
 from torch_heads.metrics.bound import AlikeColumns, Place
+from torch_heads.metrics.by_key import MetricsByKey
+from torch_heads.metrics.interval import Interval, interval_of, is_of_counts, why_not
 from torch_heads.metrics.needs import Confusions, ResidualCounts, SurvivalSums, TimeCounts
 from torch_heads.metrics.readable import MOST_CONFUSIONS
-from torch_heads.metrics.saved import SavedCounts
 from torch_heads.metrics.sums import Total
-from torch_heads.metrics.tally import Tally
+
+OF_MANY = "The labels of several heads may be of the same rows, which counts do not tell."
+NO_COUNTS = "What torchmetrics' own keep need not be counts: see its BootStrapper."
 
 
-class Evidence(SavedCounts):
-    """A collection whose tallies tell more than its metrics, for each head.
+class Evidence(MetricsByKey):
+    """A collection whose tallies tell more than its metrics.
 
     Attributes:
-        tallies: the tallies by name.
         places: where each head of a single target is counted, by name.
     """
 
-    tallies: Mapping[str, Tally]
     places: Mapping[str, Place]
+
+    def interval(
+        self, key: str, level: float = 0.95, samples: int = 1000, *, seed: int = 0
+    ) -> Interval:
+        """Return where a metric lies at a level of confidence, by the bootstrap.
+
+        It draws examples again from the counts alone, which takes no data: see `interval`. Rows
+        are taken to be independent.
+
+        Args:
+            key: of a metric that is read from counts.
+            level: in (0, 1), the share of such intervals that hold the true value.
+            samples: how many times to draw.
+            seed: of the draws.
+
+        Raises:
+            KeyError: if there is no such metric.
+            TypeError: if an argument is of another type.
+            ValueError: if it is not read from counts, or an argument is out of range.
+
+        >>> from torch_heads import BinaryClassHead
+        >>> head = BinaryClassHead()
+        >>> logits, labels = torch.linspace(-2, 2, 100).view(-1, 1), [0, 0, 1, 0, 1] * 20
+        >>> metrics = head.update_metrics(logits=logits, labels=labels)
+        >>> low, high = metrics.interval("accuracy")
+        >>> low < metrics["accuracy"].compute() < high
+        tensor(True)
+        """
+        base = self._base(key)
+        if base is None:
+            raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}.")
+        title = type(self).__name__
+        level = check_share(title, "level", level)
+        samples = check_count(title, "samples", samples, 1)
+        seed = check_count(title, "seed", seed, 0)
+        if not self.has_interval(base):
+            known = preview([own for own in self.readings if self.has_interval(own)], 40)
+            hint = why_not(self.readings[base]) if base in self.readings else NO_COUNTS
+            hint = OF_MANY if base in self.means else hint
+            raise ValueError(unexpected(title, "key", f"of counts, among {known}", repr(key), hint))
+        bound = self.readings[base]
+        return interval_of(bound, self.tallies[bound.place.tally].flat(), level, samples, seed)
+
+    def has_interval(self, key: str) -> bool:
+        """Return whether a metric is read from counts, and so has an interval."""
+        return key in self.readings and is_of_counts(self.readings[key])
 
     def curves(self, head: str | None = None) -> ScoreCurves:
         """Return the curves of a head with classes: ROC, precision-recall, calibration.
