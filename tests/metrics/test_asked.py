@@ -138,6 +138,8 @@ def test_nobody_pays_for_what_another_head_asked_for() -> None:
         (lambda: th.MultiClassHead(3, metrics=["f1"]), r"'f1_macro', .*'f1_per_class'\]"),
         (lambda: th.RegressionHead(metrics=[F1()]), r"of this kind of head.*F1\("),
         (lambda: th.BinaryClassHead(metrics=[3]), r"as names, readings .* got 3"),
+        (lambda: th.BinaryClassHead(metrics=F1), r"Give an object of it: F1\(\.\.\.\)"),
+        (lambda: th.BinaryClassHead(metrics=[BinaryAccuracy]), r"object of it: BinaryAccuracy\("),
         (lambda: th.BinaryClassHead(metrics=3), r"as names, readings .* got 3"),
         (lambda: th.BinaryClassHead(metrics={3: "f1"}), r"by keys that are strings, got 3"),
         (lambda: th.BinaryClassHead(metrics={"auc": "f1"}), r"keys of their own, .*'auc'"),

@@ -39,9 +39,9 @@ def log_rising(start: Tensor, count: Tensor) -> Tensor:
 
 def _stirling(x: Tensor) -> Tensor:
     """Return the series of ``lgamma(x) - (x - 1/2) log(x) + x - log(2 pi) / 2`` for ``x >= 4``."""
-    small = 1 / x.square()
-    series: Tensor = (1 / 12 - small * (1 / 360 - small * (1 / 1260 - small / 1680))) / x
-    return series
+    share = x.reciprocal()
+    small = share.square()
+    return share * (1 / 12 - small * (1 / 360 - small * (1 / 1260 - small / 1680)))
 
 
 def inverse_softplus(value: Tensor) -> Tensor:
