@@ -222,14 +222,3 @@ def check_unbalanced(who: str, loss_fn: Any, **balance: Any) -> None:
     given = [name for name, value in balance.items() if value is not None]
     if loss_fn is not None and given:
         raise ValueError(unexpected(who, "loss_fn", f"or {preview(given)}", "both"))
-
-
-def check_smoothing(who: str, value: Any) -> float:
-    """Return a label smoothing in [0, 1].
-
-    Raises:
-        ValueError: if it is out of range.
-    """
-    if not (is_real(value) and 0 <= value <= 1):
-        raise ValueError(unexpected(who, "label_smoothing", "in [0, 1]", repr(value)))
-    return float(value)
