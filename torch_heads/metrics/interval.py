@@ -92,7 +92,7 @@ def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> A
         seed: of the draws.
     """
     reading, place = bound
-    own = {need: place.of(states, need).double().cpu().numpy() for need in place.slots}
+    own = {need: kept(place, states, need) for need in place.slots}
     if not own[Totals()][:, Total.WEIGHT].any():
         return np.full(samples, nan)
     # the target alone, each of its slots a state of its own
@@ -108,6 +108,12 @@ def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> A
         named = {slots[need][0]: torch.from_numpy(cells) for need, cells in drawn.items()}
         values.append(alike.read(columns.sums(named), strict=True)[..., 0].double().numpy())
     return np.concatenate(values)
+
+
+def kept(place: Place, states: States, need: Need) -> Array:
+    """Return what the states hold of a target."""
+    found: Array = place.of(states, need).double().cpu().numpy()
+    return found
 
 
 def draw(
