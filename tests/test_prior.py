@@ -494,6 +494,13 @@ def test_rare_events_start_at_their_frequency() -> None:
     assert ratios[1] <= 1.05 < 10 < ratios[0]
 
 
+def test_where_the_prior_leaves_no_loss_there_is_no_skill() -> None:
+    head = th.RegressionHead()
+    head.fit_prior([[3.0], [3.0]])
+    values = head.update_metrics(logits=[[1.0], [0.0]], labels=[[3.0], [3.0]]).compute()
+    assert values["skill"].isnan()
+
+
 def test_the_mean_skill_is_there_once_a_prior_is_known() -> None:
     heads = [th.RegressionHead(name="a"), th.BinaryClassHead(name="b")]
     head = th.MultiHead(heads, metrics=[th.metrics.MeanOverHeads("skill")])

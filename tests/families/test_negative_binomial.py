@@ -11,6 +11,7 @@ from torch import Tensor
 import torch_heads as th
 from tests.simulated import fitted
 from torch_heads.families import NegativeBinomial, Poisson
+from torch_heads.families.negative_binomial import mean_difference
 
 RANDOM = np.random.default_rng(0)
 LOG_MEAN, LOG_DISPERSION = 2 * RANDOM.normal(size=500) + 1, 2 * RANDOM.normal(size=500) - 1
@@ -128,3 +129,46 @@ def test_quantiles_without_dispersion_are_those_of_poisson(log_dispersion: float
         counts = torch.arange(10.0, dtype=torch.float64).view(-1, 1)
         found = family.cdf(logits.expand(10, 1, 2), counts).squeeze()
         np.testing.assert_allclose(found, poisson.cdf(counts.squeeze()), atol=1e-6)
+
+
+# ---- Counts of millions and more ----
+
+
+@pytest.mark.parametrize("count", [1e4, 1e6, 1e8])
+@pytest.mark.parametrize("log_dispersion", [-2.0, 0.0, 3.0])
+def test_the_loss_of_a_large_count_and_its_gradient_have_six_digits(
+    count: float, log_dispersion: float, device: torch.device
+) -> None:
+    logits = torch.tensor([[np.log(count) + 0.3, log_dispersion]], device=device).requires_grad_()
+    loss = FAMILY.loss(logits, torch.tensor([count], device=device))
+    loss.sum().backward()
+    assert logits.grad is not None
+    (log_mean, log_dispersion), (of_mean, _) = logits[0].double().tolist(), logits.grad[0].tolist()
+    size, mean = np.exp(-log_dispersion), np.exp(log_mean)
+    oracle = stats.nbinom(size, size / (size + mean))
+    assert loss.item() == pytest.approx(-oracle.logpmf(count), rel=1e-5)
+    assert of_mean == pytest.approx(size * (mean - count) / (mean + size), rel=1e-4)
+
+
+@pytest.mark.parametrize("mean", [1e8, 1e12])
+def test_the_distribution_of_large_counts_is_exact(mean: float) -> None:
+    size = np.exp(RANDOM.normal(size=50))
+    logits = torch.tensor(np.stack([np.full(50, np.log(mean)), -np.log(size)], -1))
+    oracle = stats.nbinom(size, size / (size + mean))
+    counts = np.floor(mean * RANDOM.gamma(size) / size)
+    found = FAMILY.cdf(logits, torch.tensor(counts))
+    np.testing.assert_allclose(found, oracle.cdf(counts), atol=5e-7)
+
+
+@pytest.mark.parametrize("logits", [(37.0, -3.0), (50.0, 2.0), (60.0, 0.0)])
+def test_a_quantile_beyond_what_a_float_counts_is_found(logits: tuple[float, float]) -> None:
+    found = FAMILY.quantile(torch.tensor([[logits]], dtype=torch.float64), 0.5).item()
+    size = np.exp(-logits[1])  # so far up it is a gamma distribution
+    assert found == pytest.approx(stats.gamma.ppf(0.5, size, scale=np.exp(logits[0]) / size))
+
+
+@pytest.mark.parametrize("mean", [1e-3, 1.0, 1e6, 1e10, 1e14])
+def test_the_mean_difference_is_that_of_the_geometric_distribution(mean: float) -> None:
+    m = torch.tensor([mean], dtype=torch.float64)
+    expected = 2 * mean * (1 + mean) / (1 + 2 * mean)
+    assert mean_difference(m, torch.ones_like(m)).item() == pytest.approx(expected, rel=1e-7)

@@ -77,3 +77,5 @@ def test_weights_and_missing_labels_count_as_in_other_metrics() -> None:
 def test_a_quantile_outside_of_0_and_1_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected q in \[0, 1\], got 2"):
         Residuals(torch.zeros(1, BINS)).quantile(2)
+    with pytest.raises(TypeError, match="expected q as a number, got 'median'"):
+        Residuals(torch.zeros(1, BINS)).quantile("median")  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from fractions import Fraction
 from inspect import isabstract
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,8 @@ def test_nobody_pays_for_what_another_head_asked_for() -> None:
         (lambda: th.MultiClassHead(3, metrics=["f1"]), r"'f1_macro', .*'f1_per_class'\]"),
         (lambda: th.RegressionHead(metrics=[F1()]), r"of this kind of head.*F1\("),
         (lambda: th.BinaryClassHead(metrics=[3]), r"as names, readings .* got 3"),
+        (lambda: th.BinaryClassHead(metrics=F1), r"Give an object of it: F1\(\.\.\.\)"),
+        (lambda: th.BinaryClassHead(metrics=[BinaryAccuracy]), r"object of it: BinaryAccuracy\("),
         (lambda: th.BinaryClassHead(metrics=3), r"as names, readings .* got 3"),
         (lambda: th.BinaryClassHead(metrics={3: "f1"}), r"by keys that are strings, got 3"),
         (lambda: th.BinaryClassHead(metrics={"auc": "f1"}), r"keys of their own, .*'auc'"),
@@ -375,6 +378,9 @@ def test_a_power_is_finite(value: float) -> None:
 
 def test_numbers_of_any_library_are_arguments() -> None:
     assert FBeta(np.float32(2)).beta == TopKAccuracy(np.int64(2)).k == 2
+    assert len({TopKAccuracy(np.int64(3)), TopKAccuracy(3)}) == 1
+    third = th.BinaryClassHead(metrics=[F1(threshold=Fraction(1, 3))])  # type: ignore[arg-type]
+    assert "f1/positive_threshold_0.333333" in third.metrics()
     with pytest.raises(TypeError, match=r"k as an int at least 1, got 2\.5"):
         TopKAccuracy(2.5)  # type: ignore[arg-type]
 

@@ -51,6 +51,11 @@ def test_a_key_may_have_a_dot(metrics: ReadingCollection) -> None:
     assert metrics.clone(prefix="val.")[f"val.{DOTTED}"].compute() == metrics[DOTTED].compute()
 
 
+def test_what_is_no_key_is_refused_as_an_unknown_one(metrics: ReadingCollection) -> None:
+    with pytest.raises(KeyError, match=r"No metric 3; there are \["):
+        metrics[3]  # type: ignore[index]
+
+
 def test_an_unknown_key_is_refused_with_the_known_ones(metrics: ReadingCollection) -> None:
     assert "accurcy" not in metrics
     with pytest.raises(KeyError, match=r"accurcy.*accuracy"):
@@ -187,6 +192,17 @@ def test_states_are_saved_on_request_and_restored(
     metrics["auc"].persistent(True)
     assert metrics.state_dict().keys() == state.keys()
     assert metrics["auc"].state_dict().keys() == {"tally.sums", "tally.scores"}
+
+
+def test_a_part_may_be_a_mean_over_heads_alone() -> None:
+    heads = [th.BinaryClassHead(name="a"), th.BinaryClassHead(name="b")]
+    head = th.MultiHead(heads, metrics={"mean": th.metrics.MeanOverHeads("roc_auc")})
+    logits = torch.tensor([[1.0, 0.0], [-1.0, 2.0]])
+    metrics = head.update_metrics(logits=logits, labels=[[1, 1], [0, 0]])
+    part = metrics.part(["mean"])
+    assert {key: value.item() for key, value in part.compute().items()} == {"mean": 0.5}
+    assert [*part] == ["mean"]
+    assert part["mean"].compute() == 0.5
 
 
 def test_collections_are_merged_by_their_tallies(

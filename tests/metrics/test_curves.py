@@ -122,7 +122,8 @@ def test_a_head_without_a_name_has_curves_too(device: torch.device) -> None:
 
 @pytest.mark.parametrize("name", ["ink", "share", "digit", "none", None])
 def test_a_head_without_counted_scores_has_no_curves(seen: Seen, name: str | None) -> None:
-    with pytest.raises(KeyError, match=rf"{name}.*'even', 'bars'"):
+    words = "Several heads have counted scores" if name is None else name
+    with pytest.raises(KeyError, match=rf"{words}.*'even', 'bars'"):
         seen.metrics.curves(name)
 
 
@@ -186,7 +187,7 @@ def test_confusions_are_a_copy_and_are_reset(seen: Seen) -> None:
     "name", ["even", "ink", "bars", "none", "positive_threshold_0.2/even", None]
 )
 def test_only_a_multi_class_head_has_confusions(seen: Seen, name: str | None) -> None:
-    with pytest.raises(KeyError, match=f"{name}"):
+    with pytest.raises(KeyError, match=name or "Several heads have confusions: name one"):
         seen.metrics.confusion_matrix(name)
 
 
@@ -235,6 +236,10 @@ def test_a_regression_of_probabilities_has_residuals_beside_heads_of_classes(
         torch.testing.assert_close(metrics.residuals(alone.name).counts, expected)
     with pytest.raises(KeyError, match="'m' has no residuals"):
         metrics.residuals("m")
+    with pytest.raises(KeyError, match="Several heads have residuals: name one of"):
+        metrics.residuals()
+    with pytest.raises(KeyError, match="No head has survival curves here; the heads are"):
+        metrics.survival("m")
 
 
 def test_a_column_without_labels_has_no_precision(device: torch.device) -> None:
@@ -243,7 +248,13 @@ def test_a_column_without_labels_has_no_precision(device: torch.device) -> None:
     assert all(values.isnan().all() for values in metrics.curves().precision_recall()[:2])
 
 
-@pytest.mark.parametrize("beta", [-1.0, float("inf"), float("nan")])
-def test_a_beta_that_makes_no_sense_is_refused(seen: Seen, beta: float) -> None:
+@pytest.mark.parametrize("bins", [2.5, "10", True])
+def test_bins_are_whole(seen: Seen, bins: Any) -> None:
+    with pytest.raises(TypeError, match="calibration: expected bins as an int, got"):
+        seen.metrics.curves("even").calibration(bins)
+
+
+@pytest.mark.parametrize("beta", [-1.0, float("inf"), float("nan"), "1", True])
+def test_a_beta_that_makes_no_sense_is_refused(seen: Seen, beta: Any) -> None:
     with pytest.raises(ValueError, match="best_threshold: expected beta >= 0 and finite"):
         seen.metrics.curves("even").best_threshold(beta)

@@ -269,6 +269,21 @@ def test_no_class_is_predicted_where_a_logit_is_nan(device: Any) -> None:
         assert torch.equal(metrics.confusion_matrix().cpu(), expected)
 
 
+def test_no_class_is_at_no_distance(device: Any) -> None:
+    names = ["mean_absolute_error", "cohen_kappa_linear", "cohen_kappa_quadratic"]
+    ordered = th.OrdinalClassHead(4, name="ordered", metrics=names[:1])  # has the quadratic one
+    classes = th.MultiClassHead(4, name="classes", metrics=names[1:])
+    head = th.MultiHead([ordered, classes]).to(device)
+    logits, labels = torch.zeros(6, 7, device=device), torch.tensor([[0, 1, 2, 3, 1, 2]] * 2).T
+    of_distances = [f"{name}/{own.name}" for own in (ordered, classes) for name in names]
+    for broken in (False, True):
+        logits[0] = nan if broken else 0.0
+        values = head.update_metrics(head.metrics(), None, logits, labels).compute()
+        found = [values[key].isnan() for key in of_distances if key in values]
+        assert found == [broken] * 4
+        assert values["accuracy/classes"] == pytest.approx(0.0 if broken else 1 / 6)
+
+
 def test_a_nan_logit_among_padded_classes_spoils_its_own_row_alone(device: Any) -> None:
     heads = [th.MultiClassHead(3, name="a"), th.MultiClassHead(4, name="b")]
     head = th.MultiHead(heads).to(device)

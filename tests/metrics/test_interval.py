@@ -135,8 +135,13 @@ def test_what_has_no_interval_is_refused_by_name() -> None:
         metrics.interval("f1")
     with pytest.raises(ValueError, match=r"level in \(0, 1\), got 95"):
         metrics.interval("median_absolute_error", 95)
-    with pytest.raises(ValueError, match="samples as an int of at least 1, got 0"):
+    with pytest.raises(ValueError, match="samples >= 1, got 0"):
         metrics.interval("median_absolute_error", samples=0)
+    with pytest.raises(ValueError, match="seed >= 0, got -1"):
+        metrics.interval("median_absolute_error", seed=-1)
+    for argument, value in [("level", "95"), ("samples", 1e3), ("samples", True), ("seed", None)]:
+        with pytest.raises(TypeError, match=f"ReadingCollection: expected {argument} as an? "):
+            metrics.interval("median_absolute_error", **{argument: value})
 
 
 def test_the_concordance_of_times_has_the_spread_of_the_bootstrap_of_the_examples() -> None:

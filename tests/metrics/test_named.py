@@ -479,6 +479,16 @@ def test_several_columns_have_the_uniform_average_of_scikit_learn() -> None:
     assert values["pearson_corrcoef"].item() == pytest.approx(np.mean(each), rel=1e-6)
 
 
+@pytest.mark.parametrize("specificity", [0.07, 0.2, 0.33, 0.67, 0.9, 0.93])
+def test_a_specificity_that_is_just_reached_counts(specificity: float) -> None:
+    above = 100 - round(100 * specificity)  # of 100 negatives, above all positives
+    head = th.BinaryClassHead(metrics=[th.metrics.SensitivityAtSpecificity(specificity)])
+    logits = torch.cat([torch.ones(above), torch.full((100 - above,), -1.0), torch.zeros(5)])
+    labels = torch.cat([torch.zeros(100), torch.ones(5)])
+    values = head.update_metrics(logits=logits[:, None], labels=labels).compute()
+    assert values[f"sensitivity_at_specificity_{specificity:g}".removesuffix("_0.9")] == 1
+
+
 def test_what_is_undefined_is_nan() -> None:
     head = th.BinaryClassHead(metrics="all")
     values = head.update_metrics(logits=torch.tensor([[2.0], [1.0]]), labels=[1, 1]).compute()

@@ -199,6 +199,14 @@ def test_padded_steps_of_sequences_are_left_out(
     assert read(head.metric_collection) == pytest.approx(numbers(expected), abs=1e-6)
 
 
+def test_the_key_of_one_of_several_numbers_is_no_other_metrics() -> None:
+    asked = {"acc": tmc.MulticlassRecall(2, average=None), "acc/cat": "accuracy"}
+    head = th.MultiClassHead(2, label_vocabulary=["cat", "dog"], metrics=asked)
+    metrics = head.update_metrics(logits=torch.eye(2), labels=["cat", "cat"])
+    with pytest.raises(ValueError, match="none of several numbers of another has, got 'acc/cat'"):
+        metrics.compute()
+
+
 def test_heads_of_different_numbers_of_classes_feed_their_own() -> None:
     heads = [
         th.MultiClassHead(k, name=f"k{k}", metrics={"it": tmc.MulticlassAUROC(k)})

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from torch_heads.families.distribution import Distribution, bounded_log, tails
 from torch_heads.families.prior import Prior
-from torch_heads.functional.special import beta_cdf, in_parts, log_rising_factorial
+from torch_heads.functional.special import SHIFT, beta_cdf, in_parts, log_rising
 
-NODES, FIRST, STEP = 141, -26.0, 0.3  # of the grid of the mean difference, for 1e-7 of it
+NODES, BEFORE, STEP = 163, 17.0, 0.3  # of the grid of the mean difference, for 1e-7 of it
 
 LEAST_OF_CDF = -18.0  # log dispersion; below, it is Poisson's to rounding, and the beta is not
 LEAST_DISPERSION = 1e-2  # of a prior: from there it can still be learned, either way
@@ -48,10 +48,17 @@ class NegativeBinomial(Distribution):
         """
         log_mean, log_dispersion = logits.unbind(-1)
         log_dispersion = bounded_log(log_dispersion)
-        size = torch.exp(-log_dispersion)
-        spread = (size + labels) * F.softplus(log_mean + log_dispersion)
-        rising = log_rising_factorial(size, labels)
-        return spread + torch.lgamma(labels + 1) - rising - labels * log_mean
+        size, log_ratio = torch.exp(-log_dispersion), log_mean + log_dispersion
+        few = (labels <= size).to(size.dtype)
+        many = 1 - few
+        # what grows with a count is put together before it is rounded, or a count of a million
+        # would leave no digit of the gradient
+        share = torch.addcmul(few * (labels + SHIFT) - many, many, size)
+        share = share / torch.addcmul(many * (labels + 1 + SHIFT), few, size)
+        each = F.softplus((few - many) * log_ratio) - torch.log1p(share)
+        each = each + few * (torch.log(labels + 1 + SHIFT) - log_mean)
+        rest = log_rising(torch.ones_like(labels), labels) - log_rising(size, labels)
+        return size * F.softplus(log_ratio) + labels * each + rest
 
     def moments(self, labels: Tensor) -> Tensor:
         """Return each count and its square."""
@@ -76,14 +83,15 @@ class NegativeBinomial(Distribution):
 
     def quantile(self, logits: Tensor, q: float) -> Tensor:
         """Return the least count whose `cdf` is at least ``q``, by bisection; it waits for that."""
-        mean, dispersion = self.mean(logits).double(), self.dispersion(logits).double()
+        mean, dispersion = self.mean(logits.double()), self.dispersion(logits.double())
         spread = (mean + dispersion * mean.square()) * (q / (1 - q))
         high = (mean + spread.sqrt()).ceil() + 1  # by Cantelli's inequality
         low = torch.full_like(high, -1)
-        while bool((high - low > 1).any()):
-            middle = ((low + high) / 2).floor()
+        middle = ((low + high) / 2).floor()
+        while bool(((low < middle) & (middle < high)).any()):  # neighbours may be more than 1 apart
             enough = self.cdf(logits, middle) >= q
             low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+            middle = ((low + high) / 2).floor()
         return high.to(logits.dtype)
 
     def covered(self, logits: Tensor, labels: Tensor, level: float) -> Tensor:
@@ -113,7 +121,10 @@ def mean_difference(mean: Tensor, dispersion: Tensor) -> Tensor:
     That of counts is the integral of ``(1 - |f(t)| ** 2) / (1 - cos(t)) / pi`` over ``t`` from 0 to
     pi, with their characteristic function ``f``; here over ``u``, with ``tan(t / 2) = exp(u)``.
     """
-    u = FIRST + STEP * torch.arange(NODES, dtype=torch.float64, device=mean.device)
-    spread = (mean * dispersion * (1 + mean * dispersion)).unsqueeze(-1)
-    logs = -torch.log1p(4 * spread * torch.sigmoid(2 * u)) / dispersion.unsqueeze(-1)
+    variance = mean * (1 + mean * dispersion)
+    first = -torch.log1p(4 * variance * (1 + dispersion)) / 2 - BEFORE
+    nodes = torch.arange(NODES, dtype=mean.dtype, device=mean.device)
+    u = first.unsqueeze(-1) + STEP * nodes
+    chance = 4 * (variance * dispersion).unsqueeze(-1) * torch.sigmoid(2 * u)
+    logs = -torch.log1p(chance) / dispersion.unsqueeze(-1)
     return (-torch.expm1(logs) * torch.exp(-u)).sum(-1) * STEP / pi

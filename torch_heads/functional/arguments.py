@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from numbers import Integral
 from typing import Any
 
@@ -21,20 +22,22 @@ from torch_heads.functional.weights import WeightColumn
 MissingLabel = float | str | Sequence[float | str] | None
 
 
-def check_count(who: str, argument: str, value: Any, least: int) -> int:
-    """Return a whole number that is large enough.
+def check_count(who: str, argument: str, value: Any, least: int, most: float = inf) -> int:
+    """Return a whole number in ``[least, most]``.
 
     Raises:
         TypeError: if it is not an int.
-        ValueError: if it is too small, or there is no ``n_classes``.
+        ValueError: if it is out of range, or there is no ``n_classes``.
     """
     if not (isinstance(value, Integral) and is_real(value)):
         # the originals' own distinction
         error = ValueError if value is None and argument == "n_classes" else TypeError
         raise error(unexpected(who, argument, "as an int", repr(value)))
-    if value < least:
-        raise ValueError(unexpected(who, argument, f">= {least}", value))
-    return int(value)
+    count = int(value)
+    if not least <= count <= most:
+        expected = f">= {least}" if most == inf else f"in [{least}, {most}]"
+        raise ValueError(unexpected(who, argument, expected, value))
+    return count
 
 
 def check_flag(who: str, argument: str, value: Any) -> bool:
@@ -219,14 +222,3 @@ def check_unbalanced(who: str, loss_fn: Any, **balance: Any) -> None:
     given = [name for name, value in balance.items() if value is not None]
     if loss_fn is not None and given:
         raise ValueError(unexpected(who, "loss_fn", f"or {preview(given)}", "both"))
-
-
-def check_smoothing(who: str, value: Any) -> float:
-    """Return a label smoothing in [0, 1].
-
-    Raises:
-        ValueError: if it is out of range.
-    """
-    if not (is_real(value) and 0 <= value <= 1):
-        raise ValueError(unexpected(who, "label_smoothing", "in [0, 1]", repr(value)))
-    return float(value)

@@ -10,8 +10,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from torch_heads.functional.arguments import check_count
 from torch_heads.functional.bins import GRID
 from torch_heads.functional.errors import unexpected
+from torch_heads.functional.forms import is_real
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.scores import SOFT, ScoreBins, counts_above, mean_scores
 
@@ -95,10 +97,10 @@ class ScoreCurves(NamedTuple):
                 weight, as scikit-learn names them.
 
         Raises:
+            TypeError: if ``bins`` is no int.
             ValueError: if an argument is not allowed.
         """
-        if not 1 <= bins <= GRID:
-            raise ValueError(unexpected("calibration", "bins", f"in [1, {GRID}]", bins))
+        bins = check_count("calibration", "bins", bins, 1, GRID)
         if strategy not in ("uniform", "quantile"):
             allowed = "among ['uniform', 'quantile']"
             raise ValueError(unexpected("calibration", "strategy", allowed, repr(strategy)))
@@ -138,10 +140,10 @@ class ScoreCurves(NamedTuple):
         """Return the threshold with the highest F-beta score, the lowest of equals.
 
         Raises:
-            ValueError: if ``beta`` is negative or not finite.
+            ValueError: if ``beta`` is no number, negative or not finite.
         """
-        if not 0 <= beta < inf:
-            raise ValueError(unexpected("best_threshold", "beta", ">= 0 and finite", beta))
+        if not (is_real(beta) and 0 <= beta < inf):
+            raise ValueError(unexpected("best_threshold", "beta", ">= 0 and finite", repr(beta)))
         positives, negatives = self._above()
         factor = beta**2
         actual = positives[:, :1]

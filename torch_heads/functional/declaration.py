@@ -33,8 +33,7 @@ class Declaration:
             return True
         if type(self) is not type(other):
             return NotImplemented
-        own, others = declared(self), declared(other)
-        return own.keys() == others.keys() and all(same(own[name], others[name]) for name in own)
+        return same(declared(self), declared(other))
 
     def __hash__(self) -> int:
         """Return a hash of what is plain."""
@@ -67,7 +66,11 @@ def _names(kind: type) -> tuple[tuple[str, ...], frozenset[str]]:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Return whether two attributes are the same; of tensors and arrays, each number."""
+    """Return whether two attributes are the same; of tensors and arrays, each number.
+
+    >>> same([torch.ones(2), {"a": np.zeros(2)}], [torch.ones(2), {"a": np.zeros(2)}])
+    True
+    """
     if first is second:
         return True
     if isinstance(first, Tensor) and isinstance(second, Tensor):
@@ -75,4 +78,9 @@ def same(first: Any, second: Any) -> bool:
         return alike and not first.is_meta and torch.equal(first, second)
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         return first.dtype == second.dtype and np.array_equal(first, second)
+    if isinstance(first, (list, tuple)) and type(first) is type(second):
+        return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = first.keys()
+        return keys == second.keys() and all(same(first[key], second[key]) for key in keys)
     return bool(first == second)

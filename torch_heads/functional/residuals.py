@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.arguments import check_share
 
 MANTISSA = 23  # bits of a float32
 FINE = 2  # bits of it that tell bins apart
@@ -41,7 +41,8 @@ class Residuals(NamedTuple):
         It is infinite where it lies beyond ``2**60``; residuals that are not finite count there.
 
         Raises:
-            ValueError: if ``q`` is not in [0, 1].
+            TypeError: if ``q`` is no number.
+            ValueError: if it is not in [0, 1].
         """
         return self._quantile(self.counts, self.edges, q)
 
@@ -49,7 +50,8 @@ class Residuals(NamedTuple):
         """Return the quantile of the residuals' size; at 0.5, the median absolute error.
 
         Raises:
-            ValueError: if ``q`` is not in [0, 1].
+            TypeError: if ``q`` is no number.
+            ValueError: if it is not in [0, 1].
         """
         positive = self.counts[:, SIDE + 1 :] + self.counts[:, :SIDE].flip(-1)
         sizes = torch.cat([self.counts[:, SIDE : SIDE + 1], positive], dim=-1)
@@ -57,8 +59,7 @@ class Residuals(NamedTuple):
         return self._quantile(sizes, edges, q)
 
     def _quantile(self, counts: Tensor, edges: Tensor, q: float) -> Tensor:
-        if not 0 <= q <= 1:
-            raise ValueError(unexpected("quantile", "q", "in [0, 1]", q))
+        q = check_share("quantile", "q", q, bounds=True)
         edges = edges.to(counts.device)
         below = torch.nn.functional.pad(counts.cumsum(-1), (1, 0))
         total = below[:, -1:]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import log, pi, sqrt
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 LOG_SQRT_2_PI = log(2 * pi) / 2
@@ -15,34 +16,32 @@ PART = 2**14  # values that are computed at a time, each by a sum over many node
 NODES, FIRST, STEP = 56, -3.5, 0.16  # of the quadrature of `beta_cdf`
 
 
-def log_rising_factorial(start: Tensor, count: Tensor) -> Tensor:
-    """Return ``lgamma(r + y) - lgamma(r) - y log(r)``, exact to rounding also for a large ``r``.
+def log_rising(start: Tensor, count: Tensor) -> Tensor:
+    """Return ``lgamma(r + y) - lgamma(r) - y log(r + y + 4) + y``, which stays small.
 
     The difference of two logarithms of gamma functions, of which each is much larger than it, has
-    no correct digit in float32 from ``r`` of a million on; Stirling's series of the difference
-    (Abramowitz & Stegun 6.1.41) has all.
+    no correct digit in float32 from a million on; Stirling's series of the difference (Abramowitz &
+    Stegun 6.1.41) has all.
 
     Args:
         start: ``r``, above 0.
         count: ``y``, at least 0.
 
-    >>> r, y = torch.tensor([0.5, 1e9]), torch.tensor([3.0, 3.0])
-    >>> log_rising_factorial(r, y)
-    tensor([2.7081e+00, 1.2000e-08])
+    >>> log_rising(torch.tensor([0.5, 1.0]), torch.tensor([3.0, 1e9]))
+    tensor([-2.4161,  6.2806])
     """
-    moved = start + SHIFT
-    below = (count / start + 1) * (count / (start + 1) + 1)
-    above = (count / (start + 2) + 1) * (count / (start + 3) + 1)
-    growth = (moved + count - 0.5) * torch.log1p(count / moved) - count
-    series = _stirling(moved + count) - _stirling(moved)
-    return growth + series + count * torch.log1p(SHIFT / start) - below.log() - above.log()
+    total, moved = start + count, start + SHIFT
+    first, last = start * (start + 3), total * (total + 3)  # of r, r + 1, r + 2 and r + 3
+    growth = (moved - 0.5) * torch.log1p(count / moved)
+    series = _stirling(total + SHIFT) - _stirling(moved)
+    return growth + series - (last / first).log() - ((last + 2) / (first + 2)).log()
 
 
 def _stirling(x: Tensor) -> Tensor:
     """Return the series of ``lgamma(x) - (x - 1/2) log(x) + x - log(2 pi) / 2`` for ``x >= 4``."""
-    small = 1 / x.square()
-    series: Tensor = (1 / 12 - small * (1 / 360 - small * (1 / 1260 - small / 1680))) / x
-    return series
+    share = x.reciprocal()
+    small = share.square()
+    return share * (1 / 12 - small * (1 / 360 - small * (1 / 1260 - small / 1680)))
 
 
 def inverse_softplus(value: Tensor) -> Tensor:
@@ -107,6 +106,7 @@ def _beta_cdf(a: Tensor, b: Tensor, log_odds: Tensor) -> Tensor:
 
 def _beta_power(a: Tensor, b: Tensor, log_odds: Tensor) -> Tensor:
     """Return ``x ** a * (1 - x) ** b`` over the beta function of both."""
-    rest = torch.nn.functional.softplus(log_odds)  # log(x) is log_odds - rest, log(1 - x) is -rest
-    scale = torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
-    return torch.exp(a * log_odds - (a + b) * rest + scale)
+    log, log_rest = F.logsigmoid(log_odds), F.logsigmoid(-log_odds)  # of x, and of 1 - x
+    less, more = torch.minimum(a, b), torch.maximum(a, b)
+    scale = log_rising(more, less) + less * torch.log(a + b + SHIFT) - less - torch.lgamma(less)
+    return torch.exp(a * log + b * log_rest + scale)

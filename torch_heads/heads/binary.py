@@ -21,9 +21,9 @@ from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, RegressionOutput
 from torch_heads.metrics.asked import Asked
+from torch_heads.metrics.readings.areas import AUC, AUCPrecisionRecall
 from torch_heads.metrics.readings.means import AccuracyBaseline, AverageLoss, Mean
 from torch_heads.metrics.readings.outcomes import Accuracy, Precision, Recall
-from torch_heads.metrics.readings.ranking import AUC, AUCPrecisionRecall
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.usual import fine_readings, threshold_readings
 from torch_heads.metrics.sums import Total

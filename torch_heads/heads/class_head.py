@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_heads.families.family import ClassBalance, Family
 from torch_heads.functional.arguments import (
     check_class_weights,
-    check_smoothing,
+    check_share,
     check_unbalanced,
 )
 from torch_heads.functional.constants import Setting, value_of
@@ -49,7 +49,7 @@ class ClassHead(TensorHead):
     ) -> None:
         super().__init__(family, label_dimension, label_vocabulary=label_vocabulary, **options)
         weights = {"class_weight": class_weight, "pos_weight": pos_weight}
-        smoothing = check_smoothing(self.title, label_smoothing)
+        smoothing = check_share(self.title, "label_smoothing", label_smoothing, bounds=True)
         smooth = smoothing or None
         check_unbalanced(self.title, self.loss_fn, **weights, label_smoothing=smooth)
         self._balance: dict[str, Setting] = {}

@@ -25,8 +25,8 @@ from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
 from torch_heads.heads.spec import ExportOutput, PredictOutput
 from torch_heads.metrics.asked import Asked
+from torch_heads.metrics.readings.areas import AUC, AUCPrecisionRecall
 from torch_heads.metrics.readings.means import Mean
-from torch_heads.metrics.readings.ranking import AUC, AUCPrecisionRecall
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.usual import fine_readings, usual_readings
 from torch_heads.metrics.sums import Total

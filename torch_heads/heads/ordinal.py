@@ -16,8 +16,8 @@ from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
 from torch_heads.heads.metric_owner import Labels, head_title
 from torch_heads.metrics.asked import Asked
+from torch_heads.metrics.readings.class_agreement import CohenKappa
 from torch_heads.metrics.readings.numbers import MeanAbsoluteError
-from torch_heads.metrics.readings.outcomes import CohenKappa
 from torch_heads.metrics.readings.reading import Reading
 
 

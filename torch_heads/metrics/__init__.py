@@ -17,6 +17,14 @@ from torch_heads.metrics.needs import (
     TimeCounts,
 )
 from torch_heads.metrics.over_heads import MeanOverHeads
+from torch_heads.metrics.readings.areas import (
+    AUC,
+    AUCPrecisionRecall,
+    AveragePrecision,
+    RocAuc,
+    RocAucOneVersusRest,
+)
+from torch_heads.metrics.readings.class_agreement import CohenKappa, MatthewsCorrcoef
 from torch_heads.metrics.readings.classes import (
     CoverageError,
     ExactMatch,
@@ -63,28 +71,21 @@ from torch_heads.metrics.readings.outcomes import (
     F1,
     Accuracy,
     BalancedAccuracy,
-    CohenKappa,
     FBeta,
     HammingLoss,
     Jaccard,
-    MatthewsCorrcoef,
     NegativePredictiveValue,
     Precision,
     Recall,
     Specificity,
 )
 from torch_heads.metrics.readings.ranking import (
-    AUC,
-    AUCPrecisionRecall,
-    AveragePrecision,
     CalibrationError,
     EqualErrorRate,
     Gini,
     KolmogorovSmirnov,
     Lift,
     PrecisionAtRecall,
-    RocAuc,
-    RocAucOneVersusRest,
     SensitivityAtSpecificity,
 )
 from torch_heads.metrics.readings.reading import Reading

@@ -54,7 +54,7 @@ def asked_readings(given: Asked, head: Readable) -> dict[str, Reading | Torchmet
         return {}
     if isinstance(given, Mapping):
         pairs: list[tuple[str | None, Any]] = [*given.items()]
-    elif isinstance(given, (str, *DECLARED)):
+    elif isinstance(given, (str, type, *DECLARED)):
         pairs = [(None, given)]
     else:
         pairs = [(None, one) for one in listed(head.title, "metrics", EXPECTED, given)]
@@ -99,7 +99,8 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
     if isinstance(asked, Reading):
         return _name(asked, head), {_ending(asked, head): asked}
     if not isinstance(asked, str):
-        raise TypeError(unexpected(head.title, "metrics", EXPECTED, repr(asked)))
+        hint = f"Give an object of it: {asked.__name__}(...)." if isinstance(asked, type) else ""
+        raise TypeError(unexpected(head.title, "metrics", EXPECTED, repr(asked), hint))
     name, slash, wanted = asked.partition("/")
     if slash and name in head.of_a_class:
         ids = {one: i for i, one in enumerate(head.class_names)}
@@ -113,17 +114,7 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
         name = asked.removesuffix(PER_CLASS)
         return name, _of_classes(name, range(len(head.class_names)), head)
     if asked not in head.named:
-        every = [*head.named, *(f"{one}{PER_CLASS}" for one in head.of_a_class), ALL]
-        hint = hint_for(asked, every)
-        name = asked.casefold()
-        if name in head.of_a_class and name not in head.named:
-            averages = [one for one in head.named if one.startswith(f"{name}_")]
-            hint = f"Of several classes there are {preview([*averages, name + PER_CLASS])}."
-        if name.removesuffix(PER_CLASS) == "log_loss" and head.own_loss:
-            hint = "A loss_fn of one's own is no log loss. Here there is 'average_loss'."
-        raise ValueError(
-            unexpected(head.title, "metrics", f"among {preview(every, 80)}", repr(asked), hint)
-        )
+        raise _unknown(asked, head)
     reading = head.named[asked]
     found: dict[str, Reading | Torchmetric] = {"": reading}
     plain = isinstance(reading, ThresholdReading) and getattr(reading, "average", None) is None
@@ -131,6 +122,20 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
         cuts = [replace(reading, threshold=threshold) for threshold in head.thresholds]  # type: ignore
         found |= {_ending(cut, head): cut for cut in cuts}
     return asked, found
+
+
+def _unknown(asked: str, head: Readable) -> ValueError:
+    """Return the error that refuses a name, with what was perhaps meant."""
+    every = [*head.named, *(f"{one}{PER_CLASS}" for one in head.of_a_class), ALL]
+    hint = hint_for(asked, every)
+    name = asked.casefold()
+    if name in head.of_a_class and name not in head.named:
+        averages = [one for one in head.named if one.startswith(f"{name}_")]
+        hint = f"Of several classes there are {preview([*averages, name + PER_CLASS])}."
+    if name.removesuffix(PER_CLASS) == "log_loss" and head.own_loss:
+        hint = "A loss_fn of one's own is no log loss. Here there is 'average_loss'."
+    expected = f"among {preview(every, 80)}"
+    return ValueError(unexpected(head.title, "metrics", expected, repr(asked), hint))
 
 
 def _of_classes(name: str, ids: Iterable[int], head: Readable) -> dict[str, Reading | Torchmetric]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,19 +62,18 @@ class Place:
 
     def views(self, tally: Tally) -> dict[Need, Tensor]:
         """Return views of what the states of its tally hold of the target, by need."""
-        found = {}
-        for need, (name, slot) in self.slots.items():
-            state: Tensor = getattr(tally, name)
-            found[need] = state.view(-1)[slot.start : slot.start + slot.size].view(slot.shape)
-        return found
+        states = {name: getattr(tally, name).view(-1) for name, _ in self.slots.values()}
+        return {need: self.of(states, need) for need in self.slots}
 
-    def kept(self, tally: Tally, need: Need) -> Tensor | None:
-        """Return a copy of what its tally keeps of the target, None for nothing."""
-        if need not in self.slots:
-            return None
-        name, slot = self.slots[need]
-        state = tally.summed(name).flatten()
-        return state[slot.start : slot.start + slot.size].view(slot.shape)
+    def kept(self, tally: Tally, need: Need) -> Tensor:
+        """Return a copy of what its tally keeps of the target."""
+        name, _ = self.slots[need]
+        return self.of({name: tally.summed(name).flatten()}, need)
+
+    def of(self, states: States, need: Need) -> Tensor:
+        """Return a view of what states with one axis hold of the target."""
+        name, (start, shape) = self.slots[need]
+        return states[name][start : start + prod(shape)].view(shape)
 
 
 class BoundReading(NamedTuple):

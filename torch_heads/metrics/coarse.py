@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics.utilities import rank_zero_warn
 
 from torch_heads.metrics.bound import BoundReading, Place
-from torch_heads.metrics.readings.ranking import AUC, AUCPrecisionRecall, AveragePrecision, RocAuc
+from torch_heads.metrics.readings.areas import AUC, AUCPrecisionRecall, AveragePrecision, RocAuc
 
 MOST_APART = 0.02
 AREAS = (AUC, AUCPrecisionRecall, RocAuc, AveragePrecision)

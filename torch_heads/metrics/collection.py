@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import Metric
+from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.bound import BoundReading, Place
 from torch_heads.metrics.coarse import CoarseAreas
 from torch_heads.metrics.evidence import Evidence
 from torch_heads.metrics.fed import FedMetric
-from torch_heads.metrics.interval import Interval, interval_of, is_of_counts, why_not
-from torch_heads.metrics.metric import UPDATE_BY_HEAD, ReadingMetric
-from torch_heads.metrics.over_heads import MeanOverHeadsMetric, mean_of
+from torch_heads.metrics.metric import UPDATE_BY_HEAD
+from torch_heads.metrics.over_heads import mean_of
 from torch_heads.metrics.reader import Reader
 from torch_heads.metrics.saved import CountsMeaning
 from torch_heads.metrics.tally import Lock, Tally
 
-MOST_LISTED = 256  # readings that take their place among the modules of a model
-
 GIVE_HEAD = "Metrics are given to a head when it is made: BinaryClassHead(metrics=[...])."
-
-OF_MANY = "The labels of several heads may be of the same rows, which counts do not tell."
-NO_COUNTS = "What torchmetrics' own keep need not be counts: see its BootStrapper."
 
 BATCHES, REGULARIZATION = "calls", "regularization"  # the tallies of means over batches
 
@@ -75,8 +69,8 @@ class ReadingCollection(Evidence):
             self.add_module(name, tally)
         #: Whether these are some readings of another collection, with which they share tallies.
         self.is_part = not layout[1]
-        self._readings = {key: one for key, one in metrics.items() if isinstance(one, BoundReading)}
-        self._means = dict(means)
+        self.readings = {key: one for key, one in metrics.items() if isinstance(one, BoundReading)}
+        self.means = dict(means)
         self._keys = [*metrics, *means]
         #: The metrics of torchmetrics' own by key.
         self.fed = {key: one for key, one in metrics.items() if isinstance(one, FedMetric)}
@@ -86,13 +80,8 @@ class ReadingCollection(Evidence):
         self.places = dict(places)
         self._names = dict(names)
         #: Warns of areas that tf.estimator's grid misreads.
-        self.coarse = CoarseAreas(self._readings, places, warned)
-        self._views: dict[str, ReadingMetric] = {}
-
-    @property
-    def readings(self) -> dict[str, BoundReading]:
-        """The readings by key, without prefix and postfix."""
-        return self._readings
+        self.coarse = CoarseAreas(self.readings, places, warned)
+        self._views = {}
 
     def part(self, keys: Iterable[str]) -> ReadingCollection:
         """Return the metrics of some keys alone; they share their tallies with these.
@@ -100,12 +89,13 @@ class ReadingCollection(Evidence):
         To reset it resets these tallies, and with them every reading of them.
         """
         every = dict.fromkeys(keys)
-        means = {key: self._means[key] for key in every if key in self._means}
-        kept = {key: self.fed.get(key) or self._readings[key] for key in every if key not in means}
+        means = {key: self.means[key] for key in every if key in self.means}
+        members = [*(key for key in every if key not in means), *chain(*means.values())]
+        kept = {key: self.fed.get(key) or self.readings[key] for key in members}
         bound = [one for one in kept.values() if isinstance(one, BoundReading)]
         tallies = {one.place.tally for one in bound}
         places = {id(one.place) for one in bound}
-        return ReadingCollection(
+        part = ReadingCollection(
             {name: tally for name, tally in self.tallies.items() if name in tallies},
             kept,
             means,
@@ -115,6 +105,8 @@ class ReadingCollection(Evidence):
             self.coarse.warned,
             self.meaning,
         )
+        part._keys = [*every]  # and not what means are over alone
+        return part
 
     def add_metrics(self, metrics: Any, *additional_metrics: Any) -> None:
         """Refuse: metrics are given to the head, when it is made."""
@@ -146,13 +138,18 @@ class ReadingCollection(Evidence):
 
         Raises:
             TypeError: if one of torchmetrics' own is something else.
+            ValueError: if such a key is that of another metric.
         """
         values = self.read()
         self.coarse.warn(values, self._set_name)
         fed = self.read_fed()
-        found: dict[str, Any] = {}
-        for key in self._keys:
-            found |= fed[key] if key in fed else {key: values[key]}
+        each = (fed[key] if key in fed else {key: values[key]} for key in self._keys)
+        pairs = [pair for own in each for pair in own.items()]
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice, _ = next((key, value) for key, value in pairs if value is not found[key])
+            expected = "with keys that none of several numbers of another has"
+            raise ValueError(unexpected(type(self).__name__, "metrics", expected, repr(twice)))
         return {self._set_name(key): value for key, value in found.items()}
 
     def read_fed(self) -> dict[str, dict[str, Tensor]]:
@@ -168,63 +165,17 @@ class ReadingCollection(Evidence):
         """
         states = {name: tally.flat() for name, tally in self.tallies.items()}
         found = self._reader.read(states, strict)
-        if self._means:
+        if self.means:
             defined = found if strict else self._reader.read(states, strict=True)
             found |= {
-                key: mean_of([defined[one] for one in own]) for key, own in self._means.items()
+                key: mean_of([defined[one] for one in own]) for key, own in self.means.items()
             }
         return found
 
     @cached_property
     def _reader(self) -> Reader:
         """What reads them, made when it is first needed."""
-        return Reader(self._readings)
-
-    def interval(
-        self, key: str, level: float = 0.95, samples: int = 1000, *, seed: int = 0
-    ) -> Interval:
-        """Return where a metric lies at a level of confidence, by the bootstrap.
-
-        It draws examples again from the counts alone, which takes no data: see `interval`. Rows
-        are taken to be independent.
-
-        Args:
-            key: of a metric that is read from counts.
-            level: in (0, 1), the share of such intervals that hold the true value.
-            samples: how many times to draw.
-            seed: of the draws.
-
-        Raises:
-            KeyError: if there is no such metric.
-            ValueError: if it is not read from counts, or an argument is not allowed.
-
-        >>> from torch_heads import BinaryClassHead
-        >>> head = BinaryClassHead()
-        >>> logits, labels = torch.linspace(-2, 2, 100).view(-1, 1), [0, 0, 1, 0, 1] * 20
-        >>> metrics = head.update_metrics(logits=logits, labels=labels)
-        >>> low, high = metrics.interval("accuracy")
-        >>> low < metrics["accuracy"].compute() < high
-        tensor(True)
-        """
-        base = self._base(key)
-        if base is None:
-            raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}.")
-        title = type(self).__name__
-        if not 0 < level < 1:
-            raise ValueError(unexpected(title, "level", "in (0, 1)", level))
-        if not isinstance(samples, int) or samples < 1:
-            raise ValueError(unexpected(title, "samples", "as an int of at least 1", samples))
-        if not self.has_interval(base):
-            known = preview([own for own in self._readings if self.has_interval(own)], 40)
-            hint = why_not(self._readings[base]) if base in self._readings else NO_COUNTS
-            hint = OF_MANY if base in self._means else hint
-            raise ValueError(unexpected(title, "key", f"of counts, among {known}", repr(key), hint))
-        bound = self._readings[base]
-        return interval_of(bound, self.tallies[bound.place.tally].flat(), level, samples, seed)
-
-    def has_interval(self, key: str) -> bool:
-        """Return whether a metric is read from counts, and so has an interval."""
-        return key in self._readings and is_of_counts(self._readings[key])
+        return Reader(self.readings)
 
     def take(self, other: ReadingCollection) -> None:
         """Go on with what another collection of the same tallies has counted, which is given up."""
@@ -252,82 +203,6 @@ class ReadingCollection(Evidence):
         for one in self._holders:
             one.set_dtype(dst_type)
         return self
-
-    def keys(self, keep_base: bool = False) -> Iterable[str]:  # type: ignore[override]
-        """Return the metric keys."""
-        return [key if keep_base else self._set_name(key) for key in self._keys]
-
-    def items(  # type: ignore[override]
-        self, keep_base: bool = False, copy_state: bool = True
-    ) -> Iterable[tuple[str, Metric]]:
-        """Return each key with its metric."""
-        return [(key if keep_base else self._set_name(key), self._view(key)) for key in self._keys]
-
-    def values(self, copy_state: bool = True) -> Iterable[Metric]:  # type: ignore[override]
-        """Return the metrics."""
-        return [self._view(key) for key in self._keys]
-
-    def __getitem__(self, key: str, copy_state: bool = True) -> Any:
-        """Return one metric by its key, with prefix and postfix or without; or those of a head.
-
-        >>> from torch_heads import BinaryClassHead, MultiHead, RegressionHead
-        >>> heads = [BinaryClassHead(name="click"), RegressionHead(name="price")]
-        >>> MultiHead(heads).metrics()["price"]
-        ReadingCollection(['average_loss/price', 'prediction/mean/price', 'label/mean/price'])
-        """
-        base = self._base(key)
-        if base is not None:
-            return self._view(base)
-        if key in self._names:
-            return self.part(self._names[key])
-        heads = f", and the heads {preview(self._names)}" if self._names else ""
-        raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}{heads}.")
-
-    def __contains__(self, key: object) -> bool:
-        """Return whether there is a metric of that key."""
-        return isinstance(key, str) and self._base(key) is not None
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the metric keys."""
-        return iter(self.keys())
-
-    def __len__(self) -> int:
-        """Return the number of metrics."""
-        return len(self._keys)
-
-    def _base(self, key: str) -> str | None:
-        bare = key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")
-        known = self._readings, self.fed, self._means
-        return next((base for base in (bare, key) if any(base in one for one in known)), None)
-
-    def named_modules(
-        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the readings too: Lightning logs a metric only where it finds it here.
-
-        Of many readings, only those that were looked up before: every walk over the parameters of
-        a model comes through here.
-        """
-        memo = set() if memo is None else memo
-        yield from super().named_modules(memo, prefix, remove_duplicate)
-        few = len(self._keys) <= MOST_LISTED
-        views: Iterable[tuple[str, Metric]] = list(self._views.items())
-        for key, metric in self.items(keep_base=True) if few else views:
-            if metric not in memo or not remove_duplicate:
-                memo.add(metric)
-                yield f"{prefix}.{key}" if prefix else key, metric
-
-    def _view(self, key: str) -> ReadingMetric | FedMetric:
-        if key in self.fed:
-            return self.fed[key]
-        if key not in self._views:
-            over = [self._reading_of(one) for one in self._means.get(key, ())]
-            self._views[key] = MeanOverHeadsMetric(key, over) if over else self._reading_of(key)
-        return self._views[key]
-
-    def _reading_of(self, key: str) -> ReadingMetric:
-        bound = self._readings[key]
-        return ReadingMetric(key, bound, self.tallies[bound.place.tally])
 
     def plot(self, val: Any = None, ax: Any = None, together: bool = False) -> Any:
         """Plot each metric, or all in one figure, as torchmetrics does.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
@@ -10,7 +9,6 @@ from operator import setitem
 from typing import Any, NamedTuple
 
 import torch
-import torchmetrics
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.plot import plot_single_or_multi_val
@@ -18,19 +16,10 @@ from torchmetrics.utilities.plot import plot_single_or_multi_val
 from torch_heads.metrics.agreement import Agreement
 from torch_heads.metrics.gathered import metrics_in, over_processes
 from torch_heads.metrics.metric import UPDATE_BY_HEAD
+from torch_heads.metrics.several import refuse_several
 from torch_heads.metrics.tally import keeping_dtype
 from torch_heads.metrics.torchmetric import Torchmetric
 from torch_heads.metrics.update_signature import UpdateCall
-
-SEVERAL = (
-    "{key!r} is several numbers, and a torchmetrics.MetricTracker keeps one direction of each "
-    "metric. Give the metric an average, or the tracker one direction of all: maximize=True."
-)
-UNKNOWN = (
-    "{key!r} may be several numbers, which only its first rows tell, and a "
-    "torchmetrics.MetricTracker keeps one direction of each metric. Give the tracker one direction "
-    "of all: maximize=True."
-)
 
 
 class Replacement(NamedTuple):
@@ -93,21 +82,8 @@ class FedMetric(Metric):
             ValueError: if the metric is several numbers, each of which torchmetrics'
                 ``MetricTracker`` would need a direction of, or if that cannot be told.
         """
-        several = self._is_several()
-        if several is not False:
-            raise ValueError((SEVERAL if several else UNKNOWN).format(key=self.full_key))
+        refuse_several(self.full_key, self.metric)
         return bool(self.metric.higher_is_better)
-
-    def _is_several(self) -> bool | None:
-        """Return whether the metric is several numbers; None where that cannot be told."""
-        if _has_several_numbers(self.metric):
-            return True
-        try:
-            found = _of_no_rows(self.metric)
-        except Exception:  # of a formula that needs rows
-            # of torchmetrics' own, the attributes tell
-            return False if _is_of_torchmetrics(self.metric) else None
-        return isinstance(found, Mapping) or (isinstance(found, Tensor) and found.numel() > 1)
 
     @property
     def full_key(self) -> str:
@@ -257,33 +233,6 @@ class FedMetric(Metric):
 
     def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
         return compute
-
-
-def _has_several_numbers(metric: Metric) -> bool:
-    """Return whether a metric says, by the attributes that torchmetrics gives it, that it does."""
-    known = vars(metric)
-    classes = isinstance(known.get("num_classes", known.get("num_labels")), int)
-    if classes and "average" in known:
-        return known["average"] in (None, "none")
-    if "multioutput" in known:
-        return bool(known["multioutput"] == "raw_values")
-    return "num_groups" in known or known.get("num_outputs", 1) > 1
-
-
-def _is_of_torchmetrics(metric: Metric) -> bool:
-    """Return whether torchmetrics defines the metric's formula."""
-    return type(metric).compute.__module__.partition(".")[0] == torchmetrics.__name__
-
-
-def _of_no_rows(metric: Metric) -> Any:
-    """Return what a metric says before its first rows, in this process alone."""
-    empty = deepcopy(metric)
-    empty.reset()
-    for one in metrics_in(empty):
-        one._to_sync = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there are none
-        return empty.compute()
 
 
 def _copied(metric: Metric) -> Metric:

@@ -9,13 +9,13 @@ from torch_heads.functional.errors import preview, unexpected
 from torch_heads.metrics.distribution_terms import OfQuantiles
 from torch_heads.metrics.needs import Confusions
 from torch_heads.metrics.readable import MOST_CONFUSIONS, Readable
+from torch_heads.metrics.readings.areas import AreaReading
 from torch_heads.metrics.readings.outcomes import (
     AveragedReading,
     NegativePredictiveValue,
     Specificity,
     ThresholdReading,
 )
-from torch_heads.metrics.readings.ranking import AreaReading
 from torch_heads.metrics.readings.reading import Reading, is_own
 
 #: Of one class: of all ids together they are something else, or nothing.

@@ -112,9 +112,7 @@ def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> A
 
 def kept(place: Place, states: States, need: Need) -> Array:
     """Return what the states hold of a target."""
-    name, slot = place.slots[need]
-    cells = states[name][slot.start : slot.start + slot.size].view(slot.shape)
-    found: Array = cells.double().cpu().numpy()
+    found: Array = place.of(states, need).double().cpu().numpy()
     return found
 
 

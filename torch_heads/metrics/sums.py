@@ -223,6 +223,11 @@ class Sums:
         return self._kept(Confusions())[..., 1:]
 
     @property
+    def unpredicted(self) -> Tensor:
+        """``[..., K]``: labels beside a logit of NaN, for which no class is predicted."""
+        return self._kept(Confusions())[..., 0]
+
+    @property
     def ranks(self) -> Tensor:
         """``[..., K]``: labels by how many classes had a larger logit."""
         return self._kept(RankCounts())

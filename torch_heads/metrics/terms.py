@@ -22,11 +22,14 @@ class SquaredError(Term):
 
 @dataclass(frozen=True)
 class AbsoluteError(Term):
-    """``|p - y|``; of class ids, how many classes lie between."""
+    """``|p - y|``; of class ids, how many classes lie between, NaN where none is predicted."""
 
     def values(self, seen: Elements) -> Tensor:
         """Return the value of each label."""
-        return (seen.predictions - seen.labels).abs().double()
+        distance = (seen.predictions - seen.labels).abs().double()
+        if not seen.family.takes_ids:
+            return distance
+        return torch.where(seen.predictions < 0, torch.nan, distance)
 
 
 @dataclass(frozen=True)

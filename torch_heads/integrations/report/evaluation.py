@@ -121,8 +121,7 @@ def _task(
 ) -> Task:
     """Return what was seen of one target: its metrics, and the keys of those asked for."""
     place = metrics.places[target.name or ""]
-    tally, own = metrics.tallies[place.tally], states[place.tally]
-    counts, matrix = (place.kept(tally, need) for need in (ResidualCounts(), Confusions()))
+    own, kept = states[place.tally], place.slots
     sums = AlikeColumns([(place, None)]).sums(own)
     readings = {
         key: metrics.readings[name]
@@ -134,10 +133,10 @@ def _task(
         metrics=named,
         asked=asked,
         totals=sums.totals[0].numpy(),
-        scores=sums.scores[0] if ScoreCounts() in place.slots else None,
+        scores=sums.scores[0] if ScoreCounts() in kept else None,
         place=place,
-        confusion=None if matrix is None else matrix[:, 1:].double().cpu().numpy(),
-        residuals=None if counts is None else Residuals(counts.cpu()),
+        confusion=sums.confusions[0].double().numpy() if Confusions() in kept else None,
+        residuals=Residuals(sums.residuals[0]) if ResidualCounts() in kept else None,
         survival=metrics.survival(target.name) if target.counts is Counts.TIMES else None,
         intervals=partial(interval_by_key, readings, own, interval),
     )

@@ -1,5 +1,6 @@
 """Readings of the rank of the label's class, and of whole rows of several labels."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.family import Counts
-from torch_heads.metrics.needs import Need, RankCounts
+from torch_heads.metrics.needs import Need, RankCounts, RowTerm
 from torch_heads.metrics.readings.reading import Reading, check_number, ratio
 from torch_heads.metrics.sums import Sums
 from torch_heads.metrics.terms import CoverageDepth, ExactMatchTerm, RankingPrecision
@@ -53,45 +54,42 @@ class MeanReciprocalRank(RankReading):
 
 
 @dataclass(frozen=True)
-class ExactMatch(Reading):
+class RowMean(Reading):
+    """The weighted mean of a term over rows."""
+
+    @property
+    @abstractmethod
+    def term(self) -> RowTerm:
+        """The term."""
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return the term."""
+        return (self.term,)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the mean over rows."""
+        return sums.row_mean(self.term)
+
+
+@dataclass(frozen=True)
+class ExactMatch(RowMean):
     """The share of rows of which all labels are predicted right (subset accuracy)."""
 
     higher_is_better = True
-
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the term of each row."""
-        return (ExactMatchTerm(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over rows."""
-        return sums.row_mean(ExactMatchTerm())
+    term = ExactMatchTerm()
 
 
 @dataclass(frozen=True)
-class LabelRankingAveragePrecision(Reading):
+class LabelRankingAveragePrecision(RowMean):
     """The mean, over a row's classes, of the share of its classes among those ranked as high."""
 
     higher_is_better = True
-
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the term of each row."""
-        return (RankingPrecision(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over rows."""
-        return sums.row_mean(RankingPrecision())
+    term = RankingPrecision()
 
 
 @dataclass(frozen=True)
-class CoverageError(Reading):
+class CoverageError(RowMean):
     """How far down the ranking one must go, in the mean, to have all of a row's classes."""
 
     higher_is_better = False
-
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the term of each row."""
-        return (CoverageDepth(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over rows."""
-        return sums.row_mean(CoverageDepth())
+    term = CoverageDepth()

@@ -1,40 +1,16 @@
 """Readings of whole predicted distributions: scores, and whether intervals hold."""
 
-from abc import abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
-from torch import Tensor
-
-from torch_heads.families.family import Counts
 from torch_heads.metrics.distribution_terms import (
     CoveredTerm,
     CrpsTerm,
     QuantilePinballTerm,
     QuantileTerm,
 )
-from torch_heads.metrics.needs import Need, Term
-from torch_heads.metrics.readings.reading import Reading, check_level, ratio
-from torch_heads.metrics.sums import Sums, Total
-
-
-@dataclass(frozen=True)
-class TermMean(Reading):
-    """The weighted mean of a term over all columns."""
-
-    @property
-    @abstractmethod
-    def term(self) -> Term:
-        """The term."""
-
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the term."""
-        return (self.term,)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the sum over the weights."""
-        return ratio(sums.term(self.term).sum(-1), sums.total(Total.WEIGHT))
+from torch_heads.metrics.needs import Term
+from torch_heads.metrics.readings.means import TermMean
+from torch_heads.metrics.readings.reading import check_level
 
 
 @dataclass(frozen=True)
@@ -44,23 +20,27 @@ class Crps(TermMean):
     Of a distribution that is one number, it is the absolute error.
     """
 
-    higher_is_better: ClassVar[bool | None] = False
+    higher_is_better = False
 
-    @property
-    def term(self) -> Term:
-        """The score of a label."""
-        return CrpsTerm()
+    term = CrpsTerm()
 
 
 @dataclass(frozen=True)
-class IntervalCoverage(TermMean):
-    """The share of labels in the central interval of a ``level``: at best, that level."""
+class LevelMean(TermMean):
+    """The weighted mean of a term of the quantiles that a ``level`` needs."""
 
-    level: float = 0.9
+    level: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_level(self)
+
+
+@dataclass(frozen=True)
+class IntervalCoverage(LevelMean):
+    """The share of labels in the central interval of a ``level``: at best, that level."""
+
+    level: float = 0.9
 
     @property
     def term(self) -> Term:
@@ -69,14 +49,8 @@ class IntervalCoverage(TermMean):
 
 
 @dataclass(frozen=True)
-class QuantileCoverage(TermMean):
+class QuantileCoverage(LevelMean):
     """The share of labels that do not exceed the quantile of a ``level``: at best, that level."""
-
-    level: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_level(self)
 
     @property
     def term(self) -> Term:
@@ -85,15 +59,10 @@ class QuantileCoverage(TermMean):
 
 
 @dataclass(frozen=True)
-class QuantilePinball(TermMean):
+class QuantilePinball(LevelMean):
     """The mean pinball loss of the quantile of a ``level`` (Koenker & Bassett, 1978)."""
 
-    higher_is_better: ClassVar[bool | None] = False
-    level: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_level(self)
+    higher_is_better = False
 
     @property
     def term(self) -> Term:

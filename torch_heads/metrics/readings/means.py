@@ -1,5 +1,6 @@
 """Readings that are means: of losses, predictions, labels, right class ids."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from torch_heads.families.family import Counts
 from torch_heads.functional.reductions import safe_divide
-from torch_heads.metrics.needs import Need
+from torch_heads.metrics.needs import Need, Term
 from torch_heads.metrics.readings.reading import Reading, check_number, ratio
 from torch_heads.metrics.sums import Sums, Total
 from torch_heads.metrics.terms import BrierTerm, LossTerm
@@ -82,9 +83,9 @@ class Skill(AverageLoss):
             check_number(self, name, "of any size", lambda _: True)
 
     def read(self, sums: Sums) -> Tensor:
-        """Return the skill, NaN without labels."""
+        """Return the skill, NaN without labels, and where the prior leaves no loss."""
         average = ratio(sums.total(self.of), sums.total(self.by))
-        return 1 - (average - self.origin) / (self.loss - self.origin)
+        return 1 - ratio(average - self.origin, average.new_tensor(self.loss - self.origin))
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,25 @@ class BatchMean(Mean):
 
 
 @dataclass(frozen=True)
-class BrierScore(Reading):
+class TermMean(Reading):
+    """The weighted mean of a term over all columns."""
+
+    @property
+    @abstractmethod
+    def term(self) -> Term:
+        """The term."""
+
+    def needs(self, counts: Counts) -> Iterable[Need]:
+        """Return the term."""
+        return (self.term,)
+
+    def read(self, sums: Sums) -> Tensor:
+        """Return the sum over the weights."""
+        return ratio(sums.term(self.term).sum(-1), sums.total(Total.WEIGHT))
+
+
+@dataclass(frozen=True)
+class BrierScore(TermMean):
     """The mean squared distance of the probabilities and the label (Brier, 1950).
 
     Of two classes that of the second one's probability; of several, the sum over all classes, where
@@ -139,11 +158,4 @@ class BrierScore(Reading):
     """
 
     higher_is_better = False
-
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the term."""
-        return (BrierTerm(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return ``sum w (p - y)^2 / sum w``."""
-        return ratio(sums.term(BrierTerm()).sum(-1), sums.total(Total.WEIGHT))
+    term = BrierTerm()

@@ -6,127 +6,78 @@ from collections.abc import Iterator, Mapping
 from typing import get_args
 
 from torch_heads.families.family import Counts
-from torch_heads.metrics.readings.classes import (
-    CoverageError,
-    ExactMatch,
-    LabelRankingAveragePrecision,
-    MeanReciprocalRank,
-    TopKAccuracy,
-)
-from torch_heads.metrics.readings.distributions import (
-    IntervalCoverage,
-    QuantileCoverage,
-    QuantilePinball,
-)
-from torch_heads.metrics.readings.means import AverageLoss, BrierScore, ClassAccuracy, LogLoss
-from torch_heads.metrics.readings.numbers import (
-    R2,
-    Bias,
-    ConcordanceCorrcoef,
-    ExplainedVariance,
-    GammaDeviance,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogError,
-    MedianAbsoluteError,
-    PearsonCorrcoef,
-    Pinball,
-    PoissonDeviance,
-    RootMeanSquaredError,
-    SymmetricMeanAbsolutePercentageError,
-    TweedieDeviance,
-    WeightedMeanAbsolutePercentageError,
-)
-from torch_heads.metrics.readings.outcomes import (
-    F1,
-    Accuracy,
-    AveragedReading,
-    BalancedAccuracy,
-    CohenKappa,
-    FBeta,
-    HammingLoss,
-    Jaccard,
-    MatthewsCorrcoef,
-    NegativePredictiveValue,
-    Precision,
-    Recall,
-    Specificity,
-    Weights,
-)
-from torch_heads.metrics.readings.ranking import (
-    AUC,
-    AUCPrecisionRecall,
-    AveragePrecision,
-    CalibrationError,
-    EqualErrorRate,
-    Gini,
-    KolmogorovSmirnov,
-    Lift,
-    PrecisionAtRecall,
-    RocAuc,
-    RocAucOneVersusRest,
-    SensitivityAtSpecificity,
+from torch_heads.metrics.readings import (
+    areas,
+    class_agreement,
+    classes,
+    distributions,
+    means,
+    numbers,
+    outcomes,
+    ranking,
+    times,
 )
 from torch_heads.metrics.readings.reading import Reading
-from torch_heads.metrics.readings.times import Concordance
 
-AVERAGED: Mapping[str, type[AveragedReading]] = {
-    "f1": F1,
-    "fbeta": FBeta,
-    "precision": Precision,
-    "recall": Recall,
-    "jaccard": Jaccard,
+AVERAGED: Mapping[str, type[outcomes.AveragedReading]] = {
+    "f1": outcomes.F1,
+    "fbeta": outcomes.FBeta,
+    "precision": outcomes.Precision,
+    "recall": outcomes.Recall,
+    "jaccard": outcomes.Jaccard,
 }
 LOSSES: Mapping[str, Reading] = {
-    "average_loss": AverageLoss(),
-    "log_loss": LogLoss(),
-    "brier_score": BrierScore(),
+    "average_loss": means.AverageLoss(),
+    "log_loss": means.LogLoss(),
+    "brier_score": means.BrierScore(),
 }
 AGREEMENT: Mapping[str, Reading] = {
-    "matthews_corrcoef": MatthewsCorrcoef(),
-    "cohen_kappa": CohenKappa(),
-    **{f"cohen_kappa_{weights}": CohenKappa(weights) for weights in get_args(Weights)},
+    "matthews_corrcoef": class_agreement.MatthewsCorrcoef(),
+    "cohen_kappa": class_agreement.CohenKappa(),
+    **{
+        f"cohen_kappa_{weights}": class_agreement.CohenKappa(weights)
+        for weights in get_args(class_agreement.Weights)
+    },
 }
 RANKINGS: Mapping[str, Reading] = {
-    "auc": AUC(),
-    "auc_precision_recall": AUCPrecisionRecall(),
-    "roc_auc": RocAuc(),
-    "average_precision": AveragePrecision(),
-    "ks": KolmogorovSmirnov(),
-    "gini": Gini(),
-    "equal_error_rate": EqualErrorRate(),
-    "sensitivity_at_specificity": SensitivityAtSpecificity(),
-    "precision_at_recall": PrecisionAtRecall(),
-    "lift": Lift(),
-    "calibration_error": CalibrationError(),
+    "auc": areas.AUC(),
+    "auc_precision_recall": areas.AUCPrecisionRecall(),
+    "roc_auc": areas.RocAuc(),
+    "average_precision": areas.AveragePrecision(),
+    "ks": ranking.KolmogorovSmirnov(),
+    "gini": ranking.Gini(),
+    "equal_error_rate": ranking.EqualErrorRate(),
+    "sensitivity_at_specificity": ranking.SensitivityAtSpecificity(),
+    "precision_at_recall": ranking.PrecisionAtRecall(),
+    "lift": ranking.Lift(),
+    "calibration_error": ranking.CalibrationError(),
 }
 OUTCOMES: Mapping[str, Reading] = {
-    "accuracy": Accuracy(),
+    "accuracy": outcomes.Accuracy(),
     **{name: kind() for name, kind in AVERAGED.items()},
-    "specificity": Specificity(),
-    "negative_predictive_value": NegativePredictiveValue(),
-    "balanced_accuracy": BalancedAccuracy(),
+    "specificity": outcomes.Specificity(),
+    "negative_predictive_value": outcomes.NegativePredictiveValue(),
+    "balanced_accuracy": outcomes.BalancedAccuracy(),
 }
 NUMBERS: Mapping[str, Reading] = {
-    "average_loss": AverageLoss(),
-    "mean_squared_error": MeanSquaredError(),
-    "root_mean_squared_error": RootMeanSquaredError(),
-    "mean_absolute_error": MeanAbsoluteError(),
-    "median_absolute_error": MedianAbsoluteError(),
-    "bias": Bias(),
-    "r2": R2(),
-    "explained_variance": ExplainedVariance(),
-    "pearson_corrcoef": PearsonCorrcoef(),
-    "concordance_corrcoef": ConcordanceCorrcoef(),
-    "mean_pinball_loss": Pinball(),
-    "mean_poisson_deviance": PoissonDeviance(),
-    "mean_gamma_deviance": GammaDeviance(),
-    "mean_tweedie_deviance": TweedieDeviance(),
-    "mean_squared_log_error": MeanSquaredLogError(),
-    "mean_absolute_percentage_error": MeanAbsolutePercentageError(),
-    "smape": SymmetricMeanAbsolutePercentageError(),
-    "wmape": WeightedMeanAbsolutePercentageError(),
+    "average_loss": means.AverageLoss(),
+    "mean_squared_error": numbers.MeanSquaredError(),
+    "root_mean_squared_error": numbers.RootMeanSquaredError(),
+    "mean_absolute_error": numbers.MeanAbsoluteError(),
+    "median_absolute_error": numbers.MedianAbsoluteError(),
+    "bias": numbers.Bias(),
+    "r2": numbers.R2(),
+    "explained_variance": numbers.ExplainedVariance(),
+    "pearson_corrcoef": numbers.PearsonCorrcoef(),
+    "concordance_corrcoef": numbers.ConcordanceCorrcoef(),
+    "mean_pinball_loss": numbers.Pinball(),
+    "mean_poisson_deviance": numbers.PoissonDeviance(),
+    "mean_gamma_deviance": numbers.GammaDeviance(),
+    "mean_tweedie_deviance": numbers.TweedieDeviance(),
+    "mean_squared_log_error": numbers.MeanSquaredLogError(),
+    "mean_absolute_percentage_error": numbers.MeanAbsolutePercentageError(),
+    "smape": numbers.SymmetricMeanAbsolutePercentageError(),
+    "wmape": numbers.WeightedMeanAbsolutePercentageError(),
 }
 
 
@@ -143,54 +94,54 @@ MULTI_LABEL: Mapping[str, Reading] = {
     **OUTCOMES,
     **dict(averages()),
     **RANKINGS,
-    "roc_auc_macro": RocAuc(average="macro"),
-    "roc_auc_weighted": RocAuc(average="weighted"),
-    "average_precision_macro": AveragePrecision(average="macro"),
-    "average_precision_weighted": AveragePrecision(average="weighted"),
+    "roc_auc_macro": areas.RocAuc(average="macro"),
+    "roc_auc_weighted": areas.RocAuc(average="weighted"),
+    "average_precision_macro": areas.AveragePrecision(average="macro"),
+    "average_precision_weighted": areas.AveragePrecision(average="weighted"),
     **LOSSES,
-    "hamming_loss": HammingLoss(),
-    "exact_match": ExactMatch(),
-    "f1_samples": F1(average="samples"),
-    "label_ranking_average_precision": LabelRankingAveragePrecision(),
-    "coverage_error": CoverageError(),
+    "hamming_loss": outcomes.HammingLoss(),
+    "exact_match": classes.ExactMatch(),
+    "f1_samples": outcomes.F1(average="samples"),
+    "label_ranking_average_precision": classes.LabelRankingAveragePrecision(),
+    "coverage_error": classes.CoverageError(),
 }
 CLASSES: Mapping[str, Reading] = {
-    "accuracy": ClassAccuracy(),
+    "accuracy": means.ClassAccuracy(),
     **dict(averages()),
-    "balanced_accuracy": BalancedAccuracy(),
+    "balanced_accuracy": outcomes.BalancedAccuracy(),
     **AGREEMENT,
     **LOSSES,
-    "top_k_accuracy": TopKAccuracy(),
-    "mean_reciprocal_rank": MeanReciprocalRank(),
-    "roc_auc_ovr": RocAucOneVersusRest(),
+    "top_k_accuracy": classes.TopKAccuracy(),
+    "mean_reciprocal_rank": classes.MeanReciprocalRank(),
+    "roc_auc_ovr": areas.RocAucOneVersusRest(),
 }
 #: Of numbers that are probabilities, whose scores can be counted, too.
 PROBABILITIES: Mapping[str, Reading] = {
     **NUMBERS,
-    "roc_auc": RocAuc(),
-    "average_precision": AveragePrecision(),
-    "log_loss": LogLoss(),
-    "brier_score": BrierScore(),
+    "roc_auc": areas.RocAuc(),
+    "average_precision": areas.AveragePrecision(),
+    "log_loss": means.LogLoss(),
+    "brier_score": means.BrierScore(),
 }
 #: Of numbers of which quantiles are told.
 QUANTILES: Mapping[str, Reading] = {
     **NUMBERS,
-    "interval_coverage": IntervalCoverage(),
-    "quantile_coverage": QuantileCoverage(),
-    "quantile_pinball": QuantilePinball(),
+    "interval_coverage": distributions.IntervalCoverage(),
+    "quantile_coverage": distributions.QuantileCoverage(),
+    "quantile_pinball": distributions.QuantilePinball(),
 }
 TIMES: Mapping[str, Reading] = {
-    "average_loss": AverageLoss(),
-    "log_loss": LogLoss(),
-    "concordance": Concordance(),
+    "average_loss": means.AverageLoss(),
+    "log_loss": means.LogLoss(),
+    "concordance": times.Concordance(),
 }
 #: Of one column of scores, the readings by name.
 OF_A_COLUMN: Mapping[str, Reading] = {**OUTCOMES, **RANKINGS, **LOSSES}
 #: Of one class among several ids, the readings by name.
 OF_A_CLASS: Mapping[str, Reading] = {
     **{name: kind() for name, kind in AVERAGED.items()},
-    "specificity": Specificity(),
-    "negative_predictive_value": NegativePredictiveValue(),
+    "specificity": outcomes.Specificity(),
+    "negative_predictive_value": outcomes.NegativePredictiveValue(),
 }
 
 

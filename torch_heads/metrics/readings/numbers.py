@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_heads.families.family import Counts
 from torch_heads.functional.residuals import Residuals
 from torch_heads.metrics.needs import Need, ResidualCounts, Term
+from torch_heads.metrics.readings.means import TermMean
 from torch_heads.metrics.readings.reading import Reading, check_level, check_number, ratio
 from torch_heads.metrics.sums import Sums, Total
 from torch_heads.metrics.terms import (
@@ -40,21 +41,13 @@ class NumberReading(Reading):
         """Return its terms."""
         return self.terms
 
-    def mean(self, sums: Sums, term: Term) -> Tensor:
-        """Return the weighted mean of a term over all columns."""
-        return ratio(sums.term(term).sum(-1), sums.total(Total.WEIGHT))
-
 
 @dataclass(frozen=True)
-class MeanSquaredError(NumberReading):
+class MeanSquaredError(TermMean):
     """The mean of ``(p - y)^2``."""
 
     higher_is_better = False
-    terms = (SquaredError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, SquaredError())
+    term = SquaredError()
 
 
 @dataclass(frozen=True)
@@ -66,23 +59,20 @@ class RootMeanSquaredError(NumberReading):
 
     def read(self, sums: Sums) -> Tensor:
         """Return the mean over the columns."""
-        return over_columns(ratio(sums.term(SquaredError()), sums.totals[..., Total.WEIGHT]).sqrt())
+        squares = ratio(sums.term(SquaredError()), sums.totals[..., Total.WEIGHT])
+        return squares.sqrt().nanmean(-1)
 
 
 @dataclass(frozen=True)
-class MeanAbsoluteError(NumberReading):
+class MeanAbsoluteError(TermMean):
     """The mean of ``|p - y|``; of class ids, in classes."""
 
     higher_is_better = False
-    terms = (AbsoluteError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, AbsoluteError())
+    term = AbsoluteError()
 
 
 @dataclass(frozen=True)
-class MedianAbsoluteError(NumberReading):
+class MedianAbsoluteError(Reading):
     """The median of ``|p - y|``, to a bin: a step of 2^(1/4) or less, linear inside.
 
     NaN where any prediction is, as the other metrics are.
@@ -100,13 +90,12 @@ class MedianAbsoluteError(NumberReading):
         counts = sums.residuals
         each = Residuals(counts.flatten(0, -2)).absolute_quantile(0.5)
         medians = each.view(counts.shape[:-1])
-        predictions = sums.totals[..., Total.PREDICTION]
-        unknown = predictions.isnan().any(-1)
-        return torch.where(unknown, torch.nan, over_columns(medians))
+        unknown = sums.totals[..., Total.PREDICTION].isnan().any(-1)
+        return torch.where(unknown, torch.nan, medians.nanmean(-1))
 
 
 @dataclass(frozen=True)
-class Bias(NumberReading):
+class Bias(Reading):
     """The mean of ``p - y``: above 0, predictions are too large."""
 
     def read(self, sums: Sums) -> Tensor:
@@ -126,7 +115,7 @@ class R2(NumberReading):
         """Return the mean over the columns."""
         spread = squares(sums, SquaredLabel(), Total.LABEL)
         share = 1 - ratio(sums.term(SquaredError()), spread)
-        return over_columns(sure(share, spread, sums, SquaredLabel()))
+        return sure(share, spread, sums, SquaredLabel()).nanmean(-1)
 
 
 @dataclass(frozen=True)
@@ -138,12 +127,10 @@ class ExplainedVariance(NumberReading):
 
     def read(self, sums: Sums) -> Tensor:
         """Return the mean over the columns."""
-        weight = sums.totals[..., Total.WEIGHT]
-        bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
-        errors = sums.term(SquaredError()) - ratio(bias**2, weight)
+        errors = sums.term(SquaredError()) - squared_bias(sums)
         spread = squares(sums, SquaredLabel(), Total.LABEL)
         share = 1 - ratio(errors, spread)
-        return over_columns(sure(share, spread, sums, SquaredLabel(), SquaredError()))
+        return sure(share, spread, sums, SquaredLabel(), SquaredError()).nanmean(-1)
 
 
 @dataclass(frozen=True)
@@ -159,7 +146,7 @@ class PearsonCorrcoef(NumberReading):
         both = labels.sqrt() * predictions.sqrt()
         found = sure(ratio(together, both), both, sums, SquaredError())
         found = sure(found, labels, sums, SquaredLabel())
-        return over_columns(sure(found, predictions, sums, SquaredPrediction()))
+        return sure(found, predictions, sums, SquaredPrediction()).nanmean(-1)
 
 
 @dataclass(frozen=True)
@@ -172,10 +159,8 @@ class ConcordanceCorrcoef(NumberReading):
     def read(self, sums: Sums) -> Tensor:
         """Return ``2 cov / (var p + var y + (mean p - mean y)^2)``, the mean over the columns."""
         together, labels, predictions = moments(sums)
-        weight = sums.totals[..., Total.WEIGHT]
-        bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
-        apart = labels + predictions + ratio(bias**2, weight)
-        return over_columns(sure(ratio(2 * together, apart), apart, sums, *self.terms))
+        apart = labels + predictions + squared_bias(sums)
+        return sure(ratio(2 * together, apart), apart, sums, *self.terms).nanmean(-1)
 
 
 @dataclass(frozen=True)
@@ -198,7 +183,7 @@ class Pinball(NumberReading):
 
 
 @dataclass(frozen=True)
-class TweedieDeviance(NumberReading):
+class TweedieDeviance(TermMean):
     """The mean deviance of the Tweedie distribution of a power (Jorgensen, 1987).
 
     0 is the normal distribution, 1 Poisson's, 2 the gamma distribution. NaN where a label or a
@@ -213,13 +198,10 @@ class TweedieDeviance(NumberReading):
         expected = "outside of (0, 1) and finite"
         check_number(self, "power", expected, lambda power: isfinite(power) and not 0 < power < 1)
 
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the deviance of this power."""
-        return (DevianceTerm(self.power),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, DevianceTerm(self.power))
+    @property
+    def term(self) -> Term:
+        """The deviance of this power."""
+        return DevianceTerm(self.power)
 
 
 @dataclass(frozen=True)
@@ -237,39 +219,27 @@ class GammaDeviance(TweedieDeviance):
 
 
 @dataclass(frozen=True)
-class MeanSquaredLogError(NumberReading):
+class MeanSquaredLogError(TermMean):
     """The mean of ``(log(1 + p) - log(1 + y))^2``."""
 
     higher_is_better = False
-    terms = (SquaredLogError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, SquaredLogError())
+    term = SquaredLogError()
 
 
 @dataclass(frozen=True)
-class MeanAbsolutePercentageError(NumberReading):
+class MeanAbsolutePercentageError(TermMean):
     """The mean of ``|p - y| / |y|``, a share, not in percent; huge where a label is 0."""
 
     higher_is_better = False
-    terms = (PercentageError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, PercentageError())
+    term = PercentageError()
 
 
 @dataclass(frozen=True)
-class SymmetricMeanAbsolutePercentageError(NumberReading):
+class SymmetricMeanAbsolutePercentageError(TermMean):
     """The mean of ``2 |p - y| / (|p| + |y|)``, in [0, 2]."""
 
     higher_is_better = False
-    terms = (SymmetricPercentageError(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over all columns."""
-        return self.mean(sums, SymmetricPercentageError())
+    term = SymmetricPercentageError()
 
 
 @dataclass(frozen=True)
@@ -293,6 +263,12 @@ def squares(sums: Sums, term: Term, of: int) -> Tensor:
     return torch.where(spread > 1e-14 * kept, spread, 0.0)
 
 
+def squared_bias(sums: Sums) -> Tensor:
+    """Return the weight of all labels times the square of the mean error, ``[..., U]``."""
+    bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
+    return ratio(bias**2, sums.totals[..., Total.WEIGHT])
+
+
 def sure(values: Tensor, spread: Tensor, sums: Sums, *terms: Term) -> Tensor:
     """Return metrics, NaN where rounding of these sums of squares is seen beside a spread.
 
@@ -306,11 +282,5 @@ def moments(sums: Sums) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sums of products of the deviations: of both, of labels, of predictions."""
     labels = squares(sums, SquaredLabel(), Total.LABEL)
     predictions = squares(sums, SquaredPrediction(), Total.PREDICTION)
-    bias = sums.totals[..., Total.PREDICTION] - sums.totals[..., Total.LABEL]
-    errors = sums.term(SquaredError()) - ratio(bias**2, sums.totals[..., Total.WEIGHT])
+    errors = sums.term(SquaredError()) - squared_bias(sums)
     return (labels + predictions - errors) / 2, labels, predictions
-
-
-def over_columns(values: Tensor) -> Tensor:
-    """Return the mean over the columns that have a value; NaN if none has."""
-    return values.nanmean(-1)

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import ClassVar, Literal, get_args
 
-import torch
 from torch import Tensor
 
 from torch_heads.families.family import Counts
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.scores import NEGATIVE, POSITIVE
-from torch_heads.metrics.needs import ClassCounts, Confusions, Need, ScoreCounts
+from torch_heads.metrics.needs import ClassCounts, Need, ScoreCounts
 from torch_heads.metrics.readings.reading import (
     Reading,
     check_choice,
@@ -25,7 +24,6 @@ from torch_heads.metrics.sums import Outcomes, Sums, Total
 from torch_heads.metrics.terms import RowFBeta
 
 Average = Literal["micro", "macro", "weighted", "samples"]
-Weights = Literal["linear", "quadratic"]
 
 
 @dataclass(frozen=True)
@@ -113,16 +111,11 @@ class HammingLoss(Accuracy):
 
 
 @dataclass(frozen=True)
-class Precision(AveragedReading):
-    """The share of predicted positives that are positive."""
-
-    def value(self, outcomes: Outcomes) -> Tensor:
-        """Return ``TP / (TP + FP)``."""
-        right, false_positives, *_ = outcomes
-        return ratio(right, right + false_positives)
+class EstimatorReading(AveragedReading):
+    """A metric that tf.estimator has: of all columns together 0 where it is undefined, as there."""
 
     def read(self, sums: Sums) -> Tensor:
-        """Return the metric; of all columns 0 where it is undefined, as in tf.estimator."""
+        """Return the metric, or its average over classes."""
         value = super().read(sums)
         return value.nan_to_num(0.0) if self.average is None and self.column is None else value
 
@@ -132,21 +125,22 @@ class Precision(AveragedReading):
 
 
 @dataclass(frozen=True)
-class Recall(AveragedReading):
+class Precision(EstimatorReading):
+    """The share of predicted positives that are positive."""
+
+    def value(self, outcomes: Outcomes) -> Tensor:
+        """Return ``TP / (TP + FP)``."""
+        right, false_positives, *_ = outcomes
+        return ratio(right, right + false_positives)
+
+
+@dataclass(frozen=True)
+class Recall(EstimatorReading):
     """The share of positives that are predicted positive."""
 
     def value(self, outcomes: Outcomes) -> Tensor:
         """Return ``TP / (TP + FN)``."""
         return ratio(outcomes.true_positives, outcomes.true_positives + outcomes.false_negatives)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the metric; of all columns 0 where it is undefined, as in tf.estimator."""
-        value = super().read(sums)
-        return value.nan_to_num(0.0) if self.average is None and self.column is None else value
-
-    def defined(self, sums: Sums) -> Tensor:
-        """Return where it is."""
-        return ~super().read(sums).isnan()
 
 
 @dataclass(frozen=True)
@@ -233,73 +227,3 @@ class BalancedAccuracy(ThresholdReading):
         if sums.of_ids:
             return recall.nanmean(-1)
         return (recall + ratio(true_negatives, true_negatives + false_positives)) / 2
-
-
-@dataclass(frozen=True)
-class MatthewsCorrcoef(ThresholdReading):
-    """The correlation of predicted and given classes (Matthews, 1975; Gorodkin, 2004)."""
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return ``(c s - sum(p t)) / sqrt((s^2 - sum(p^2)) (s^2 - sum(t^2)))``.
-
-        With the weights ``s`` of all labels, ``c`` of the right ones, and of each class ``p`` as
-        predicted and ``t`` as given.
-        """
-        right, predicted, given = class_totals(sums)
-        total = sums.total(Total.WEIGHT)
-        above = right.sum(-1) * total - (predicted * given).sum(-1)
-        spreads = [total**2 - (one**2).sum(-1) for one in (predicted, given)]
-        return ratio(above, spreads[0].clamp(min=0).sqrt() * spreads[1].clamp(min=0).sqrt())
-
-
-@dataclass(frozen=True)
-class CohenKappa(ThresholdReading):
-    """The agreement of predicted and given classes beyond chance (Cohen, 1960; 1968).
-
-    With ``weights``, classes whose ids differ more disagree more: by the difference of the ids, or
-    by its square.
-    """
-
-    weights: Weights | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self, "weights", get_args(Weights))
-
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the confusions, where they weigh differently."""
-        if counts is Counts.CLASSES and self.weights is not None:
-            return (Confusions(),)
-        return super().needs(counts)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return ``1 - observed / expected`` disagreement."""
-        if self.weights is None or not sums.of_ids:  # of two classes, all weights are the same
-            right, predicted, given = class_totals(sums)
-            total = sums.total(Total.WEIGHT)
-            chance = (predicted * given).sum(-1)
-            return ratio(total * right.sum(-1) - chance, total**2 - chance)
-        confusions = sums.confusions
-        ids = torch.arange(confusions.shape[-1], device=confusions.device, dtype=torch.float64)
-        distance = (ids[:, None] - ids).abs()
-        if self.weights == "quadratic":
-            distance = distance**2
-        chance = confusions.sum(-1, keepdim=True) * confusions.sum(-2, keepdim=True)
-        chance = chance / confusions.sum((-2, -1), keepdim=True)
-        observed, expected = ((distance * one).sum((-2, -1)) for one in (confusions, chance))
-        return 1 - ratio(observed, expected)
-
-
-def class_totals(sums: Sums) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what is right, predicted and given of each class, ``[..., K]``; of scores, two."""
-    if sums.of_ids:
-        right, predicted, given = sums.class_counts.unbind(-2)
-        return right, predicted, given
-    right, false_positives, false_negatives, true_negatives = sums.outcomes()
-    pairs = [
-        (true_negatives, right),
-        (true_negatives + false_negatives, right + false_positives),
-        (true_negatives + false_positives, right + false_negatives),
-    ]
-    no_yes = [torch.stack(pair, dim=-1) for pair in pairs]
-    return no_yes[0], no_yes[1], no_yes[2]

@@ -1,144 +1,15 @@
-"""Readings of rankings: areas under curves, and what a threshold that is not fixed would give."""
+"""Readings of scores at thresholds that are not fixed, and of their calibration."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from torch_heads.families.family import Counts
-from torch_heads.functional.average_precision import average_precision
 from torch_heads.functional.reductions import safe_divide
-from torch_heads.functional.scores import (
-    SOFT,
-    counts_above,
-    mean_scores,
-    precision_recall_auc,
-    roc_auc,
-)
-from torch_heads.metrics.needs import ClassScoreCounts, Need, ScoreCounts
-from torch_heads.metrics.readings.reading import Reading, check_choice, check_number, ratio
+from torch_heads.functional.scores import SOFT, mean_scores
+from torch_heads.metrics.readings.areas import RocAuc, ScoreReading, ranked
+from torch_heads.metrics.readings.reading import check_number, ratio
 from torch_heads.metrics.sums import Sums, Total
-
-
-@dataclass(frozen=True)
-class ScoreReading(Reading):
-    """A metric of all scores. NaN where the labels are of one class alone."""
-
-    higher_is_better = True
-    of_counts = True
-    of_fine_scores = True
-
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the counts of scores."""
-        return (ScoreCounts(),)
-
-
-@dataclass(frozen=True)
-class AUC(ScoreReading):
-    """The area under the ROC curve over tf.estimator's grid of 200 thresholds.
-
-    A logit of NaN counts as the lowest score, here and in all that is read from scores; it shows
-    in the loss, which is NaN.
-    """
-
-    of_fine_scores = False
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the area; 0 where a class is absent, as in tf.estimator."""
-        return roc_auc(*sums.grid_counts())
-
-    def present(self, sums: Sums) -> Tensor:
-        """Return whether there were labels of both kinds: else there is no area."""
-        return both_kinds(*sums.above)
-
-    def defined(self, sums: Sums) -> Tensor:
-        """Return where there are labels of both kinds."""
-        return both_kinds(*sums.above)
-
-
-@dataclass(frozen=True)
-class AUCPrecisionRecall(ScoreReading):
-    """The interpolated area under the precision-recall curve over the same grid."""
-
-    of_fine_scores = False
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the area; 1 where all labels are positive, 0 where none is."""
-        return precision_recall_auc(*sums.grid_counts())
-
-    def present(self, sums: Sums) -> Tensor:
-        """Return whether any label was positive: else there is no recall."""
-        positives, _ = sums.above
-        return positives[..., 0] > 0
-
-    def defined(self, sums: Sums) -> Tensor:
-        """Return where there are labels of both kinds."""
-        return both_kinds(*sums.above)
-
-
-@dataclass(frozen=True)
-class AreaReading(ScoreReading):
-    """An area from the fine cut: of all columns together, or the mean over the columns.
-
-    The mean is over the columns that have it; ``weighted`` by their weight of positives.
-    """
-
-    average: Literal["macro", "weighted"] | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self, "average", ("macro", "weighted"))
-
-    def area(self, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Return the area from the counts above each edge."""
-        raise NotImplementedError
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the area, or the mean over the columns that have one."""
-        counts = sums.above if self.average is None else sums.columns_above
-        areas = ranked(self.area(*counts), *counts)
-        if self.average is None:
-            return areas
-        weights = counts[0][..., 0] if self.average == "weighted" else torch.ones_like(areas)
-        return mean_defined(areas, weights)
-
-
-@dataclass(frozen=True)
-class RocAuc(AreaReading):
-    """The area under the ROC curve, from the fine cut: also of rare events."""
-
-    def area(self, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Return the area by trapezoids."""
-        return roc_auc(positives, negatives)
-
-
-@dataclass(frozen=True)
-class AveragePrecision(AreaReading):
-    """The mean precision at each positive, from the fine cut: also of rare events."""
-
-    def area(self, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Return the mean."""
-        return average_precision(positives, negatives)
-
-
-@dataclass(frozen=True)
-class RocAucOneVersusRest(Reading):
-    """The mean, over the classes, of the area under the ROC curve of each against the others."""
-
-    higher_is_better = True
-    of_counts = True
-
-    def needs(self, counts: Counts) -> Iterable[Need]:
-        """Return the counts of the scores of each class."""
-        return (ClassScoreCounts(),)
-
-    def read(self, sums: Sums) -> Tensor:
-        """Return the mean over the classes that have an area."""
-        counts = counts_above(sums.class_scores)
-        areas = ranked(roc_auc(*counts), *counts)
-        return mean_defined(areas, torch.ones_like(areas))
 
 
 @dataclass(frozen=True)
@@ -188,10 +59,11 @@ class SensitivityAtSpecificity(ScoreReading):
 
     def read(self, sums: Sums) -> Tensor:
         """Return the recall."""
-        found, fallout = rates(sums)
-        allowed = 1 - fallout >= self.specificity
-        best = torch.where(allowed, found, 0.0).amax(-1)
-        return torch.where(fallout[..., 0].isnan() | found[..., 0].isnan(), torch.nan, best)
+        positives, negatives = sums.above
+        # a quotient of counts, since 1 - 0.8 is less than 0.2
+        specificity = ratio(negatives[..., :1] - negatives, negatives[..., :1])
+        found = torch.where(specificity >= self.specificity, positives, 0.0).amax(-1)
+        return ranked(ratio(found, positives[..., 0]), positives, negatives)
 
 
 @dataclass(frozen=True)
@@ -268,20 +140,3 @@ def rates(sums: Sums) -> tuple[Tensor, Tensor]:
     """Return the true and the false positive rate above each edge; NaN where a class is absent."""
     positives, negatives = sums.above
     return ratio(positives, positives[..., :1]), ratio(negatives, negatives[..., :1])
-
-
-def ranked(areas: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """Return areas, NaN where all labels are of one class: there is nothing to rank."""
-    return torch.where(both_kinds(positives, negatives), areas, torch.nan)
-
-
-def both_kinds(positives: Tensor, negatives: Tensor) -> Tensor:
-    """Return where there are labels of both kinds, from the counts above each edge."""
-    return (positives[..., 0] > 0) & (negatives[..., 0] > 0)
-
-
-def mean_defined(values: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted mean over the last axis of what is not NaN; NaN if all is."""
-    defined = ~values.isnan()
-    weights = torch.where(defined, weights, 0.0)
-    return ratio((values.nan_to_num(0.0) * weights).sum(-1), weights.sum(-1))

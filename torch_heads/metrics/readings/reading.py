@@ -94,7 +94,7 @@ def check_number(
     *,
     whole: bool = False,
 ) -> None:
-    """Check an argument of a reading that is a number.
+    """Check an argument of a reading that is a number, and keep it as one of Python's.
 
     Raises:
         TypeError: if it is none.
@@ -105,8 +105,11 @@ def check_number(
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         kind = "an int" if whole else "a number"
         raise TypeError(unexpected(who, name, f"as {kind} {expected}", repr(value)))
-    if not valid(float(value)):
+    number = float(value)
+    if not valid(number):
         raise ValueError(unexpected(who, name, expected, repr(value)))
+    if not isinstance(value, (int, float)):  # of NumPy, or a fraction
+        object.__setattr__(reading, name, int(number) if whole else number)
 
 
 def check_level(reading: Reading, name: str = "level") -> None:

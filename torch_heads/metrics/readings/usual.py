@@ -3,14 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from torch_heads.families.family import Counts
+from torch_heads.metrics.readings.areas import AUC, AUCPrecisionRecall, AveragePrecision, RocAuc
 from torch_heads.metrics.readings.means import AverageLoss, ClassAccuracy, Mean
 from torch_heads.metrics.readings.outcomes import Accuracy, Precision, Recall
-from torch_heads.metrics.readings.ranking import (
-    AUC,
-    AUCPrecisionRecall,
-    AveragePrecision,
-    RocAuc,
-)
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.times import Concordance
 from torch_heads.metrics.sums import Total
