@@ -28,6 +28,7 @@ from tests.integrations.serving.exporting import (  # noqa: F401
 )
 from torch_heads.integrations.serving import Bundle, export_bundle, rest, serving_app, v2
 from torch_heads.integrations.serving.cli import main
+from torch_heads.integrations.serving.models import Models
 
 ROOT = Path(__file__).parents[3]
 ROW = [0.5, -1.0, 2.0, 0.0, 1.5, 1.0, -0.5, 3.0]
@@ -688,6 +689,28 @@ def test_ctrl_c_ends_the_server_in_silence(models: Path) -> None:
     said, _ = process.communicate(timeout=20)
     assert said == ""
     assert process.returncode == 130
+
+
+def test_models_and_versions_are_called_as_the_links_to_them(tmp_path: Path) -> None:
+    store, served = tmp_path / "store", tmp_path / "served"
+    for plus in (2.0, 3.0):
+        export_bundle(Half(plus), store / f"run_{plus:.0f}", torch.zeros(2))
+    (served / "half").mkdir(parents=True)
+    for link, target in {"half/1": "run_2", "half/2": "run_3", "live": "run_3"}.items():
+        (served / link).symlink_to(store / target)
+    models = Models(served)
+    assert {name: [*models.versions(name)] for name in models} == {"half": [1, 2], "live": [1]}
+    _, bundle = models.get("half", 1)
+    assert bundle.title == "Bundle 'half/1'"
+    assert bundle([1.0])["outputs"].tolist() == [[2.5]]
+    assert [*Models(served / "live")] == ["live"]
+
+
+def test_two_folders_of_one_version_are_refused(tmp_path: Path) -> None:
+    for version in ("1", "01"):
+        export_bundle(Half(2.0), tmp_path / "half" / version, torch.zeros(2))
+    with pytest.raises(ValueError, match="different versions, got version 1 of 'half' twice"):
+        Models(tmp_path)
 
 
 def test_a_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:

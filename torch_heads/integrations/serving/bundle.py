@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -235,10 +236,23 @@ class Bundle:
         return lambda found: np.broadcast_to(names, (*rows(found).shape[:dims], len(names)))
 
 
+def model_of(path: Path) -> tuple[str, int | None]:
+    """Return the name of the model in a folder, and its version, if the folder is called by one.
+
+    Links count by what they are called, whatever they lead to.
+
+    >>> model_of(Path("models/pets")), model_of(Path("models/pets/3"))
+    (('pets', None), ('pets', 3))
+    """
+    absolute = Path(os.path.abspath(path))
+    if absolute.name.isdecimal():
+        return absolute.parent.name, int(absolute.name)
+    return absolute.name, None
+
+
 def _title(path: Path) -> str:
-    # a version is told by its model, too
-    name = f"{path.resolve().parent.name}/{path.name}" if path.name.isdecimal() else path.name
-    return f"Bundle {name!r}"
+    name, version = model_of(path)
+    return f"Bundle {name if version is None else f'{name}/{version}'!r}"
 
 
 def _beside(key: str, name: str) -> bool:
