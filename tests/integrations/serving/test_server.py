@@ -273,6 +273,13 @@ def test_nested_data_are_read_flat(port: int, pets: Bundle) -> None:
     assert ask(port, "/v2/health/live")[0] == 200
 
 
+@pytest.mark.parametrize("kind", ["FP16", "FP32", "FP64"])
+def test_numbers_that_are_too_large_are_infinite_without_a_word(port: int, kind: str) -> None:
+    given = {"name": "x", "shape": [1], "datatype": kind, "data": [-1e300]}
+    status, answer = ask(port, "/v2/models/half_plus/infer", {"inputs": [given]})
+    assert (status, answer["outputs"][0]["data"]) == (200, [-np.inf])
+
+
 def test_of_many_heads_the_stacked_outputs_are_answered(tmp_path: Path) -> None:
     head = th.MultiHead([th.BinaryClassHead(name=f"h{i}") for i in range(101)])
     model = nn.Sequential(nn.Linear(8, 101), head)
@@ -528,6 +535,19 @@ def test_what_is_asked_for_by_get_may_be_asked_for_by_head(port: int) -> None:
             "/v1/models/pets:predict",
             {"instances": [{"b64": "!!!"}]},
             "predict: expected b64 as base64 of text in UTF-8, got '!!!'.",
+        ),
+        *(
+            (
+                "POST",
+                "/v2/models/half_plus/infer",
+                {"inputs": [{"name": "x", "shape": [3], "datatype": "FP32", "data": data}]},
+                f"x: expected data {says}.",
+            )
+            for data, says in [
+                ([[1.0, 2.0], [3.0]], "as numbers, or lists of one length, got lists of others"),
+                (["1", "2", "3"], "of type float32, got strings"),
+                ([None, 1.0, 2.0], "of type float32, got values of another kind"),
+            ]
         ),
     ],
 )
