@@ -246,6 +246,11 @@ def test_the_commands_are_there(
         main(["run", str(path), *files, "--outputs", "no"])
     with pytest.raises(SystemExit, match="path to a folder"):
         main(["show", str(tmp_path / "no")])
+    for port in ("-1", "70000"):
+        with pytest.raises(SystemExit, match=rf"serve: expected port in \[0, 65535\], got {port}"):
+            main(["serve", str(path), "--port", port])
+    with pytest.raises(SystemExit, match="expected max_body >= 1, got 0"):
+        main(["serve", str(path), "--max-body", "0"])
     capsys.readouterr()
     main(["show", str(path)])
     assert "kind/classification" in capsys.readouterr().out

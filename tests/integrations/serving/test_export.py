@@ -565,6 +565,31 @@ class After(nn.Module):
             ValueError,
             "different strings",
         ),
+        *(
+            (
+                th.BinaryClassHead(),
+                torch.zeros(2, 1),
+                {"lookups": {"logits": lookup}},
+                ValueError,
+                rf"lookups\['logits'\] as a list of different strings, or .*, got {kind}\.",
+            )
+            for lookup, kind in [("ab", "str"), ({"a", "b"}, "set")]
+        ),
+        (th.BinaryClassHead(), torch.zeros(2, 1), {"inputs": "x"}, ValueError, "got str"),
+        (
+            th.BinaryClassHead(),
+            (torch.zeros(2, 1), torch.zeros(2, 1)),
+            {"inputs": {"a", "b"}},
+            ValueError,
+            r"inputs as a list of names, got set\.",
+        ),
+        (
+            th.BinaryClassHead(),
+            torch.zeros(2, 1),
+            {"program": "no"},
+            TypeError,
+            "program as True or False, got a str",
+        ),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_anything_is_written(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from torch_heads.functional.arguments import check_flag
 from torch_heads.functional.containers import nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
@@ -86,13 +87,14 @@ class Bundle:
             FileNotFoundError: if there is no folder.
             ValueError: if a file is missing, changed or broken, or leads out of the folder; if a
                 vocabulary is another one; or if a program is not trusted.
+            TypeError: if ``trusted`` is no truth value.
         """
         folder = Path(path)
         title = _title(folder)
         if runtime not in ("onnx", "program"):
             expected = "as 'onnx' or 'program'"
             raise ValueError(unexpected(title, "runtime", expected, repr(runtime)))
-        if runtime == "program" and not trusted:
+        if not check_flag(title, "trusted", trusted) and runtime == "program":
             hint = "A program can run code as it is loaded. If you know who wrote it: trusted=True."
             raise ValueError(unexpected(title, "runtime", "as 'onnx'", "'program'", hint))
         manifest = read_files(title, folder)
@@ -140,8 +142,8 @@ class Bundle:
 
         Raises:
             KeyError: if there is no such signature or prediction.
-            ValueError: if the inputs are not what the model takes, or the graph answers otherwise
-                than ``signature.json`` says.
+            ValueError: if the inputs are not what the model takes, the outputs no list of names, or
+                the graph answers otherwise than ``signature.json`` says.
         """
         tensors, reads = self._plan(signature, outputs)
         found = self._runtime.run([*tensors], self._feeds(inputs))
@@ -198,6 +200,9 @@ class Bundle:
                     given = repr(signature)
                     raise KeyError(unexpected(self.title, "signature", expected, given, hint))
                 wanted = self.signatures[signature].outputs
+            elif isinstance(outputs, str) or not key:
+                expected = "as a list of at least one name"
+                raise ValueError(unexpected(self.title, "outputs", expected, repr(outputs)))
             else:
                 wanted = {name: name for name in outputs}
             tensors: Tensors = {}

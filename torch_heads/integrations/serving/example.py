@@ -16,6 +16,7 @@ from torch_heads.integrations.serving.signature import DTYPES, Input
 
 WHO = "export_bundle"
 BATCH = "batch"
+UNORDERED = (str, bytes, set, frozenset)  # no lists; a set has another order in every process
 
 Lookups = Mapping[str, Sequence[str] | Mapping[str | None, int]]
 
@@ -121,6 +122,8 @@ class Example:
 
 
 def _names(inputs: Any, parameters: Sequence[str], count: int) -> list[str]:
+    if isinstance(inputs, UNORDERED):
+        raise ValueError(unexpected(WHO, "inputs", "as a list of names", type(inputs).__name__))
     names = list(parameters if inputs is None else inputs)
     if len(names) < count or (inputs is not None and len(names) != count):
         hint = "Name them: inputs=['a', 'b']."
@@ -160,11 +163,14 @@ def _input(name: str, tensor: Tensor, axes: Any, table: Any) -> Input:
 
 
 def _table(name: str, given: Any) -> dict[str | None, int]:
+    argument = f"lookups[{name!r}]"
+    expected = "as a list of different strings, or a dict of strings with a whole number each"
+    if isinstance(given, UNORDERED):
+        raise ValueError(unexpected(WHO, argument, expected, type(given).__name__))
     table = dict(given) if isinstance(given, Mapping) else {one: i for i, one in enumerate(given)}
     strings = all(isinstance(one, str | None) for one in table) and len(table) == len(given)
     if not strings or not all(type(number) is int for number in table.values()):
-        expected = "as different strings, or a dict of strings with a whole number each"
-        raise ValueError(unexpected(WHO, f"lookups[{name!r}]", expected, preview(table.items())))
+        raise ValueError(unexpected(WHO, argument, expected, preview(table.items())))
     return table
 
 

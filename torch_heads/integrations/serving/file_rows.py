@@ -115,9 +115,9 @@ def csv_inputs(who: str, inputs: Mapping[str, Input], text: str) -> Batch:
         raise ValueError(unexpected(who, "rows of CSV", "of one input", given, "Send JSON."))
     [(name, one)] = inputs.items()
     rows = [row for _, row in _csv_rows(who, text.splitlines(keepends=True))]
-    if len({*map(len, rows)}) != 1:
-        given = sorted({*map(len, rows)})
-        raise ValueError(unexpected(who, "rows of CSV", "of one length", given or "none"))
+    lengths = sorted({*map(len, rows)})
+    if len(lengths) != 1:
+        raise ValueError(unexpected(who, "rows of CSV", "of one length", lengths or "none"))
     array = _cells(who, name, rows, one.dtype)
     return len(rows), {name: array[:, 0] if len(one.shape) == array.shape[1] == 1 else array}
 
