@@ -1,5 +1,6 @@
 """Feature columns read features as the originals' do, and the first layer puts them together."""
 
+import functools
 from math import nan, sqrt
 from pathlib import Path
 from typing import Any
@@ -310,6 +311,21 @@ def ids(features: Any) -> Any:
             r"default_value in \[0, 2\], got 3",
         ),
         (
+            lambda: est.categorical_column_with_identity("x", 3, default_value=1.5),
+            TypeError,
+            "default_value as an int, got 1.5",
+        ),
+        *(
+            (
+                functools.partial(
+                    est.categorical_column_with_vocabulary_list, "x", ["a", "b"], default_value=one
+                ),
+                TypeError,
+                f"default_value as an int, got {one}",
+            )
+            for one in (0.5, None, True)
+        ),
+        (
             lambda: est.categorical_column_with_vocabulary_list("x", ["a", "a"]),
             ValueError,
             "each once",
@@ -352,6 +368,19 @@ def ids(features: Any) -> Any:
             lambda: est.embedding_column(est.categorical_column_with_identity("x", 3), 2, "max"),
             ValueError,
             "combiner among.*'max'",
+        ),
+        *(
+            (
+                functools.partial(
+                    est.embedding_column, est.categorical_column_with_identity("x", 3), 2, **given
+                ),
+                TypeError,
+                says,
+            )
+            for given, says in [
+                ({"initializer": "zeros"}, "initializer to be callable, got str"),
+                ({"trainable": "no"}, "trainable as True or False, got a str"),
+            ]
         ),
         (lambda: est.DenseFeatures([]), ValueError, "feature_columns to be given"),
         (

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from torch_heads.functional.arguments import check_count
+from torch_heads.functional.arguments import check_count, check_flag
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
@@ -174,13 +174,18 @@ def embedding_column(
         trainable: whether the vectors are learned.
 
     Raises:
-        TypeError: if the column is not categorical.
+        TypeError: if the column is not categorical, the dimension no whole number, the initializer
+            not callable, or ``trainable`` no truth value.
         ValueError: if the dimension is not positive, or the combiner unknown.
     """
     who = "embedding_column"
     _check_categorical(who, categorical_column)
     dimension = check_count(who, "dimension", dimension, 1)
     check_combiner(who, "combiner", combiner)
+    if initializer is not None and not callable(initializer):
+        given = type(initializer).__name__
+        raise TypeError(unexpected(who, "initializer", "to be callable", given))
+    trainable = check_flag(who, "trainable", trainable)
     return EmbeddingColumn(categorical_column, dimension, combiner, initializer, trainable)
 
 
