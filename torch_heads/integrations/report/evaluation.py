@@ -10,6 +10,7 @@ import torch
 from torch_heads.computation.collected import suffixed
 from torch_heads.computation.target import Target
 from torch_heads.families.family import Counts
+from torch_heads.functional.arguments import check_share
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.residuals import Residuals
 from torch_heads.heads.base import Head
@@ -41,12 +42,12 @@ def evaluation(
         interval: the level of the intervals of metrics; None for none.
 
     Raises:
-        TypeError: if these are not a head and metrics of a head.
+        TypeError: if these are not a head and metrics of a head, or the level is no number.
         ValueError: if the metrics are not of this head, or have not seen a batch, or the level is
             not in (0, 1).
     """
-    if interval is not None and not 0 < interval < 1:
-        raise ValueError(unexpected("Report", "interval", "in (0, 1)", interval))
+    if interval is not None:
+        interval = check_share("Report", "interval", interval)
     _check(head, metrics)
     computation = head.computation
     states = {
