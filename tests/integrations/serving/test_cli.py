@@ -76,6 +76,15 @@ def test_it_prints_what_a_bundle_takes_and_answers(bundle: Bundle) -> None:
         assert any(all(word in line for word in words) for line in text.splitlines()), words
 
 
+def test_no_name_in_a_bundle_steers_the_terminal(tmp_path: Path) -> None:
+    names = ["\x1b[31mred", "\x1b]0;title\x07", "two\nlines"]
+    head = th.MultiClassHead(3, label_vocabulary=names)
+    path = export_bundle(nn.Sequential(nn.Linear(2, 3), head), tmp_path / "b", torch.zeros(2, 2))
+    printed = io.StringIO()
+    show(Bundle.load(path), Console(file=printed))
+    assert r"\x1b[31mred, \x1b]0;title\x07, two\nlines" in printed.getvalue()
+
+
 def test_what_many_heads_answer_is_printed_in_few_lines(tmp_path: Path) -> None:
     head = th.MultiHead([th.BinaryClassHead(name=f"h{i}") for i in range(101)])
     console = Console(record=True, width=160)
