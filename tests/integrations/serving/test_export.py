@@ -549,7 +549,26 @@ class After(nn.Module):
             torch.zeros(2, 1),
             {"inputs": {"x": ["batch", 3]}},
             ValueError,
-            r"inputs\['x'\] with an axis for each of \[2, 1\], got \['batch', 3\]",
+            r"inputs\['x'\] with an axis for each of \[2, 1\], .*, got \['batch', 3\]",
+        ),
+        *(
+            (
+                th.BinaryClassHead(),
+                torch.zeros(2, 1),
+                {"inputs": {"x": [axis, 1]}},
+                ValueError,
+                rf"for each of \[2, 1\], its size or a name for it, got \[{axis!r}, 1\]",
+            )
+            for axis in ("batch size", "", 2.0, None)
+        ),
+        *(
+            (th.BinaryClassHead(), example, options, ValueError, "at least one, and strings as na")
+            for example, options in [
+                ({}, {}),
+                ((), {}),
+                ({3: torch.zeros(2, 1)}, {}),
+                (torch.zeros(2, 1), {"inputs": [""]}),
+            ]
         ),
         (
             th.BinaryClassHead(),

@@ -56,6 +56,9 @@ class Example:
         else:
             named = dict(zip(_names(inputs, parameters, len(given)), given, strict=True))
             self._keywords = False
+        if not named or not all(isinstance(name, str) and name for name in named):
+            expected = "with at least one, and strings as names"
+            raise ValueError(unexpected(WHO, "inputs", expected, preview(named)))
         if inputs is not None and {*inputs} != {*named}:
             expected = f"with the names {preview(named)}"
             raise ValueError(unexpected(WHO, "inputs", expected, preview(inputs)))
@@ -149,10 +152,11 @@ def _tensor(name: str, given: Any) -> Tensor:
 def _input(name: str, tensor: Tensor, axes: Any, table: Any) -> Input:
     shape = [BATCH, *tensor.shape[1:]] if axes is None else list(axes)
     fits = len(shape) == tensor.dim() > 0 and all(
-        isinstance(size, str) or size == own for size, own in zip(shape, tensor.shape, strict=True)
+        size.isidentifier() if isinstance(size, str) else type(size) is int and size == own
+        for size, own in zip(shape, tensor.shape, strict=True)
     )
     if not fits:
-        expected = f"with an axis for each of {list(tensor.shape)}"
+        expected = f"with an axis for each of {list(tensor.shape)}, its size or a name for it"
         raise ValueError(unexpected(WHO, f"inputs[{name!r}]", expected, shape))
     if table is None:
         return Input(str(tensor.dtype).removeprefix("torch."), tuple(shape))
