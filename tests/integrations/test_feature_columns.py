@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 import torch_heads as th
 from torch_heads.integrations import estimator as est
+from torch_heads.integrations.estimator.networks import LinearModel
 
 COLOURS = ["red", "green", "blue"]
 
@@ -389,8 +390,32 @@ def ids(features: Any) -> Any:
             "CategoricalColumn. Wrap it in embedding_column or indicator_column",
         ),
         (lambda: est.DenseFeatures([est.numeric_column("x")] * 2), ValueError, "'x' twice"),
+        (
+            lambda: numbers({"x": [1.0, 2.0]}, normalizer_fn=lambda x: torch.cat([x, x])),
+            ValueError,
+            r"normalizer_fn to return a tensor of shape \[2, 1\], got \[4, 1\]",
+        ),
+        (
+            lambda: numbers({"x": [1.0]}, normalizer_fn=lambda x: None),
+            TypeError,
+            r"normalizer_fn to return a tensor of shape \[1, 1\], got NoneType",
+        ),
     ],
 )
 def test_what_no_column_can_read_is_refused(wrong: Any, error: Any, says: str) -> None:
     with pytest.raises(error, match=says):
         wrong()
+
+
+def test_features_of_fewer_examples_are_not_repeated(colour: est.CategoricalColumn) -> None:
+    age, size = est.numeric_column("age"), est.categorical_column_with_identity("size", 3)
+    layers = {
+        "{'age': 2, 'colour_indicator': 1}": est.DenseFeatures([age, est.indicator_column(colour)]),
+        "{'colour': 1, 'the others': 2}": LinearModel([age, colour], 1, "sum"),
+        "{'colour': 1, 'size': 2}": LinearModel([colour, size], 1, "sum"),
+    }
+    features = {"age": [20.0, 30.0], "size": [0, 2], "colour": ["red"]}
+    for rows, layer in layers.items():
+        message = f"features with as many examples of each, got {rows}"
+        with pytest.raises(ValueError, match=message):
+            layer(features)

@@ -59,7 +59,7 @@ class NumericColumn(FeatureColumn):
             default = torch.as_tensor(self.default_value, dtype=self.dtype, device=values.device)
             values = torch.where(values.isnan(), default, values)
         if self.normalizer_fn is not None:
-            values = self.normalizer_fn(values)
+            values = _normalized(who, self.normalizer_fn(values), values)
         return values.reshape(values.shape[0], self.width).to(torch.get_default_dtype())
 
 
@@ -214,6 +214,17 @@ def check_combiner(who: str, argument: str, combiner: str) -> None:
     """
     if combiner not in COMBINERS:
         raise ValueError(unexpected(who, argument, f"among {preview(COMBINERS)}", repr(combiner)))
+
+
+def _normalized(who: str, found: Any, values: Tensor) -> Tensor:
+    """Return what a ``normalizer_fn`` has made of values, if these are as many of each example."""
+    expected = f"to return a tensor of shape {list(values.shape)}"
+    if not isinstance(found, Tensor):
+        raise TypeError(unexpected(who, "normalizer_fn", expected, type(found).__name__))
+    alike = found.shape[:1] == values.shape[:1] and prod(found.shape[1:]) == prod(values.shape[1:])
+    if not alike:
+        raise ValueError(unexpected(who, "normalizer_fn", expected, list(found.shape)))
+    return found
 
 
 def _check_categorical(who: str, column: Any) -> None:
