@@ -1,7 +1,7 @@
 """What the metrics of a head know of each task inside of it."""
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from math import isnan
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from torch_heads.integrations.report.ownership import check_owner
 from torch_heads.integrations.report.tasks import Task
 from torch_heads.metrics.bound import AlikeColumns, BoundReading, States
 from torch_heads.metrics.collection import ReadingCollection
-from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
+from torch_heads.metrics.interval import Interval, intervals_of, is_of_counts
 from torch_heads.metrics.needs import Confusions, ResidualCounts, ScoreCounts
 
 
@@ -140,15 +140,16 @@ def _task(
         confusion=None if matrix is None else matrix[:, 1:].double().cpu().numpy(),
         residuals=None if counts is None else Residuals(counts.cpu()),
         survival=metrics.survival(target.name) if target.counts is Counts.TIMES else None,
-        intervals=partial(interval_by_key, readings, own, interval),
+        intervals=cache(partial(intervals_by_key, readings, own, interval)),
     )
 
 
-def interval_by_key(
-    readings: Mapping[str, BoundReading], states: States, level: float | None, key: str
-) -> Interval | None:
-    """Return where a metric lies; None where that is not asked for, or not known."""
-    if level is None or key not in readings or not is_of_counts(readings[key]):
-        return None
-    found = interval_of(readings[key], states, level)
-    return None if isnan(found.low) else found
+def intervals_by_key(
+    readings: Mapping[str, BoundReading], states: States, level: float | None
+) -> dict[str, Interval]:
+    """Return where the metrics of a task lie, those of which that is asked for and known."""
+    known = {key: one for key, one in readings.items() if is_of_counts(one)}
+    if level is None or not known:
+        return {}
+    found = intervals_of([*known.values()], states, level)
+    return {key: one for key, one in zip(known, found, strict=True) if not isnan(one.low)}
