@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -281,8 +282,20 @@ ZEROS = torch.zeros(ROWS, 1)
         (
             th.RegressionHead,
             Sample(ZEROS, ZEROS, {}),
-            ValueError,
-            r"sample with weights 'w' .*, got \[\]",
+            TypeError,
+            "sample with weights 'w' in its features, a tensor, got NoneType",
+        ),
+        (
+            th.RegressionHead,
+            Sample(ZEROS, ZEROS.numpy(), {"w": torch.ones(7)}),
+            TypeError,
+            "sample with logits, a tensor, got ndarray",
+        ),
+        (
+            th.RegressionHead,
+            Sample(range(7), ZEROS, {"w": torch.ones(7)}),
+            TypeError,
+            "sample with labels in tensors, arrays, lists, or a dict of these, got range",
         ),
     ],
 )
@@ -291,6 +304,27 @@ def test_what_is_no_head_or_sample_is_refused(
 ) -> None:
     with pytest.raises(error, match=f"check_head: expected {says}"):
         check_head(make, sample)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([1, 0, 1, 1, 0, 0, 1]),
+        np.array([1, 0, 1, 1, 0, 0, 1], np.uint8),
+        np.array([1, 0, 1, 1, 0, 0, 1], np.float32)[:, None],
+        np.array([1, 0, 1, 1, 0, 0, 1], bool),
+        np.array(["a_longer_name", "no"], object)[[0, 1, 0, 0, 1, 1, 0]],
+        np.array(["a_longer_name", "no"])[[0, 1, 0, 0, 1, 1, 0]],
+        np.array(["a_longer_name", "no"], np.dtypes.StringDType())[[0, 1, 0, 0, 1, 1, 0]],
+    ],
+    ids=lambda labels: str(labels.dtype),
+)
+def test_a_sample_may_have_its_labels_in_an_array(labels: Any) -> None:
+    names = ["no", "a_longer_name"] if labels.dtype.kind in "OUT" else None
+    random = torch.Generator().manual_seed(0)
+    weights = {"w": 0.1 + torch.rand(ROWS, generator=random)}
+    sample = Sample(labels, torch.randn(ROWS, 1, generator=random), weights)
+    check_head(lambda **options: th.BinaryClassHead(label_vocabulary=names, **options), sample)
 
 
 def test_promises_hold_where_assertions_are_left_out() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.testing.promises import PROMISES
-from torch_heads.testing.sample import ROWS, Sample
+from torch_heads.testing.sample import ROWS, Sample, has_rows
 from torch_heads.testing.subject import MakeHead, Subject
 
 WHO = "check_head"
@@ -26,8 +26,9 @@ def check_head(make: MakeHead, sample: Sample | None = None) -> None:
 
     Raises:
         AssertionError: that names the promise which the head breaks.
-        TypeError: if ``make`` makes no head, or ``sample`` is no `Sample`.
-        ValueError: if the sample has another number of rows, or no weights.
+        TypeError: if ``make`` makes no head, ``sample`` is no `Sample`, or its parts are of other
+            types than a check can take apart.
+        ValueError: if the sample has another number of rows.
 
     >>> from torch_heads import RegressionHead
     >>> check_head(RegressionHead)
@@ -56,9 +57,14 @@ def _made(make: Any) -> Head:
 def _check_sample(sample: Any) -> None:
     if not isinstance(sample, Sample):
         raise TypeError(unexpected(WHO, "sample", "as a Sample", type(sample).__name__))
-    if len(sample.logits) != ROWS:
-        given = f"{len(sample.logits)} of them"
+    labels, logits, weights = sample.labels, sample.logits, sample.features.get("w")
+    for name, one in {"logits": logits, "weights 'w' in its features": weights}.items():
+        if not isinstance(one, Tensor):
+            expected, given = f"with {name}, a tensor", type(one).__name__
+            raise TypeError(unexpected(WHO, "sample", expected, given))
+    if not has_rows(labels):
+        expected = "with labels in tensors, arrays, lists, or a dict of these"
+        raise TypeError(unexpected(WHO, "sample", expected, type(labels).__name__))
+    if len(logits) != ROWS:
+        given = f"{len(logits)} of them"
         raise ValueError(unexpected(WHO, "sample", f"with {ROWS} rows of logits", given))
-    if "w" not in sample.features:
-        given = preview(sample.features)
-        raise ValueError(unexpected(WHO, "sample", "with weights 'w' in its features", given))
