@@ -35,8 +35,8 @@ def test_cells_are_of_the_type_of_the_input(
         ("", "invocations: expected rows of CSV of one length, got none"),
         ("\n\n", "of one length, got none"),
         ("1,2\n3\n", r"of one length, got \[1, 2\]"),
-        ("1.5,2\n", "invocations: expected x of type int64, got .*'1.5'"),
-        ("a,2\n", "expected x of type int64, got .*'a'"),
+        ("1,2\n1.5,2\n", "invocations: expected x in line 2 of type int64, got .*'1.5'"),
+        ("a,2\n", "expected x in line 1 of type int64, got .*'a'"),
         ('"1,2\n', "invocations: expected line 1 of CSV"),
     ],
 )

@@ -702,6 +702,32 @@ def test_a_server_of_one_model_ends_when_it_has_answered(models: Path) -> None:
     assert said == ""
 
 
+def speaks_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not speaks_ipv6(), reason="there is no IPv6 here")
+def test_a_server_may_listen_at_an_address_of_ipv6(models: Path) -> None:
+    command = [sys.executable, "-m", "torch_heads", "serve", str(models / "pets")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    arguments = ["--host", "::1", "--port", "0"]
+    with subprocess.Popen(
+        command + arguments, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        assert url.startswith("http://[::1]:")
+        connection = http.client.HTTPConnection("::1", int(url.rpartition(":")[2]), timeout=20)
+        connection.request("GET", "/ping")
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.terminate()
+
+
 def test_ctrl_c_ends_the_server_in_silence(models: Path) -> None:
     process, number = start(str(models / "half_plus"))
     assert ask(number, "/ping") == (200, "")

@@ -57,8 +57,9 @@ def serve(path: str, host: str, port: int, max_body: int) -> None:
         access_log=False,
         timeout_graceful_shutdown=GRACE,
     )
-    with socket.create_server((host, port), backlog=config.backlog) as listening:
+    family, shown = (socket.AF_INET6, f"[{host}]") if ":" in host else (socket.AF_INET, host)
+    with socket.create_server((host, port), family=family, backlog=config.backlog) as listening:
         number = listening.getsockname()[1]
         gc.freeze()  # or all that is imported is looked through, as requests come and go
-        print(f"Serving {path} at http://{host}:{number}", flush=True)
+        print(f"Serving {path} at http://{shown}:{number}", flush=True)
         uvicorn.Server(config).run([listening])
