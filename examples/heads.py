@@ -1,11 +1,10 @@
-"""Draw what six heads learn of simulated data: python examples/heads.py [picture]."""
+"""Six heads of one small network, and what each learns of simulated data, drawn."""
 
-import sys
-from pathlib import Path
+import argparse
 
 import matplotlib.pyplot as plt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import torch_heads as th
 
@@ -13,7 +12,7 @@ ROWS, STEPS = 4000, 600
 CUTS = [0.5 * i for i in range(1, 13)]
 
 
-def simulate(x: Tensor) -> dict[str, Tensor]:
+def simulate(x):
     """Return a label of each kind, whose distribution depends on x."""
     noise, wave = torch.randn(ROWS), torch.sin(4 * x)
     gamma = torch.distributions.Gamma(2.0, 2.0).sample((ROWS,))
@@ -28,8 +27,7 @@ def simulate(x: Tensor) -> dict[str, Tensor]:
     }
 
 
-def main(picture: Path) -> None:
-    """Train one network with all six heads, and draw their predictions."""
+def main(output):
     torch.manual_seed(0)
     head = th.MultiHead(
         [
@@ -69,9 +67,11 @@ def main(picture: Path) -> None:
             axis.fill_between(grid, low[:, 0], high[:, 0], alpha=0.3, label="80 % of labels")
             axis.plot(grid, predicted[f"{name}/predictions"], label="predictions")
         axis.legend(fontsize=7)
-    figure.savefig(picture, dpi=72)
-    print(f"{picture}: what {len(head)} heads learned of {ROWS:,} rows.")
+    figure.savefig(output, dpi=72)
+    print(f"What {len(head)} heads learned of {ROWS:,} rows: {output}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "heads.png"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", default="heads.png", help="where the picture goes")
+    main(**vars(parser.parse_args()))

@@ -1,10 +1,13 @@
 """`check_head` names the promise that a head breaks."""
 
+import ast
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +15,7 @@ from torch import Tensor
 import torch_heads as th
 from tests.own_heads import Laplace, LaplaceHead
 from torch_heads.families import Normal
-from torch_heads.testing import PROMISES, check_head
+from torch_heads.testing import PROMISES, ROWS, Sample, check, check_head
 
 
 class Broken(th.TensorHead):
@@ -253,3 +256,79 @@ def test_what_breaks_is_told_as_the_cause() -> None:
 
 def test_there_are_promises() -> None:
     assert len(PROMISES) >= 12
+
+
+ZEROS = torch.zeros(ROWS, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "sample", "error", "says"),
+    [
+        (th.RegressionHead(), None, TypeError, "make as a class of heads, .* got RegressionHead"),
+        (7, None, TypeError, "make as a class of heads, .* got int"),
+        (
+            lambda **_: torch.nn.Linear(1, 1),
+            None,
+            TypeError,
+            "make as a class .* got one of Linear",
+        ),
+        (th.RegressionHead, (ZEROS, ZEROS, {}), TypeError, "sample as a Sample, got tuple"),
+        (
+            th.RegressionHead,
+            Sample(ZEROS[:5], ZEROS[:5], {"w": torch.ones(5)}),
+            ValueError,
+            "sample with 7 rows of logits, got 5 of them",
+        ),
+        (
+            th.RegressionHead,
+            Sample(ZEROS, ZEROS, {}),
+            TypeError,
+            "sample with weights 'w' in its features, a tensor, got NoneType",
+        ),
+        (
+            th.RegressionHead,
+            Sample(ZEROS, ZEROS.numpy(), {"w": torch.ones(7)}),
+            TypeError,
+            "sample with logits, a tensor, got ndarray",
+        ),
+        (
+            th.RegressionHead,
+            Sample(range(7), ZEROS, {"w": torch.ones(7)}),
+            TypeError,
+            "sample with labels in tensors, arrays, lists, or a dict of these, got range",
+        ),
+    ],
+)
+def test_what_is_no_head_or_sample_is_refused(
+    make: Any, sample: Any, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=f"check_head: expected {says}"):
+        check_head(make, sample)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([1, 0, 1, 1, 0, 0, 1]),
+        np.array([1, 0, 1, 1, 0, 0, 1], np.uint8),
+        np.array([1, 0, 1, 1, 0, 0, 1], np.float32)[:, None],
+        np.array([1, 0, 1, 1, 0, 0, 1], bool),
+        np.array(["a_longer_name", "no"], object)[[0, 1, 0, 0, 1, 1, 0]],
+        np.array(["a_longer_name", "no"])[[0, 1, 0, 0, 1, 1, 0]],
+        np.array(["a_longer_name", "no"], np.dtypes.StringDType())[[0, 1, 0, 0, 1, 1, 0]],
+    ],
+    ids=lambda labels: str(labels.dtype),
+)
+def test_a_sample_may_have_its_labels_in_an_array(labels: Any) -> None:
+    names = ["no", "a_longer_name"] if labels.dtype.kind in "OUT" else None
+    random = torch.Generator().manual_seed(0)
+    weights = {"w": 0.1 + torch.rand(ROWS, generator=random)}
+    sample = Sample(labels, torch.randn(ROWS, 1, generator=random), weights)
+    check_head(lambda **options: th.BinaryClassHead(label_vocabulary=names, **options), sample)
+
+
+def test_promises_hold_where_assertions_are_left_out() -> None:
+    folder = Path(check.__file__).parent
+    for file in folder.glob("*.py"):
+        nodes = ast.walk(ast.parse(file.read_text("utf-8")))
+        assert not any(isinstance(node, ast.Assert) for node in nodes), file.name

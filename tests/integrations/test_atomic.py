@@ -111,6 +111,16 @@ def test_a_killed_folder_is_the_old_or_the_new_one(tmp_path: Path, when: str) ->
     assert {one.name for one in tmp_path.iterdir()} == {"folder", "other", "third"}
 
 
+def test_a_link_goes_on_to_lead_to_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "live").symlink_to("first")
+    with replacing_folder(tmp_path / "live") as new:
+        (new / "text").write_text("new")
+    assert (tmp_path / "live").is_symlink()
+    assert (tmp_path / "first" / "text").read_text() == "new"
+    assert {one.name for one in tmp_path.iterdir()} == {"first", "live"}
+
+
 def test_writers_and_cleaners_side_by_side_do_not_hurt_one_another(tmp_path: Path) -> None:
     failed = []
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -1363,6 +1364,10 @@ def test_canned_estimators_know_what_their_heads_mean(make: Any, tmp_path: Path)
             "Wrap it in embedding_column",
         ),
         ({"dropout": 1.0}, ValueError, r"dropout in \[0, 1\), got 1.0"),
+        ({"dropout": "0.5"}, ValueError, r"dropout in \[0, 1\), got '0.5'"),
+        ({"batch_norm": "no"}, TypeError, "batch_norm as True or False, got a str"),
+        ({"fit_prior": "no"}, TypeError, "fit_prior as True or False, got a str"),
+        ({"config": {"accelerator": "cpu"}}, TypeError, "config as a RunConfig, got dict"),
         ({"activation_fn": nn.ReLU}, TypeError, "activation_fn as a function or module, got"),
     ],
 )
@@ -1389,11 +1394,14 @@ def test_a_canned_estimator_reads_dicts_of_features(tmp_path: Path) -> None:
     [
         ({"save_checkpoints_steps": 1, "save_checkpoints_secs": 1}, "or save_checkpoints_secs"),
         ({"save_checkpoints_steps": 0}, "save_checkpoints_steps > 0, got 0"),
-        ({"keep_checkpoint_max": -1}, "keep_checkpoint_max as 0 or more, got -1"),
+        ({"save_checkpoints_secs": nan}, "save_checkpoints_secs > 0, got nan"),
+        ({"keep_checkpoint_max": -1}, "keep_checkpoint_max >= 0, got -1"),
+        ({"keep_checkpoint_max": 2.5}, "keep_checkpoint_max as an int, got 2.5"),
+        ({"keep_checkpoint_max": "5"}, "keep_checkpoint_max as an int, got '5'"),
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(given: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=f"RunConfig: expected .*{says}"):
+    with pytest.raises((TypeError, ValueError), match=f"RunConfig: expected .*{says}"):
         RunConfig(**given)
 
 
@@ -1458,3 +1466,5 @@ def test_an_estimator_of_a_model_fn_may_fit_the_prior_first(tmp_path: Path) -> N
     assert make(fit_prior=False).evaluate(input_fn) == found
     with pytest.raises(ValueError, match="Estimator: expected head as a part of model, to fit"):
         make(head=th.RegressionHead())
+    with pytest.raises(TypeError, match="Estimator: expected fit_prior as True or False, got a st"):
+        make(fit_prior="no")

@@ -201,8 +201,45 @@ def test_the_best_is_remembered(tmp_path: Path) -> None:
             make()
     with pytest.raises(ValueError, match="name as the name of a folder, got 'a/b'"):
         est.FinalExporter("a/b", None)
-    with pytest.raises(ValueError, match="exports_to_keep > 0, got 0"):
+    with pytest.raises(ValueError, match="exports_to_keep >= 1, got 0"):
         est.BestExporter(exports_to_keep=0)
+    with pytest.raises(TypeError, match=r"exports_to_keep as an int, got 1\.5"):
+        est.BestExporter(exports_to_keep=1.5)
+    with pytest.raises(TypeError, match="compare_fn to be callable, got str"):
+        est.BestExporter(compare_fn="loss")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"exporters": "last"}, TypeError, "exporters with a name and an export method each, got"),
+        ({"exporters": 7}, TypeError, "exporters with a name and an export method each, got int"),
+        (
+            {"exporters": [est.FinalExporter("same", {}), est.BestExporter("same", {})]},
+            ValueError,
+            r"Estimator: expected exporters of different names, got \['same', 'same'\]",
+        ),
+        ({"input_fn": [1]}, TypeError, "input_fn to be callable, got list"),
+        ({"steps": 0}, ValueError, "steps > 0"),
+    ],
+)
+def test_what_cannot_be_evaluated_or_exported_is_refused_before_the_training(
+    tmp_path: Path, options: Any, error: Any, says: str
+) -> None:
+    head = th.BinaryClassHead()
+    evaluate = est.EvalSpec(**{"input_fn": numbers, **options})
+    with pytest.raises(error, match=says):
+        of_function(tmp_path, head).train_and_evaluate(est.TrainSpec(numbers, 1), evaluate)
+    assert not (tmp_path / "model").exists()
+
+
+def test_exporters_may_be_none_or_come_from_a_generator(tmp_path: Path) -> None:
+    head = th.BinaryClassHead()
+    estimator, example = of_function(tmp_path, head, head=head), numbers()[0]
+    for exporters in (None, (est.FinalExporter(name, example) for name in "ab")):
+        evaluate = est.EvalSpec(numbers, exporters=exporters)
+        estimator.train_and_evaluate(est.TrainSpec(numbers, 1), evaluate)
+    assert sorted(one.name for one in (tmp_path / "model/export").iterdir()) == ["a", "b"]
 
 
 def losses_of_one_path() -> tuple[th.MultiHead, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Feature columns read features as the originals' do, and the first layer puts them together."""
 
+import functools
 from math import nan, sqrt
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch.testing import assert_close
 
 import torch_heads as th
 from torch_heads.integrations import estimator as est
+from torch_heads.integrations.estimator.networks import LinearModel
 
 COLOURS = ["red", "green", "blue"]
 
@@ -310,6 +312,21 @@ def ids(features: Any) -> Any:
             r"default_value in \[0, 2\], got 3",
         ),
         (
+            lambda: est.categorical_column_with_identity("x", 3, default_value=1.5),
+            TypeError,
+            "default_value as an int, got 1.5",
+        ),
+        *(
+            (
+                functools.partial(
+                    est.categorical_column_with_vocabulary_list, "x", ["a", "b"], default_value=one
+                ),
+                TypeError,
+                f"default_value as an int, got {one}",
+            )
+            for one in (0.5, None, True)
+        ),
+        (
             lambda: est.categorical_column_with_vocabulary_list("x", ["a", "a"]),
             ValueError,
             "each once",
@@ -353,6 +370,19 @@ def ids(features: Any) -> Any:
             ValueError,
             "combiner among.*'max'",
         ),
+        *(
+            (
+                functools.partial(
+                    est.embedding_column, est.categorical_column_with_identity("x", 3), 2, **given
+                ),
+                TypeError,
+                says,
+            )
+            for given, says in [
+                ({"initializer": "zeros"}, "initializer to be callable, got str"),
+                ({"trainable": "no"}, "trainable as True or False, got a str"),
+            ]
+        ),
         (lambda: est.DenseFeatures([]), ValueError, "feature_columns to be given"),
         (
             lambda: est.DenseFeatures([est.categorical_column_with_identity("x", 3)]),
@@ -360,8 +390,32 @@ def ids(features: Any) -> Any:
             "CategoricalColumn. Wrap it in embedding_column or indicator_column",
         ),
         (lambda: est.DenseFeatures([est.numeric_column("x")] * 2), ValueError, "'x' twice"),
+        (
+            lambda: numbers({"x": [1.0, 2.0]}, normalizer_fn=lambda x: torch.cat([x, x])),
+            ValueError,
+            r"normalizer_fn to return a tensor of shape \[2, 1\], got \[4, 1\]",
+        ),
+        (
+            lambda: numbers({"x": [1.0]}, normalizer_fn=lambda x: None),
+            TypeError,
+            r"normalizer_fn to return a tensor of shape \[1, 1\], got NoneType",
+        ),
     ],
 )
 def test_what_no_column_can_read_is_refused(wrong: Any, error: Any, says: str) -> None:
     with pytest.raises(error, match=says):
         wrong()
+
+
+def test_features_of_fewer_examples_are_not_repeated(colour: est.CategoricalColumn) -> None:
+    age, size = est.numeric_column("age"), est.categorical_column_with_identity("size", 3)
+    layers = {
+        "{'age': 2, 'colour_indicator': 1}": est.DenseFeatures([age, est.indicator_column(colour)]),
+        "{'colour': 1, 'the others': 2}": LinearModel([age, colour], 1, "sum"),
+        "{'colour': 1, 'size': 2}": LinearModel([colour, size], 1, "sum"),
+    }
+    features = {"age": [20.0, 30.0], "size": [0, 2], "colour": ["red"]}
+    for rows, layer in layers.items():
+        message = f"features with as many examples of each, got {rows}"
+        with pytest.raises(ValueError, match=message):
+            layer(features)

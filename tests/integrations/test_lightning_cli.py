@@ -248,3 +248,11 @@ def test_heads_of_distributions_grades_and_times_stand_in_a_configuration() -> N
     assert head["survivalhead"].cut_points == (1.0, 2.5)
     with pytest.raises(ValueError, match="fit_prior"):
         print(head.head_weights)
+
+
+def test_the_help_names_the_commands_of_bundles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--help")
+    assert "show, run and serve, each with --help" in " ".join(capsys.readouterr().out.split())

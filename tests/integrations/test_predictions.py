@@ -83,6 +83,12 @@ def test_an_unknown_key_is_refused_before_the_file_is_touched(tmp_path: Path) ->
     assert file.read_text() == "{}"
 
 
+@pytest.mark.parametrize("keys", ["logits", [], ()])
+def test_keys_are_a_list_of_names(keys: Any) -> None:
+    with pytest.raises(ValueError, match="PredictionWriter: expected keys as a list of at least"):
+        PredictionWriter(keys=keys)
+
+
 class Failing(nn.Module):
     """A backbone that sees what is in a file, and fails at the third batch."""
 

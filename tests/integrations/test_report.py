@@ -966,3 +966,23 @@ def test_what_is_undefined_is_printed_without_an_interval(
     assert "- (" not in printed
     assert "nan" not in printed
     assert " (0" in printed  # the accuracy
+
+
+@pytest.mark.parametrize(
+    ("level", "error", "says"),
+    [
+        (0, ValueError, r"in \(0, 1\), got 0"),
+        (1.0, ValueError, r"in \(0, 1\), got 1\.0"),
+        (nan, ValueError, r"in \(0, 1\), got nan"),
+        ("0.95", TypeError, "as a number, got '0.95'"),
+        (True, TypeError, "as a number, got True"),
+    ],
+)
+def test_a_level_that_is_none_is_refused(level: Any, error: Any, says: str, tmp_path: Path) -> None:
+    head = th.BinaryClassHead()
+    metrics = head.update_metrics(logits=[[1.0], [-1.0]], labels=[1, 0])
+    with pytest.raises(error, match=f"Report: expected interval {says}"):
+        print_report(head, metrics, interval=level)
+    with pytest.raises(error, match=f"Report: expected interval {says}"):
+        write_report(head, metrics, tmp_path / "report", interval=level)
+    assert not (tmp_path / "report").exists()

@@ -12,7 +12,8 @@ from torch import Tensor
 import torch_heads as th
 from torch_heads.integrations.report import print_report
 from torch_heads.metrics.collection import ReadingCollection
-from torch_heads.metrics.interval import bootstrap
+from torch_heads.metrics.interval import bootstrap, interval_of, intervals_of
+from torch_heads.testing import random_sample
 
 ROWS = 400
 
@@ -59,7 +60,7 @@ def test_what_chance_adds_to_has_no_interval(key: str, slope: float) -> None:
         with pytest.raises(ValueError, match=rf"got '{key}'\. Chance adds to it"):
             metrics.interval(key)
         bound, estimate = metrics.readings[key], metrics[key].compute().item()
-        each = bootstrap(bound, metrics.tallies[bound.place.tally].flat(), samples=100, seed=0)
+        [each] = bootstrap([bound], metrics.tallies[bound.place.tally].flat(), samples=100, seed=0)
         low, high = np.quantile(each, [0.025, 0.975])
         held["percentile"] += low <= true <= high
         held["basic"] += max(0, 2 * estimate - high) <= true <= max(0, 2 * estimate - low)
@@ -213,3 +214,26 @@ def test_a_mean_over_heads_says_why_it_has_no_interval() -> None:
     head = th.MultiHead([th.BinaryClassHead(name=name) for name in "ab"], metrics={"mean": mean})
     with pytest.raises(ValueError, match=r"got 'mean'.*several heads may be of the same rows"):
         head.metrics().interval("mean")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        th.BinaryClassHead(thresholds=[0.3], metrics="all"),
+        th.MultiLabelHead(3, metrics=["f1", "f1_macro", "recall_per_class"]),
+        th.MultiClassHead(4, metrics="all"),
+        th.RegressionHead(2, metrics=["median_absolute_error"]),
+        th.SurvivalHead([1.0, 2.0]),
+    ],
+    ids=lambda head: head.title,
+)
+def test_intervals_of_one_head_are_those_of_its_metrics_one_by_one(head: th.Head) -> None:
+    sample = random_sample(head, 40)
+    metrics = head.update_metrics(head.metrics(), None, sample.logits, sample.labels)
+    bounds = [one for key, one in metrics.readings.items() if metrics.has_interval(key)]
+    assert bounds
+    states = metrics.tallies[bounds[0].place.tally].flat()
+    found = intervals_of(bounds, states, 0.9, samples=50)
+    one_by_one = [interval_of(bound, states, 0.9, samples=50) for bound in bounds]
+    np.testing.assert_array_equal(found, one_by_one)
+    assert not np.isnan(found).all()

@@ -253,7 +253,7 @@ def test_the_spread_of_a_calibration_error_is_that_of_the_bootstrap_of_the_examp
     head = th.BinaryClassHead(metrics=["calibration_error"])
     metrics = head.update_metrics(logits=logits, labels=labels)
     bound = metrics.readings["calibration_error"]
-    each = bootstrap(bound, metrics.tallies[bound.place.tally].flat(), samples=1000, seed=0)
+    [each] = bootstrap([bound], metrics.tallies[bound.place.tally].flat(), samples=1000, seed=0)
     found = np.quantile(each, [0.05, 0.95])
 
     def drawn() -> float:

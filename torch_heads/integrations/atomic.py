@@ -56,8 +56,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Make a new folder, which takes the place of what is at the path when the block ends.
 
-    After an error the path leads to what it led to before, and after a kill, but for one between
-    two renames where there was a folder: then its place is empty until the next writer beside it.
+    A link goes on to lead where it does. After an error the path leads to what it led to before,
+    and after a kill, but for one between two renames where there was a folder: then its place is
+    empty until the next writer beside it.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as base:
@@ -67,6 +68,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     ...     (path / "text").read_text()
     'new'
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(path.parent)
     with _beside(path) as mark:  # whose lock says that the folders beside it are being written

@@ -8,7 +8,7 @@ taken to be independent: rows of one user, or the classes of one row, are not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any, NamedTuple
 
@@ -75,39 +75,54 @@ def interval_of(
 
     NaN where the metric says nothing, or nothing was counted.
     """
-    drawn = bootstrap(bound, states, samples, seed)
-    if np.isnan(drawn).all():
-        return Interval(nan, nan)
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
+    return intervals_of([bound], states, level, samples, seed)[0]
 
 
-def bootstrap(bound: BoundReading, states: States, samples: int, seed: int) -> Array:
-    """Return the metric of examples that were drawn again, ``[samples]``; NaN where undefined.
+def intervals_of(
+    bounds: Sequence[BoundReading],
+    states: States,
+    level: float,
+    samples: int = 1000,
+    seed: int = 0,
+) -> list[Interval]:
+    """Return the `interval_of` each metric of one target; examples are drawn once for all."""
+    edges, found = ((1 - level) / 2, (1 + level) / 2), []
+    for drawn in bootstrap(bounds, states, samples, seed):
+        low, high = (nan, nan) if np.isnan(drawn).all() else np.nanquantile(drawn, edges)
+        found.append(Interval(float(low), float(high)))
+    return found
+
+
+def bootstrap(
+    bounds: Sequence[BoundReading], states: States, samples: int, seed: int
+) -> list[Array]:
+    """Return each metric of examples that were drawn again, ``[samples]``; NaN where undefined.
 
     Args:
-        bound: a reading of counts, and its place.
+        bounds: readings of counts, and their place, which is that of one target.
         states: of its tally, each with one axis.
         samples: how many times to draw.
         seed: of the draws.
     """
-    reading, place = bound
+    place = bounds[0].place
     own = {need: kept(place, states, need) for need in place.slots}
     if not own[Totals()][:, Total.WEIGHT].any():
-        return np.full(samples, nan)
+        return [np.full(samples, nan)] * len(bounds)
     # the target alone, each of its slots a state of its own
     slots = {need: (str(i), Slot(0, cells.shape)) for i, (need, cells) in enumerate(own.items())}
     alone = Place("", slots, place.family, place.counts, place.bins, place.may_miss)
-    columns = AlikeColumns([(alone, reading.column)])
-    alike = AlikeReadings([reading], columns)
+    columns = {one.column: AlikeColumns([(alone, one.column)]) for one, _ in bounds}
+    alike = [(AlikeReadings([one], columns[one.column]), one.column) for one, _ in bounds]
     random = np.random.default_rng(seed)
     step = max(1, MOST_DRAWN // sum(cells.size for cells in own.values()))
     values = []
     for start in range(0, samples, step):
         drawn = draw(own, min(step, samples - start), random, place)
         named = {slots[need][0]: torch.from_numpy(cells) for need, cells in drawn.items()}
-        values.append(alike.read(columns.sums(named), strict=True)[..., 0].double().numpy())
-    return np.concatenate(values)
+        sums = {column: one.sums(named) for column, one in columns.items()}
+        read = [one.read(sums[column], strict=True)[..., 0] for one, column in alike]
+        values.append(torch.stack(read).double().numpy())
+    return list(np.concatenate(values, axis=1))
 
 
 def kept(place: Place, states: States, need: Need) -> Array:

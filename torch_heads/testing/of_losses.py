@@ -12,6 +12,7 @@ from torch_heads.testing.subject import (
     assert_same,
     evaluate,
     loss_and_gradient,
+    require,
 )
 
 STEP = 1e-6  # far above the rounding of float64, far below that of float32
@@ -33,7 +34,7 @@ def every_label_has_a_loss_of_its_own(subject: Subject) -> None:
 
 def _check_shape(what: str, values: Tensor, labels: Tensor) -> None:
     shapes = [*values.shape], [*labels.shape]
-    assert shapes[0] == shapes[1], f"the {what} labels {shapes[1]} has the shape {shapes[0]}"
+    require(shapes[0] == shapes[1], f"the {what} labels {shapes[1]} has the shape {shapes[0]}")
 
 
 def the_same_batch_always_has_the_same_loss(subject: Subject) -> None:
@@ -51,16 +52,17 @@ def the_gradient_is_that_of_the_loss(subject: Subject) -> None:
     for reduction in REDUCTIONS:
         head = subject.head(loss_reduction=reduction, weight_column="w")
         loss, gradient = loss_and_gradient(head, sample._replace(logits=logits))
-        assert loss.dtype == torch.float64, f"float64 logits have a loss of {loss.dtype}"
+        require(loss.dtype == torch.float64, f"float64 logits have a loss of {loss.dtype}")
         direction = torch.randn(logits.shape, generator=random, dtype=logits.dtype).to(logits)
         there, back = (
             head.loss(sample.labels, logits + step * direction, sample.features)
             for step in (STEP, -STEP)
         )
         slopes = (gradient * direction).sum(), (there - back) / (2 * STEP)
-        assert torch.isclose(*slopes, rtol=1e-5, atol=1e-6), (
+        require(
+            torch.isclose(*slopes, rtol=1e-5, atol=1e-6),
             f"in a direction of the logits, the gradient is {slopes[0]:.6g}, and the loss grows by "
-            f"{slopes[1]:.6g}; of float64 logits, all must be computed in float64"
+            f"{slopes[1]:.6g}; of float64 logits, all must be computed in float64",
         )
 
 
@@ -71,8 +73,8 @@ def half_precision_is_computed_in_float32(subject: Subject) -> None:
         half = subject.sample._replace(logits=subject.sample.logits.to(dtype))
         full = half._replace(logits=half.logits.float())
         loss, gradient = loss_and_gradient(head, half)
-        assert loss.dtype == torch.float32, f"{dtype} logits have a loss of {loss.dtype}"
-        assert gradient.isfinite().all(), f"{dtype} logits have a gradient that is not finite"
+        require(loss.dtype == torch.float32, f"{dtype} logits have a loss of {loss.dtype}")
+        require(gradient.isfinite().all(), f"{dtype} logits have a gradient that is not finite")
         expected = loss_and_gradient(head, full)
         assert_same((loss, gradient), (expected[0], expected[1].to(dtype)))
         assert_same(evaluate(head, half), evaluate(head, full))

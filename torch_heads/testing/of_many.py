@@ -19,6 +19,7 @@ from torch_heads.testing.subject import (
     assert_same,
     evaluate,
     loss_and_gradient,
+    require,
 )
 
 
@@ -27,7 +28,7 @@ def it_follows_its_arguments(subject: Subject) -> None:
     for reduction in REDUCTIONS:
         head = subject.head(loss_reduction=reduction)
         own = sorted({str(target.reduction) for target in head.computation.targets})
-        assert own == [reduction], f"loss_reduction={reduction!r} makes a head of {own}"
+        require(own == [reduction], f"loss_reduction={reduction!r} makes a head of {own}")
     head = subject.head()
     if not isinstance(head, TensorHead):
         return  # whose name is made of others'
@@ -37,7 +38,7 @@ def it_follows_its_arguments(subject: Subject) -> None:
         if head.name is None:
             raise
     else:  # what makes it gives it no name of its own
-        assert named.name == "first", f"name='first' makes a head of the name {named.name!r}"
+        require(named.name == "first", f"name='first' makes a head of the name {named.name!r}")
 
 
 def fused_is_alone(subject: Subject) -> None:
@@ -70,7 +71,7 @@ def fused_is_alone(subject: Subject) -> None:
         for key, value in head.predictions(own).items():
             other = nested[head.name, key]
             if isinstance(value, np.ndarray):  # of names
-                assert (other == value).all(), f"the predictions {key!r} are others"
+                require((other == value).all(), f"the predictions {key!r} are others")
             else:
                 assert_same(other, value)
 
@@ -80,9 +81,10 @@ def _check_kernels(head: Head, again: Head) -> None:
     pairs = zip(head.computation.targets, again.computation.targets, strict=True)
     for one, other in pairs:
         by_itself = not one.fuses or one.family.linked  # it has a user's function
-        assert by_itself or one.family.kernel == other.family.kernel, (
+        require(
+            by_itself or one.family.kernel == other.family.kernel,
             f"families that are made alike are not equal, and so never computed as one: "
-            f"{one.family!r}, {other.family!r}"
+            f"{one.family!r}, {other.family!r}",
         )
 
 

@@ -11,6 +11,7 @@ from torch_heads.testing.subject import (
     assert_same,
     evaluate,
     loss_and_gradient,
+    require,
 )
 
 
@@ -25,7 +26,7 @@ def weight_zero_is_a_row_removed_and_a_label_missing(subject: Subject) -> None:
         rest, rest_gradient = loss_and_gradient(head, dropped.take(kept))
         loss, gradient = loss_and_gradient(head, dropped)
         assert_same((loss, gradient[kept]), (rest, rest_gradient))
-        assert not gradient[gone].any(), "the gradient of a row of weight 0 is not 0"
+        require(not gradient[gone].any(), "the gradient of a row of weight 0 is not 0")
         assert_same(evaluate(head, dropped), evaluate(head, dropped.take(kept)))
     missing = sample.missing(gone)
     if missing is None:
@@ -35,7 +36,7 @@ def weight_zero_is_a_row_removed_and_a_label_missing(subject: Subject) -> None:
         rest, rest_gradient = loss_and_gradient(head, sample.take(kept))
         loss, gradient = loss_and_gradient(head, missing)
         assert_same((loss, gradient[kept]), (rest, rest_gradient))
-        assert not gradient[gone].any(), "the gradient where a label is missing is not 0"
+        require(not gradient[gone].any(), "the gradient where a label is missing is not 0")
         assert_same(evaluate(head, missing), evaluate(head, sample.take(kept)))
 
 
@@ -103,6 +104,6 @@ def an_empty_batch_counts_nowhere(subject: Subject) -> None:
     for reduction in REDUCTIONS:
         head = subject.head(loss_reduction=reduction, weight_column="w")
         loss, gradient = loss_and_gradient(head, empty)
-        assert loss == 0, f"the loss of no rows is {loss}"
-        assert gradient.shape == empty.logits.shape, "the gradient has another shape"
+        require(loss == 0, f"the loss of no rows is {loss}")
+        require(gradient.shape == empty.logits.shape, "the gradient has another shape")
         assert_same(evaluate(head, subject.sample, empty), evaluate(head, subject.sample))

@@ -106,13 +106,23 @@ def _without(labels: Any, rows: Sequence[int], missing: Any) -> Any:
         whole = [missing] if isinstance(labels[0], list) else missing
         return [whole if row in rows else own for row, own in enumerate(labels)]
     if isinstance(labels, np.ndarray):
-        wide = labels.astype(f"U{max(len(missing), labels.itemsize // 4)}")
-        wide[list(rows)] = missing
-        return wide
+        wide: Any = labels.dtype if labels.dtype.kind in "fOT" else np.int64
+        if labels.dtype.kind == "U":
+            wide = f"U{max(len(missing), labels.itemsize // 4)}"
+        filled = labels.astype(wide)
+        filled[list(rows)] = missing
+        return filled
     if labels.layout != torch.strided:
         return None
     written = labels if labels.is_floating_point() else labels.to(torch.int64)
     return written.index_fill(0, torch.tensor([*rows], device=labels.device), missing)
+
+
+def has_rows(values: Any) -> bool:
+    """Return whether values are of a kind whose rows `take_rows` takes."""
+    if isinstance(values, Mapping):
+        return all(map(has_rows, values.values()))
+    return isinstance(values, (list, np.ndarray, Tensor))
 
 
 def is_dense(labels: Any) -> bool:

@@ -38,7 +38,7 @@ def loss_and_gradient(head: Head, sample: Sample) -> tuple[Tensor, Tensor]:
     """Return the loss of a sample, and its gradient by the logits."""
     logits = sample.logits.detach().requires_grad_()
     loss = head.loss(sample.labels, logits, sample.features)
-    assert loss.requires_grad, "the loss does not depend on the logits: it has no gradient"
+    require(loss.requires_grad, "the loss does not depend on the logits: it has no gradient")
     return loss.detach(), torch.autograd.grad(loss, logits)[0]
 
 
@@ -52,6 +52,12 @@ def evaluate(head: Head, *samples: Sample) -> dict[str, Tensor]:
         for key, value in metrics.compute().items()
         if not key.startswith(("loss/", "label/coverage"))
     }
+
+
+def require(condition: bool | Tensor, words: str) -> None:
+    """Raise an `AssertionError` unless a condition holds, under ``python -O``, too."""
+    if not condition:
+        raise AssertionError(words)
 
 
 def assert_same(actual: object, expected: object) -> None:

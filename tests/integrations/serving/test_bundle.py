@@ -122,6 +122,10 @@ def test_what_is_not_there_is_refused(written: Path) -> None:
         bundle(X, "no")
     with pytest.raises(KeyError, match=r"got 'Kind'. The nearest is 'kind'."):
         bundle(X, "Kind")
+    with pytest.raises(ValueError, match="outputs as a list of at least one name, got 'kind/sc"):
+        bundle(X, outputs="kind/scores")
+    with pytest.raises(ValueError, match=r"outputs as a list of at least one name, got \[\]"):
+        bundle(X, outputs=[])
     with pytest.raises(KeyError, match=r"expected outputs among .* got 'no'"):
         bundle(X, outputs=["no"])
     with pytest.raises(FileNotFoundError, match="path to a folder"):
@@ -534,6 +538,8 @@ def test_a_program_is_loaded_only_where_it_is_trusted(folder: Path, tmp_path: Pa
     assert Bundle.load(folder)(X)["scores"].shape == (2, 3)
     with pytest.raises(ValueError, match=r"runtime as 'onnx', got 'program'.*trusted=True"):
         Bundle.load(folder, "program")
+    with pytest.raises(TypeError, match="expected trusted as True or False, got a str"):
+        Bundle.load(folder, "program", trusted="no")
     assert not marker.exists()
     with pytest.raises(ValueError, match="runtime as 'onnx' or 'program', got 'pickle'"):
         Bundle.load(folder, "pickle")

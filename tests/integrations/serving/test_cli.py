@@ -76,6 +76,15 @@ def test_it_prints_what_a_bundle_takes_and_answers(bundle: Bundle) -> None:
         assert any(all(word in line for word in words) for line in text.splitlines()), words
 
 
+def test_no_name_in_a_bundle_steers_the_terminal(tmp_path: Path) -> None:
+    names = ["\x1b[31mred", "\x1b]0;title\x07", "two\nlines"]
+    head = th.MultiClassHead(3, label_vocabulary=names)
+    path = export_bundle(nn.Sequential(nn.Linear(2, 3), head), tmp_path / "b", torch.zeros(2, 2))
+    printed = io.StringIO()
+    show(Bundle.load(path), Console(file=printed))
+    assert r"\x1b[31mred, \x1b]0;title\x07, two\nlines" in printed.getvalue()
+
+
 def test_what_many_heads_answer_is_printed_in_few_lines(tmp_path: Path) -> None:
     head = th.MultiHead([th.BinaryClassHead(name=f"h{i}") for i in range(101)])
     console = Console(record=True, width=160)
@@ -163,7 +172,11 @@ def test_what_json_lacks_is_null(tmp_path: Path) -> None:
         ("in.csv", ",".join("abcdefgh") + '\n\n"1,2\n', "line 3 of CSV"),
         ("in.csv", "\xe4".encode("latin-1"), "line 1 in UTF-8"),
         ("in.jsonl", b"1\n\xff\n", "line 2 in UTF-8"),
-        ("in.csv", ",".join("abcdefgh") + "\n" + ",".join("xxxxxxxx"), "of type float32"),
+        (
+            "in.csv",
+            "\n".join([",".join("abcdefgh"), ",".join("12345678"), "", "1,2,3,4,x,6,7,8"]),
+            "run: expected input in line 4 of type float32, got .*'x'",
+        ),
         ("in.txt", "", "a file of .jsonl or .csv"),
     ],
 )
@@ -216,8 +229,11 @@ def test_cells_are_of_the_type_of_the_input(tmp_path: Path) -> None:
     source.write_text("small,flag\n2,True\n2,False\n2,0\n2,1\n")
     predict_file(bundle, source, target)
     assert [row["predictions"] for row in lines_of(target)] == [[3.0], [2.0], [2.0], [3.0]]
-    for text, says in [("2,no", "flag of type bool, got 'no'"), ("300,1", "small of type uint8")]:
-        source.write_text(f"small,flag\n{text}\n")
+    for text, says in [
+        ("2,no", "flag in line 3 of type bool, got 'no'"),
+        ("300,1", "small in line 3 of type uint8"),
+    ]:
+        source.write_text(f"small,flag\n2,0\n{text}\n")
         with pytest.raises(ValueError, match=says):
             predict_file(bundle, source, target)
 
@@ -246,6 +262,11 @@ def test_the_commands_are_there(
         main(["run", str(path), *files, "--outputs", "no"])
     with pytest.raises(SystemExit, match="path to a folder"):
         main(["show", str(tmp_path / "no")])
+    for port in ("-1", "70000"):
+        with pytest.raises(SystemExit, match=rf"serve: expected port in \[0, 65535\], got {port}"):
+            main(["serve", str(path), "--port", port])
+    with pytest.raises(SystemExit, match="expected max_body >= 1, got 0"):
+        main(["serve", str(path), "--max-body", "0"])
     capsys.readouterr()
     main(["show", str(path)])
     assert "kind/classification" in capsys.readouterr().out

@@ -549,7 +549,26 @@ class After(nn.Module):
             torch.zeros(2, 1),
             {"inputs": {"x": ["batch", 3]}},
             ValueError,
-            r"inputs\['x'\] with an axis for each of \[2, 1\], got \['batch', 3\]",
+            r"inputs\['x'\] with an axis for each of \[2, 1\], .*, got \['batch', 3\]",
+        ),
+        *(
+            (
+                th.BinaryClassHead(),
+                torch.zeros(2, 1),
+                {"inputs": {"x": [axis, 1]}},
+                ValueError,
+                rf"for each of \[2, 1\], its size or a name for it, got \[{axis!r}, 1\]",
+            )
+            for axis in ("batch size", "", 2.0, None)
+        ),
+        *(
+            (th.BinaryClassHead(), example, options, ValueError, "at least one, and strings as na")
+            for example, options in [
+                ({}, {}),
+                ((), {}),
+                ({3: torch.zeros(2, 1)}, {}),
+                (torch.zeros(2, 1), {"inputs": [""]}),
+            ]
         ),
         (
             th.BinaryClassHead(),
@@ -564,6 +583,31 @@ class After(nn.Module):
             {"lookups": {"logits": ["a", "a"]}},
             ValueError,
             "different strings",
+        ),
+        *(
+            (
+                th.BinaryClassHead(),
+                torch.zeros(2, 1),
+                {"lookups": {"logits": lookup}},
+                ValueError,
+                rf"lookups\['logits'\] as a list of different strings, or .*, got {kind}\.",
+            )
+            for lookup, kind in [("ab", "str"), ({"a", "b"}, "set")]
+        ),
+        (th.BinaryClassHead(), torch.zeros(2, 1), {"inputs": "x"}, ValueError, "got str"),
+        (
+            th.BinaryClassHead(),
+            (torch.zeros(2, 1), torch.zeros(2, 1)),
+            {"inputs": {"a", "b"}},
+            ValueError,
+            r"inputs as a list of names, got set\.",
+        ),
+        (
+            th.BinaryClassHead(),
+            torch.zeros(2, 1),
+            {"program": "no"},
+            TypeError,
+            "program as True or False, got a str",
         ),
     ],
 )

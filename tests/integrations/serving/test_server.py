@@ -28,6 +28,7 @@ from tests.integrations.serving.exporting import (  # noqa: F401
 )
 from torch_heads.integrations.serving import Bundle, export_bundle, rest, serving_app, v2
 from torch_heads.integrations.serving.cli import main
+from torch_heads.integrations.serving.models import Models
 
 ROOT = Path(__file__).parents[3]
 ROW = [0.5, -1.0, 2.0, 0.0, 1.5, 1.0, -0.5, 3.0]
@@ -270,6 +271,13 @@ def test_nested_data_are_read_flat(port: int, pets: Bundle) -> None:
     assert answer["outputs"][0]["data"] == pets([ROW], "predict")["kind/class_ids"].ravel().tolist()
     assert ask(port, "/v2")[1]["extensions"] == ["binary_tensor_data"]
     assert ask(port, "/v2/health/live")[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["FP16", "FP32", "FP64"])
+def test_numbers_that_are_too_large_are_infinite_without_a_word(port: int, kind: str) -> None:
+    given = {"name": "x", "shape": [1], "datatype": kind, "data": [-1e300]}
+    status, answer = ask(port, "/v2/models/half_plus/infer", {"inputs": [given]})
+    assert (status, answer["outputs"][0]["data"]) == (200, [-np.inf])
 
 
 def test_of_many_heads_the_stacked_outputs_are_answered(tmp_path: Path) -> None:
@@ -528,6 +536,19 @@ def test_what_is_asked_for_by_get_may_be_asked_for_by_head(port: int) -> None:
             {"instances": [{"b64": "!!!"}]},
             "predict: expected b64 as base64 of text in UTF-8, got '!!!'.",
         ),
+        *(
+            (
+                "POST",
+                "/v2/models/half_plus/infer",
+                {"inputs": [{"name": "x", "shape": [3], "datatype": "FP32", "data": data}]},
+                f"x: expected data {says}.",
+            )
+            for data, says in [
+                ([[1.0, 2.0], [3.0]], "as numbers, or lists of one length, got lists of others"),
+                (["1", "2", "3"], "of type float32, got strings"),
+                ([None, 1.0, 2.0], "of type float32, got values of another kind"),
+            ]
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_the_words_of_the_request(
@@ -681,6 +702,32 @@ def test_a_server_of_one_model_ends_when_it_has_answered(models: Path) -> None:
     assert said == ""
 
 
+def speaks_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not speaks_ipv6(), reason="there is no IPv6 here")
+def test_a_server_may_listen_at_an_address_of_ipv6(models: Path) -> None:
+    command = [sys.executable, "-m", "torch_heads", "serve", str(models / "pets")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    arguments = ["--host", "::1", "--port", "0"]
+    with subprocess.Popen(
+        command + arguments, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        assert url.startswith("http://[::1]:")
+        connection = http.client.HTTPConnection("::1", int(url.rpartition(":")[2]), timeout=20)
+        connection.request("GET", "/ping")
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.terminate()
+
+
 def test_ctrl_c_ends_the_server_in_silence(models: Path) -> None:
     process, number = start(str(models / "half_plus"))
     assert ask(number, "/ping") == (200, "")
@@ -688,6 +735,28 @@ def test_ctrl_c_ends_the_server_in_silence(models: Path) -> None:
     said, _ = process.communicate(timeout=20)
     assert said == ""
     assert process.returncode == 130
+
+
+def test_models_and_versions_are_called_as_the_links_to_them(tmp_path: Path) -> None:
+    store, served = tmp_path / "store", tmp_path / "served"
+    for plus in (2.0, 3.0):
+        export_bundle(Half(plus), store / f"run_{plus:.0f}", torch.zeros(2))
+    (served / "half").mkdir(parents=True)
+    for link, target in {"half/1": "run_2", "half/2": "run_3", "live": "run_3"}.items():
+        (served / link).symlink_to(store / target)
+    models = Models(served)
+    assert {name: [*models.versions(name)] for name in models} == {"half": [1, 2], "live": [1]}
+    _, bundle = models.get("half", 1)
+    assert bundle.title == "Bundle 'half/1'"
+    assert bundle([1.0])["outputs"].tolist() == [[2.5]]
+    assert [*Models(served / "live")] == ["live"]
+
+
+def test_two_folders_of_one_version_are_refused(tmp_path: Path) -> None:
+    for version in ("1", "01"):
+        export_bundle(Half(2.0), tmp_path / "half" / version, torch.zeros(2))
+    with pytest.raises(ValueError, match="different versions, got version 1 of 'half' twice"):
+        Models(tmp_path)
 
 
 def test_a_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,8 +30,8 @@ from torch_heads.integrations.estimator.config import (
     check_positive,
 )
 from torch_heads.integrations.estimator.evaluation import Evaluation
-from torch_heads.integrations.estimator.exporters import Inputs, Lookups
-from torch_heads.integrations.estimator.inputs import Batches, InputBatch
+from torch_heads.integrations.estimator.exporters import Inputs, Lookups, check_exporters
+from torch_heads.integrations.estimator.inputs import Batches, InputBatch, check_input_fn
 from torch_heads.integrations.estimator.prediction import by_example
 from torch_heads.integrations.estimator.serving import Tables
 from torch_heads.integrations.estimator.step_module import OptimizerFn, StepModule
@@ -73,6 +73,9 @@ class BaseEstimator(ABC):
             expected, given = "as a callable of parameters", type(optimizer).__name__
             hint = "For example: `functools.partial(torch.optim.Adam, lr=1e-3)`."
             raise TypeError(unexpected(self.title, "optimizer", expected, given, hint))
+        if not isinstance(config, RunConfig | None):
+            given = type(config).__name__
+            raise TypeError(unexpected(self.title, "config", "as a RunConfig", given))
         if model_dir is None:
             model_dir = tempfile.mkdtemp()
             logger.warning("Using temporary folder as model directory: %s", model_dir)
@@ -167,12 +170,12 @@ class BaseEstimator(ABC):
         How often that is, `RunConfig` says.
 
         Raises:
-            ValueError: as `train` and `evaluate` do.
+            TypeError: if an exporter is none, or an ``input_fn`` not callable.
+            ValueError: if two exporters have the same name; and as `train` and `evaluate` do.
         """
         latest: dict[str, Any] = {}
 
-        given = eval_spec.exporters
-        exporters = list(given) if isinstance(given, Sequence) else [given]
+        exporters = check_exporters(self.title, eval_spec.exporters)
 
         def export(is_final: bool) -> None:
             for one in exporters:
@@ -184,6 +187,7 @@ class BaseEstimator(ABC):
             export(is_final=False)
 
         check_positive(self.title, "steps", eval_spec.steps)
+        check_input_fn(self.title, eval_spec.input_fn)
         self._train(train_spec.input_fn, None, train_spec.max_steps, evaluate)
         if not latest:
             latest.update(self.evaluate(eval_spec.input_fn, eval_spec.steps))

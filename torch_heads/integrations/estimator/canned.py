@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from torch_heads.functional.arguments import check_count
+from torch_heads.functional.arguments import check_count, check_flag
 from torch_heads.functional.errors import unexpected
+from torch_heads.functional.forms import is_real
 from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
 from torch_heads.integrations.estimator.base import BaseEstimator
@@ -49,6 +50,7 @@ class HeadEstimator(BaseEstimator):
         config: RunConfig | None,
         fit_prior: bool,
     ) -> None:
+        fit_prior = check_flag(type(self).__name__, "fit_prior", fit_prior)
         #: The head.
         self.head = head
         model = nn.ModuleDict({"network": network, "head": head})
@@ -92,7 +94,8 @@ class DNNEstimator(HeadEstimator):
             `Head.fit_prior`.
 
     Raises:
-        TypeError: if the head is no head, a width no whole number, or a column of another kind.
+        TypeError: if the head is no head, a width no whole number, a column of another kind, or
+            ``batch_norm`` or ``fit_prior`` no truth value.
         ValueError: if there is no column, or a width or the probability out of range.
 
     >>> import tempfile, torch_heads as th
@@ -124,8 +127,9 @@ class DNNEstimator(HeadEstimator):
         who = type(self).__name__
         _check_head(who, head)
         widths = _check_widths(who, hidden_units)
-        if dropout is not None and not 0 <= dropout < 1:
-            raise ValueError(unexpected(who, "dropout", "in [0, 1)", dropout))
+        if dropout is not None and not (is_real(dropout) and 0 <= dropout < 1):
+            raise ValueError(unexpected(who, "dropout", "in [0, 1)", repr(dropout)))
+        batch_norm = check_flag(who, "batch_norm", batch_norm)
         if activation_fn is not None and (
             isinstance(activation_fn, type) or not callable(activation_fn)
         ):
@@ -156,7 +160,7 @@ class LinearEstimator(HeadEstimator):
             `Head.fit_prior`.
 
     Raises:
-        TypeError: if the head is no head, or a column no column.
+        TypeError: if the head is no head, a column no column, or ``fit_prior`` no truth value.
         ValueError: if there is no column, or the combiner unknown.
     """
 

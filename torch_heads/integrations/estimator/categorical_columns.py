@@ -139,7 +139,7 @@ def categorical_column_with_identity(
         default_value: the id that stands for ids out of range; by default they are refused.
 
     Raises:
-        TypeError: if the key is not a string.
+        TypeError: if the key is not a string, or a number no whole one.
         ValueError: if there is no category, or the default is none of them.
 
     >>> categorical_column_with_identity("size", 3).ids({"size": [2, -1, 0]})
@@ -150,9 +150,11 @@ def categorical_column_with_identity(
     key = check_key(key)
     who = f"categorical_column_with_identity {key!r}"
     num_buckets = check_count(who, "num_buckets", num_buckets, 1)
-    if default_value is not None and not 0 <= default_value < num_buckets:
-        expected = f"in [0, {num_buckets - 1}]"
-        raise ValueError(unexpected(who, "default_value", expected, default_value))
+    if default_value is not None:
+        default_value = check_count(who, "default_value", default_value, 0)
+        if default_value >= num_buckets:
+            expected = f"in [0, {num_buckets - 1}]"
+            raise ValueError(unexpected(who, "default_value", expected, default_value))
     return CategoricalColumn(key, num_buckets, default_value)
 
 
@@ -174,7 +176,8 @@ def categorical_column_with_vocabulary_list(
         num_oov_buckets: how many further ids the other names share instead, by a hash.
 
     Raises:
-        TypeError: if the key is not a string, or a name neither a string nor a whole number.
+        TypeError: if the key is not a string, a name neither a string nor a whole number, or the
+            default no whole number.
         ValueError: if there is no name or one is there twice, or the default is none of the ids,
             or both ways to treat other names are given.
 
@@ -196,7 +199,8 @@ def categorical_column_with_vocabulary_list(
     if not names or len(set(names)) < len(names):
         expected = "with at least one name, and each once"
         raise ValueError(unexpected(who, "vocabulary_list", expected, preview(names)))
-    if default_value != NO_ID and not 0 <= default_value < len(names):
+    default_value = check_count(who, "default_value", default_value, NO_ID)
+    if default_value >= len(names):
         expected = f"as -1 or in [0, {len(names) - 1}]"
         raise ValueError(unexpected(who, "default_value", expected, default_value))
     num_oov_buckets = check_count(who, "num_oov_buckets", num_oov_buckets, 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 from lightning.pytorch import Callback
 
+from torch_heads.functional.arguments import check_count
 from torch_heads.functional.errors import unexpected
 from torch_heads.integrations.estimator.exporters import Exporter
 
@@ -30,6 +31,7 @@ class RunConfig:
         callbacks: further callbacks of Lightning's Trainer.
 
     Raises:
+        TypeError: if a number is none, or no whole one where it counts.
         ValueError: if a number is not positive, or both ways of saving are given.
     """
 
@@ -46,9 +48,8 @@ class RunConfig:
         for name in ["save_checkpoints_steps", "save_checkpoints_secs", "log_step_count_steps"]:
             whole = name != "save_checkpoints_secs"
             check_positive(own, name, getattr(self, name), whole)
-        if (self.keep_checkpoint_max or 0) < 0:
-            expected, given = "as 0 or more", self.keep_checkpoint_max
-            raise ValueError(unexpected(own, "keep_checkpoint_max", expected, given))
+        if self.keep_checkpoint_max is not None:
+            check_count(own, "keep_checkpoint_max", self.keep_checkpoint_max, 0)
         if None not in (self.save_checkpoints_steps, self.save_checkpoints_secs):
             expected = "or save_checkpoints_secs"
             raise ValueError(unexpected(own, "save_checkpoints_steps", expected, "both"))
@@ -74,7 +75,7 @@ class EvalSpec:
 
     input_fn: InputFn
     steps: int | None = 100
-    exporters: Exporter | Sequence[Exporter] = ()
+    exporters: Exporter | Iterable[Exporter] | None = ()
 
 
 def check_positive(who: str, argument: str, value: float | None, whole: bool = True) -> None:
@@ -89,5 +90,5 @@ def check_positive(who: str, argument: str, value: float | None, whole: bool = T
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         expected = "as a whole number" if whole else "as a number"
         raise TypeError(unexpected(who, argument, expected, repr(value)))
-    if value <= 0:
+    if not value > 0:  # nor NaN
         raise ValueError(unexpected(who, argument, "> 0", value))

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from torch_heads.functional.arguments import check_flag
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
@@ -48,7 +49,8 @@ class Estimator(BaseEstimator):
             `Head.fit_prior`. The head is then a part of ``model``, whose checkpoints keep it.
 
     Raises:
-        TypeError: if ``model_fn`` is not callable, or ``model`` or ``optimizer`` of another type.
+        TypeError: if ``model_fn`` is not callable, or ``model``, ``optimizer``, ``config`` or
+            ``fit_prior`` of another type.
         ValueError: if ``model_fn`` does not take ``features``, or needs something unknown, or
             ``params`` are given but not taken, or a prior is to be fitted of a head that is no
             part of ``model``.
@@ -87,7 +89,7 @@ class Estimator(BaseEstimator):
         #: What ``model_fn`` gets as ``params``.
         self.params = dict(params or {})
         self._head = head
-        own = head_of(who, model, head) if fit_prior else None
+        own = head_of(who, model, head) if check_flag(who, "fit_prior", fit_prior) else None
         if own is not None and all(part is not own for part in model.modules()):
             expected = "as a part of model, to fit and keep its prior"
             raise ValueError(unexpected(who, "head", expected, own.title))

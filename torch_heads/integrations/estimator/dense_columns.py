@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from torch_heads.functional.arguments import check_count
+from torch_heads.functional.arguments import check_count, check_flag
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
@@ -59,7 +59,7 @@ class NumericColumn(FeatureColumn):
             default = torch.as_tensor(self.default_value, dtype=self.dtype, device=values.device)
             values = torch.where(values.isnan(), default, values)
         if self.normalizer_fn is not None:
-            values = self.normalizer_fn(values)
+            values = _normalized(who, self.normalizer_fn(values), values)
         return values.reshape(values.shape[0], self.width).to(torch.get_default_dtype())
 
 
@@ -174,13 +174,18 @@ def embedding_column(
         trainable: whether the vectors are learned.
 
     Raises:
-        TypeError: if the column is not categorical.
+        TypeError: if the column is not categorical, the dimension no whole number, the initializer
+            not callable, or ``trainable`` no truth value.
         ValueError: if the dimension is not positive, or the combiner unknown.
     """
     who = "embedding_column"
     _check_categorical(who, categorical_column)
     dimension = check_count(who, "dimension", dimension, 1)
     check_combiner(who, "combiner", combiner)
+    if initializer is not None and not callable(initializer):
+        given = type(initializer).__name__
+        raise TypeError(unexpected(who, "initializer", "to be callable", given))
+    trainable = check_flag(who, "trainable", trainable)
     return EmbeddingColumn(categorical_column, dimension, combiner, initializer, trainable)
 
 
@@ -209,6 +214,17 @@ def check_combiner(who: str, argument: str, combiner: str) -> None:
     """
     if combiner not in COMBINERS:
         raise ValueError(unexpected(who, argument, f"among {preview(COMBINERS)}", repr(combiner)))
+
+
+def _normalized(who: str, found: Any, values: Tensor) -> Tensor:
+    """Return what a ``normalizer_fn`` has made of values, if these are as many of each example."""
+    expected = f"to return a tensor of shape {list(values.shape)}"
+    if not isinstance(found, Tensor):
+        raise TypeError(unexpected(who, "normalizer_fn", expected, type(found).__name__))
+    alike = found.shape[:1] == values.shape[:1] and prod(found.shape[1:]) == prod(values.shape[1:])
+    if not alike:
+        raise ValueError(unexpected(who, "normalizer_fn", expected, list(found.shape)))
+    return found
 
 
 def _check_categorical(who: str, column: Any) -> None:

@@ -18,7 +18,7 @@ from torch_heads.integrations.estimator.dense_columns import (
     IndicatorColumn,
     NumericColumn,
 )
-from torch_heads.integrations.estimator.feature_column import check_columns
+from torch_heads.integrations.estimator.feature_column import check_columns, check_rows
 from torch_heads.integrations.estimator.known_columns import KnownColumns
 
 
@@ -61,8 +61,15 @@ class DenseFeatures(nn.Module):
         self.register_buffer("_where", torch.empty(0), persistent=False)
 
     def forward(self, features: Mapping[str, Any]) -> Tensor:
-        """Return the values of each example, ``[B, width]``."""
-        return torch.cat([read(features).to(self._where) for read in self._read], dim=-1)
+        """Return the values of each example, ``[B, width]``.
+
+        Raises:
+            ValueError: if features are missing, of another form, or differ in their examples.
+        """
+        values = [read(features).to(self._where) for read in self._read]
+        names = (column.name for column in self.columns.columns)
+        check_rows({name: own.shape[0] for name, own in zip(names, values, strict=True)})
+        return torch.cat(values, dim=-1)
 
 
 class CategoryEmbedding(nn.Module):

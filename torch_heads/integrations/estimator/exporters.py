@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.arguments import check_count
+from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.config import Functions
 from torch_heads.integrations.atomic import replacing
 
@@ -106,6 +107,7 @@ class BestExporter(ExampleExporter):
         exports_to_keep: how many of the last exports to keep; None for all.
 
     Raises:
+        TypeError: if that is no function, or no number; and as `ExampleExporter` does.
         ValueError: if no export is kept; and as `ExampleExporter` does.
     """
 
@@ -120,8 +122,11 @@ class BestExporter(ExampleExporter):
         inputs: Inputs | None = None,
         lookups: Lookups | None = None,
     ) -> None:
-        if exports_to_keep is not None and exports_to_keep < 1:
-            raise ValueError(unexpected("BestExporter", "exports_to_keep", "> 0", exports_to_keep))
+        if exports_to_keep is not None:
+            check_count("BestExporter", "exports_to_keep", exports_to_keep, 1)
+        if compare_fn is not None and not callable(compare_fn):
+            given = type(compare_fn).__name__
+            raise TypeError(unexpected("BestExporter", "compare_fn", "to be callable", given))
         super().__init__(name, example, functions, inputs=inputs, lookups=lookups)
         self.compare_fn = compare_fn or smaller_loss
         self.exports_to_keep = exports_to_keep
@@ -140,6 +145,24 @@ class BestExporter(ExampleExporter):
             for old in sorted(every, key=lambda one: int(one.name))[: -self.exports_to_keep]:
                 shutil.rmtree(old)
         return path
+
+
+def check_exporters(who: str, given: Any) -> list[Exporter]:
+    """Return the exporters among which one may stand for itself; None is none.
+
+    Raises:
+        TypeError: if one is no exporter.
+        ValueError: if two have the same name, and so the same folder.
+    """
+    every = [] if given is None else list(given) if isinstance(given, Iterable) else [given]
+    for one in every:
+        if not callable(getattr(one, "export", None)) or not hasattr(one, "name"):
+            expected = "with a name and an export method each"
+            raise TypeError(unexpected(who, "exporters", expected, type(one).__name__))
+    names = [one.name for one in every]
+    if len({*names}) < len(names):
+        raise ValueError(unexpected(who, "exporters", "of different names", preview(names)))
+    return every
 
 
 def smaller_loss(best: Result, result: Result) -> bool:

@@ -52,6 +52,18 @@ def check_key(key: Any) -> str:
     return str(key)  # NumPy's strings are strings, too, but checkpoints do not hold them
 
 
+def check_rows(rows: Mapping[str, int]) -> None:
+    """Refuse columns whose features differ in their number of examples; none is broadcast.
+
+    Raises:
+        ValueError: if they do.
+    """
+    counts = list(rows.values())
+    if any(count != counts[0] for count in counts):
+        expected = "with as many examples of each"
+        raise ValueError(unexpected("feature columns", "features", expected, dict(rows)))
+
+
 def check_columns(who: str, columns: Any, allowed: tuple[type, ...]) -> list[Any]:
     """Return feature columns by name, as the originals sort them, so that any order is the same.
 

@@ -39,10 +39,7 @@ class Batches:
     """
 
     def __init__(self, who: str, input_fn: InputFn, mode: ModeKeys, steps: int | None) -> None:
-        if not callable(input_fn):
-            hint = "Wrap it: `lambda: batches`."
-            given = type(input_fn).__name__
-            raise TypeError(unexpected(who, "input_fn", "to be callable", given, hint))
+        check_input_fn(who, input_fn)
         self._who, self._steps, self.mode = who, steps, mode
         source = input_fn()
         if isinstance(source, (tuple, Mapping, Tensor, np.ndarray)) or _is_pair(source):
@@ -77,6 +74,18 @@ class Batches:
         # what is masked is a missing label, or a gap that the head refuses by its name
         numeric = values.dtype.kind in "biuf" and not isinstance(values, np.ma.MaskedArray)
         return to_tensor(self._who, "a batch", values) if numeric else values
+
+
+def check_input_fn(who: str, input_fn: Any) -> None:
+    """Refuse batches in place of what gives them.
+
+    Raises:
+        TypeError: if it is not callable.
+    """
+    if not callable(input_fn):
+        hint = "Wrap it: `lambda: batches`."
+        given = type(input_fn).__name__
+        raise TypeError(unexpected(who, "input_fn", "to be callable", given, hint))
 
 
 def _is_text(source: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch_heads.integrations.estimator.categorical_columns import CategoricalColumn
 from torch_heads.integrations.estimator.dense_columns import Combiner, DenseColumn
 from torch_heads.integrations.estimator.dense_features import CategoryEmbedding, DenseFeatures
+from torch_heads.integrations.estimator.feature_column import check_rows
 from torch_heads.integrations.estimator.known_columns import KnownColumns
 
 Activation = Callable[[Tensor], Tensor]
@@ -66,10 +67,10 @@ class LinearModel(nn.Module):
 
     def forward(self, features: Mapping[str, Any]) -> Tensor:
         """Return the logits, ``[B, units]``."""
-        logits = self.bias
-        for term in self.terms:
-            logits = logits + term(features)
-        return logits
+        terms = [term(features) for term in self.terms]
+        names = [*(column.name for column in self.columns.columns), "the others"]
+        check_rows({name: own.shape[0] for name, own in zip(names, terms, strict=False)})
+        return sum(terms, self.bias)
 
 
 class BatchNorm(nn.BatchNorm1d):

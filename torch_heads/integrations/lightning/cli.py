@@ -9,6 +9,11 @@ from lightning.pytorch.cli import LightningCLI
 from torch_heads.integrations.lightning.module import HeadModule
 from torch_heads.integrations.sigterm import with_its_code
 
+ABOUT = (
+    "Train, evaluate and predict from a configuration. What is exported has commands of its own:"
+    " show, run and serve, each with --help."
+)
+
 
 class HeadCLI(LightningCLI):
     """A command line whose configuration is the user's alone."""
@@ -33,5 +38,5 @@ def main(args: Any = None) -> LightningCLI:
             seed_everything_default=0,
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},
-            parser_kwargs={"prog": "python -m torch_heads"},
+            parser_kwargs={"prog": "python -m torch_heads", "description": ABOUT},
         )

@@ -31,13 +31,16 @@ class PredictionWriter(BasePredictionWriter):
         keys: which keys to write; by default all.
 
     Raises:
-        ValueError: in the first batch, if there is no such key.
+        ValueError: if the keys are no list of names; in the first batch, if there is no such key.
     """
 
     def __init__(
         self, path: str | Path = "predictions.jsonl", keys: Sequence[str] | None = None
     ) -> None:
         super().__init__("batch")
+        if isinstance(keys, str) or (keys is not None and not keys):
+            expected = "as a list of at least one name"
+            raise ValueError(unexpected(type(self).__name__, "keys", expected, repr(keys)))
         self.path = Path(path)
         self.keys = keys
         self._writing = ExitStack()

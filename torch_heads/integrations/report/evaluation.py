@@ -1,7 +1,7 @@
 """What the metrics of a head know of each task inside of it."""
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from math import isnan
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import torch
 from torch_heads.computation.collected import suffixed
 from torch_heads.computation.target import Target
 from torch_heads.families.family import Counts
+from torch_heads.functional.arguments import check_share
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.residuals import Residuals
 from torch_heads.heads.base import Head
@@ -17,7 +18,7 @@ from torch_heads.integrations.report.ownership import check_owner
 from torch_heads.integrations.report.tasks import Task
 from torch_heads.metrics.bound import AlikeColumns, BoundReading, States
 from torch_heads.metrics.collection import ReadingCollection
-from torch_heads.metrics.interval import Interval, interval_of, is_of_counts
+from torch_heads.metrics.interval import Interval, intervals_of, is_of_counts
 from torch_heads.metrics.needs import Confusions, ResidualCounts, ScoreCounts
 
 
@@ -41,12 +42,12 @@ def evaluation(
         interval: the level of the intervals of metrics; None for none.
 
     Raises:
-        TypeError: if these are not a head and metrics of a head.
+        TypeError: if these are not a head and metrics of a head, or the level is no number.
         ValueError: if the metrics are not of this head, or have not seen a batch, or the level is
             not in (0, 1).
     """
-    if interval is not None and not 0 < interval < 1:
-        raise ValueError(unexpected("Report", "interval", "in (0, 1)", interval))
+    if interval is not None:
+        interval = check_share("Report", "interval", interval)
     _check(head, metrics)
     computation = head.computation
     states = {
@@ -138,15 +139,16 @@ def _task(
         confusion=sums.confusions[0].double().numpy() if Confusions() in kept else None,
         residuals=Residuals(sums.residuals[0]) if ResidualCounts() in kept else None,
         survival=metrics.survival(target.name) if target.counts is Counts.TIMES else None,
-        intervals=partial(interval_by_key, readings, own, interval),
+        intervals=cache(partial(intervals_by_key, readings, own, interval)),
     )
 
 
-def interval_by_key(
-    readings: Mapping[str, BoundReading], states: States, level: float | None, key: str
-) -> Interval | None:
-    """Return where a metric lies; None where that is not asked for, or not known."""
-    if level is None or key not in readings or not is_of_counts(readings[key]):
-        return None
-    found = interval_of(readings[key], states, level)
-    return None if isnan(found.low) else found
+def intervals_by_key(
+    readings: Mapping[str, BoundReading], states: States, level: float | None
+) -> dict[str, Interval]:
+    """Return where the metrics of a task lie, those of which that is asked for and known."""
+    known = {key: one for key, one in readings.items() if is_of_counts(one)}
+    if level is None or not known:
+        return {}
+    found = intervals_of([*known.values()], states, level)
+    return {key: one for key, one in zip(known, found, strict=True) if not isnan(one.low)}

@@ -1,6 +1,6 @@
 """Tasks: the single heads inside of a head, each with all that the tallies know of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan, nan
 
@@ -30,7 +30,7 @@ class Task:
     those that the user asked for. ``totals`` ``[U, 8]`` are named by `Total`; ``scores`` are
     ``[U, 3, bins]``, by kind of label and bin. ``confusion`` is ``[K, K]`` with labels as rows;
     None where there are no classes, or too many for confusions to be kept. ``intervals`` returns
-    where a metric lies, None where that is not asked for or known.
+    where metrics lie by key, those of which that is asked for and known.
     """
 
     target: Target
@@ -42,7 +42,7 @@ class Task:
     confusion: Floats | None
     residuals: Residuals | None
     survival: SurvivalCurves | None
-    intervals: Callable[[str], Interval | None]
+    intervals: Callable[[], Mapping[str, Interval]]
 
     @property
     def kind(self) -> str:
@@ -91,7 +91,7 @@ class Task:
         """Return a metric as text, with its interval; empty where the head does not have it."""
         if key not in self.metrics:
             return ""
-        interval = self.intervals(key)
+        interval = self.intervals().get(key)
         text = number(self.metrics[key])
         return text if interval is None else f"{text} ({' to '.join(map(number, interval))})"
 

@@ -20,11 +20,11 @@ from torch_heads.functional.errors import unexpected
 from torch_heads.integrations.serving import rest, v2
 from torch_heads.integrations.serving.bundle import Bundle
 from torch_heads.integrations.serving.counters import Counters
+from torch_heads.integrations.serving.file_rows import csv_inputs
 from torch_heads.integrations.serving.models import Models, UnknownModelError
 
 REST = re.compile(r"([^/:]+)(?:/versions/(\d{1,18}))?(?::(predict|classify|regress)|(/metadata))?")
 V2 = re.compile(r"([^/]+)(?:/versions/(\d{1,18}))?(?:/(ready|infer))?")
-MODEL = "any of several"  # in the counters, of a request that names no model
 LARGE = 2**16  # bytes of a body that other requests do not wait for
 SLOW = 0.01  # seconds of an answer that other requests do not wait for
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode  # to ASCII, whatever it holds
@@ -116,8 +116,12 @@ class App:
             raise HTTPException(415, f"Expected application/json or text/csv, got {kind}.")
 
         def invoke() -> Response:
-            given = json.loads(body) if kind == "application/json" else _rows(bundle, body)
-            return _json(rest.answer(bundle, "predict", given))
+            if kind == "application/json":
+                return _json(rest.answer(bundle, "predict", json.loads(body)))
+            count, inputs = csv_inputs(
+                "invocations", bundle.manifest.inputs, body.decode("utf-8-sig")
+            )
+            return _json(rest.predict_rows(bundle, inputs, count))
 
         return await self._timed(name, "invocations", len(body), invoke)
 
@@ -220,15 +224,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "Expected a body of JSON, got one with too many levels."
     return str(error.args[0] if isinstance(error, LookupError) and error.args else error)
-
-
-def _rows(bundle: Bundle, body: bytes) -> dict[str, Any]:
-    """Return rows of CSV without a head line as instances; of one number, where inputs are that."""
-    lines = [line.split(",") for line in body.decode().splitlines() if line.strip()]
-    try:
-        rows = [[float(cell) for cell in line] for line in lines]
-    except ValueError as error:
-        raise ValueError(unexpected("invocations", "rows", "of numbers", error)) from None
-    alone = all(len(one.shape) == 1 for one in bundle.manifest.inputs.values())
-    single = alone and all(len(row) == 1 for row in rows)
-    return {"instances": [row[0] for row in rows] if single else rows}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from torch_heads.functional.arguments import check_flag
 from torch_heads.functional.containers import nearest
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.heads.base import Head
@@ -86,13 +88,14 @@ class Bundle:
             FileNotFoundError: if there is no folder.
             ValueError: if a file is missing, changed or broken, or leads out of the folder; if a
                 vocabulary is another one; or if a program is not trusted.
+            TypeError: if ``trusted`` is no truth value.
         """
         folder = Path(path)
         title = _title(folder)
         if runtime not in ("onnx", "program"):
             expected = "as 'onnx' or 'program'"
             raise ValueError(unexpected(title, "runtime", expected, repr(runtime)))
-        if runtime == "program" and not trusted:
+        if not check_flag(title, "trusted", trusted) and runtime == "program":
             hint = "A program can run code as it is loaded. If you know who wrote it: trusted=True."
             raise ValueError(unexpected(title, "runtime", "as 'onnx'", "'program'", hint))
         manifest = read_files(title, folder)
@@ -140,8 +143,8 @@ class Bundle:
 
         Raises:
             KeyError: if there is no such signature or prediction.
-            ValueError: if the inputs are not what the model takes, or the graph answers otherwise
-                than ``signature.json`` says.
+            ValueError: if the inputs are not what the model takes, the outputs no list of names, or
+                the graph answers otherwise than ``signature.json`` says.
         """
         tensors, reads = self._plan(signature, outputs)
         found = self._runtime.run([*tensors], self._feeds(inputs))
@@ -198,6 +201,9 @@ class Bundle:
                     given = repr(signature)
                     raise KeyError(unexpected(self.title, "signature", expected, given, hint))
                 wanted = self.signatures[signature].outputs
+            elif isinstance(outputs, str) or not key:
+                expected = "as a list of at least one name"
+                raise ValueError(unexpected(self.title, "outputs", expected, repr(outputs)))
             else:
                 wanted = {name: name for name in outputs}
             tensors: Tensors = {}
@@ -236,10 +242,23 @@ class Bundle:
         return lambda found: np.broadcast_to(names, (*rows(found).shape[:dims], len(names)))
 
 
+def model_of(path: Path) -> tuple[str, int | None]:
+    """Return the name of the model in a folder, and its version, if the folder is called by one.
+
+    Links count by what they are called, whatever they lead to.
+
+    >>> model_of(Path("models/pets")), model_of(Path("models/pets/3"))
+    (('pets', None), ('pets', 3))
+    """
+    absolute = Path(os.path.abspath(path))
+    if absolute.name.isdecimal():
+        return absolute.parent.name, int(absolute.name)
+    return absolute.name, None
+
+
 def _title(path: Path) -> str:
-    # a version is told by its model, too
-    name = f"{path.resolve().parent.name}/{path.name}" if path.name.isdecimal() else path.name
-    return f"Bundle {name!r}"
+    name, version = model_of(path)
+    return f"Bundle {name if version is None else f'{name}/{version}'!r}"
 
 
 def _beside(key: str, name: str) -> bool:

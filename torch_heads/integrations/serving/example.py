@@ -16,6 +16,7 @@ from torch_heads.integrations.serving.signature import DTYPES, Input
 
 WHO = "export_bundle"
 BATCH = "batch"
+UNORDERED = (str, bytes, set, frozenset)  # no lists; a set has another order in every process
 
 Lookups = Mapping[str, Sequence[str] | Mapping[str | None, int]]
 
@@ -55,6 +56,9 @@ class Example:
         else:
             named = dict(zip(_names(inputs, parameters, len(given)), given, strict=True))
             self._keywords = False
+        if not named or not all(isinstance(name, str) and name for name in named):
+            expected = "with at least one, and strings as names"
+            raise ValueError(unexpected(WHO, "inputs", expected, preview(named)))
         if inputs is not None and {*inputs} != {*named}:
             expected = f"with the names {preview(named)}"
             raise ValueError(unexpected(WHO, "inputs", expected, preview(inputs)))
@@ -121,6 +125,8 @@ class Example:
 
 
 def _names(inputs: Any, parameters: Sequence[str], count: int) -> list[str]:
+    if isinstance(inputs, UNORDERED):
+        raise ValueError(unexpected(WHO, "inputs", "as a list of names", type(inputs).__name__))
     names = list(parameters if inputs is None else inputs)
     if len(names) < count or (inputs is not None and len(names) != count):
         hint = "Name them: inputs=['a', 'b']."
@@ -146,10 +152,11 @@ def _tensor(name: str, given: Any) -> Tensor:
 def _input(name: str, tensor: Tensor, axes: Any, table: Any) -> Input:
     shape = [BATCH, *tensor.shape[1:]] if axes is None else list(axes)
     fits = len(shape) == tensor.dim() > 0 and all(
-        isinstance(size, str) or size == own for size, own in zip(shape, tensor.shape, strict=True)
+        size.isidentifier() if isinstance(size, str) else type(size) is int and size == own
+        for size, own in zip(shape, tensor.shape, strict=True)
     )
     if not fits:
-        expected = f"with an axis for each of {list(tensor.shape)}"
+        expected = f"with an axis for each of {list(tensor.shape)}, its size or a name for it"
         raise ValueError(unexpected(WHO, f"inputs[{name!r}]", expected, shape))
     if table is None:
         return Input(str(tensor.dtype).removeprefix("torch."), tuple(shape))
@@ -160,11 +167,14 @@ def _input(name: str, tensor: Tensor, axes: Any, table: Any) -> Input:
 
 
 def _table(name: str, given: Any) -> dict[str | None, int]:
+    argument = f"lookups[{name!r}]"
+    expected = "as a list of different strings, or a dict of strings with a whole number each"
+    if isinstance(given, UNORDERED):
+        raise ValueError(unexpected(WHO, argument, expected, type(given).__name__))
     table = dict(given) if isinstance(given, Mapping) else {one: i for i, one in enumerate(given)}
     strings = all(isinstance(one, str | None) for one in table) and len(table) == len(given)
     if not strings or not all(type(number) is int for number in table.values()):
-        expected = "as different strings, or a dict of strings with a whole number each"
-        raise ValueError(unexpected(WHO, f"lookups[{name!r}]", expected, preview(table.items())))
+        raise ValueError(unexpected(WHO, argument, expected, preview(table.items())))
     return table
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torch_heads.functional.arguments import check_flag
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions, head_config
@@ -70,8 +71,8 @@ def export_bundle(
         functions: names for the functions of the head, as `head_config` takes them.
 
     Raises:
-        TypeError: if the model is no module, ``head`` no head, or the example no tensors; and as
-            `head_config` does.
+        TypeError: if the model is no module, ``head`` no head, the example no tensors, or
+            ``program`` no truth value; and as `head_config` does.
         ValueError: if the model has no head, or several, or returns anything else; if the inputs do
             not fit; if the graph does not compute what the model does; or if the path leads to
             something else than a bundle.
@@ -83,6 +84,7 @@ def export_bundle(
         and (not folder.is_dir() or any(folder.iterdir()))
     ):
         raise ValueError(unexpected(WHO, "path", "to be free, or a bundle", str(folder)))
+    program = check_flag(WHO, "program", program)
     own = head_of(WHO, model, head)
     given = Example(model, example, inputs, lookups)
     config = head_config(own, functions)

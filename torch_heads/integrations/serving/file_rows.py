@@ -1,10 +1,10 @@
-"""The rows of a file as inputs of a bundle: some at a time; what is wrong is told by its line."""
+"""Rows of text as inputs of a bundle: some at a time; what is wrong is told by its line."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import IO, Any
 
@@ -17,6 +17,7 @@ Array = np.ndarray[Any, Any]
 Batch = tuple[int, dict[str, Any]]  # how many rows, and the inputs by name
 
 WHO = "run"
+OTHER_CELLS = ValueError, OverflowError, KeyError  # what cells of another type raise
 BOOLS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -75,7 +76,7 @@ def csv_batches(inputs: Mapping[str, Input], file: IO[bytes], size: int) -> Iter
     Raises:
         ValueError: if the file is none, or a row or the head line is of another length.
     """
-    lines = _csv_rows(file)
+    lines = _csv_rows(WHO, _lines(file))
     _, head = next(lines, (0, []))
     by_name = sorted(head) == sorted(inputs)
     widths = [one.shape[-1] for one in inputs.values()]
@@ -87,39 +88,66 @@ def csv_batches(inputs: Mapping[str, Input], file: IO[bytes], size: int) -> Iter
             if len(row) != len(head):
                 where = f"line {number:,}"
                 raise ValueError(unexpected(WHO, where, f"of {len(head)} columns", row))
-        rows = [row for _, row in some]
+        numbers, rows = zip(*some, strict=True)
         if not by_name:
             name, one = next(iter(inputs.items()))
-            yield len(rows), {name: _cells(name, rows, one.dtype)}
+            yield len(rows), {name: _cells(WHO, name, one.dtype, numbers, rows)}
             continue
         columns = dict(zip(head, zip(*rows, strict=True), strict=True))
-        yield (
-            len(rows),
-            {
-                name: _cells(name, columns[name], one.dtype).reshape(
-                    -1, *[1] * (len(one.shape) - 1)
-                )
-                for name, one in inputs.items()
-            },
-        )
+        read = {
+            name: _cells(WHO, name, one.dtype, numbers, columns[name])
+            for name, one in inputs.items()
+        }
+        shapes = {name: (-1, *[1] * (len(one.shape) - 1)) for name, one in inputs.items()}
+        yield len(rows), {name: own.reshape(shapes[name]) for name, own in read.items()}
 
 
-def _csv_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+def csv_inputs(who: str, inputs: Mapping[str, Input], text: str) -> Batch:
+    """Return the rows of CSV without a head line, which are those of the one input.
+
+    Raises:
+        ValueError: if there are several inputs, or no rows, or rows of different lengths.
+    """
+    if len(inputs) > 1:
+        given = f"those of {preview(inputs)}"
+        raise ValueError(unexpected(who, "rows of CSV", "of one input", given, "Send JSON."))
+    [(name, one)] = inputs.items()
+    numbered = dict(_csv_rows(who, text.splitlines(keepends=True)))
+    rows = list(numbered.values())
+    lengths = sorted({*map(len, rows)})
+    if len(lengths) != 1:
+        raise ValueError(unexpected(who, "rows of CSV", "of one length", lengths or "none"))
+    array = _cells(who, name, one.dtype, numbered, rows)
+    return len(rows), {name: array[:, 0] if len(one.shape) == array.shape[1] == 1 else array}
+
+
+def _csv_rows(who: str, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not empty, each with the number of its last line."""
-    rows = csv.reader(_lines(file), strict=True)
+    rows = csv.reader(lines, strict=True)
     try:
         for row in rows:
             if row:
                 yield rows.line_num, row
     except csv.Error as error:
-        raise ValueError(unexpected(WHO, f"line {rows.line_num:,}", "of CSV", error)) from None
+        raise ValueError(unexpected(who, f"line {rows.line_num:,}", "of CSV", error)) from None
 
 
-def _cells(name: str, cells: Any, dtype: str) -> Array:
+def _cells(who: str, name: str, dtype: str, numbers: Iterable[int], rows: Sequence[Any]) -> Array:
+    """Return the cells of an input, by the numbers of the lines in which they stand."""
     try:
-        if dtype == "bool":  # any other string is true to NumPy
-            flags = [BOOLS[cell.strip().lower()] for cell in np.array(cells, object).flat]
-            return np.array(flags, bool).reshape(np.shape(cells))
-        return np.array(cells, dtype=object if dtype == "string" else dtype)
-    except (ValueError, OverflowError, KeyError) as error:
-        raise ValueError(unexpected(WHO, name, f"of type {dtype}", error)) from None
+        return _as_array(rows, dtype)
+    except OTHER_CELLS:
+        for number, row in zip(numbers, rows, strict=True):
+            try:
+                _as_array([row], dtype)
+            except OTHER_CELLS as error:
+                where = f"{name} in line {number:,}"
+                raise ValueError(unexpected(who, where, f"of type {dtype}", error)) from None
+        raise
+
+
+def _as_array(cells: Any, dtype: str) -> Array:
+    if dtype == "bool":  # any other string is true to NumPy
+        flags = [BOOLS[cell.strip().lower()] for cell in np.array(cells, object).flat]
+        return np.array(flags, bool).reshape(np.shape(cells))
+    return np.array(cells, dtype=object if dtype == "string" else dtype)

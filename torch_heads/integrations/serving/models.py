@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.integrations.serving.bundle import Bundle
+from torch_heads.integrations.serving.bundle import Bundle, model_of
 from torch_heads.integrations.serving.signature_file import FILE
 
 WHO = "serving_app"
@@ -32,21 +32,28 @@ class Models:
     def __init__(self, source: Bundle | str | Path) -> None:
         self._found: dict[str, dict[int, Bundle]] = {}
         if isinstance(source, Bundle):
-            self._found[_name(source.path)] = {_version(source.path): source}
+            self._add(source)
             return
         if not isinstance(source, (str, Path)):
             given = type(source).__name__
             raise TypeError(unexpected(WHO, "bundle_or_folder", "as a bundle or a folder", given))
-        root = Path(source).resolve()
+        root = Path(source).absolute()
         if not root.is_dir():
             raise FileNotFoundError(unexpected(WHO, "path", "to a folder", str(source)))
         for path in _bundles(root):
-            self._found.setdefault(_name(path), {})[_version(path)] = Bundle.load(
-                path, spinning=False
-            )
+            self._add(Bundle.load(path, spinning=False))
         if not self._found:
             given = preview(sorted(one.name for one in root.iterdir()))
             raise ValueError(unexpected(WHO, "path", "to a bundle, or a folder of some", given))
+
+    def _add(self, bundle: Bundle) -> None:
+        name, number = model_of(bundle.path)
+        versions = self._found.setdefault(name, {})
+        version = 1 if number is None else number
+        if version in versions:
+            given = f"version {version} of {name!r} twice"
+            raise ValueError(unexpected(WHO, "path", "to different versions", given))
+        versions[version] = bundle
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
@@ -100,13 +107,3 @@ def _bundles(root: Path) -> Iterator[Path]:
         else:
             versions = (own for own in sorted(one.iterdir()) if own.name.isdecimal())
             yield from (own for own in versions if (own / FILE).is_file())
-
-
-def _name(path: Path) -> str:
-    path = path.resolve()
-    return path.parent.name if path.name.isdecimal() else path.name
-
-
-def _version(path: Path) -> int:
-    name = path.resolve().name
-    return int(name) if name.isdecimal() else 1

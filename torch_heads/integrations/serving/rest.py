@@ -66,10 +66,21 @@ def _predict(bundle: Bundle, body: Body) -> dict[str, Any]:
     rows = body["instances"]
     with reading("predict"):
         columns = _columns(bundle, rows)
-    found = bundle(columns, name)
+    return predict_rows(bundle, columns, len(rows), name)
+
+
+def predict_rows(
+    bundle: Bundle, inputs: Any, count: int, signature: str = DEFAULT
+) -> dict[str, Any]:
+    """Return what ``:predict`` answers to ``count`` rows of inputs, row by row.
+
+    Raises:
+        ValueError: if the model answers by anything else than these rows.
+    """
+    found = bundle(inputs, signature)
     for key, value in found.items():
-        if value.shape[:1] != (len(rows),):
-            expected, given = f"with {len(rows)} rows of {key!r}", list(value.shape)
+        if value.shape[:1] != (count,):
+            expected, given = f"with {count} rows of {key!r}", list(value.shape)
             raise ValueError(unexpected("predict", "the answer", expected, given, COLUMNS))
     if len(found) == 1:
         return {"predictions": next(iter(found.values())).tolist()}

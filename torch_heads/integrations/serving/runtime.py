@@ -47,6 +47,7 @@ class OnnxRuntime:
     def __init__(
         self, who: str, path: Path, spinning: bool = True, seldom: Collection[str] = ()
     ) -> None:
+        path = path.resolve()  # of a folder that is a link, which may lead to another one later
         self._who, self._path, self._spinning = who, path, spinning
         try:
             whole = _session(path, path.parent, spinning)
@@ -60,7 +61,7 @@ class OnnxRuntime:
                 self._sessions = {self._usual: self._part(self._usual)}
         except Exception as error:  # those of onnxruntime have no other class in common
             reason = str(error).partition("\n")[0]
-            given = reason.replace(str(path.parent.resolve()), ".").replace(str(path.parent), ".")
+            given = reason.replace(str(path.parent), ".")
             expected = "as a graph with its weights"
             raise ValueError(unexpected(who, path.name, expected, given)) from None
 
@@ -121,5 +122,5 @@ def _session(graph: Path | bytes, folder: Path, spinning: bool) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     if isinstance(graph, bytes):
         key = "session.model_external_initializers_file_folder_path"
-        options.add_session_config_entry(key, str(folder.resolve()))
+        options.add_session_config_entry(key, str(folder))
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from torch_heads.functional.arguments import check_count
+from torch_heads.functional.errors import unexpected
 from torch_heads.integrations.serving.bundle import Bundle
 
 MOST = 64 * 2**20  # bytes of a body
@@ -29,12 +31,12 @@ def serving_app(bundle_or_folder: Bundle | str | Path, max_body: int = MOST) -> 
 
     Raises:
         FileNotFoundError: if there is no folder.
-        ValueError: if there is no bundle in it, or one is refused.
-        TypeError: if it is neither a bundle nor a folder.
+        ValueError: if there is no bundle in it, or one is refused; or if ``max_body`` is below 1.
+        TypeError: if it is neither a bundle nor a folder, or ``max_body`` no whole number.
     """
     from torch_heads.integrations.serving.app import make_app
 
-    return make_app(bundle_or_folder, max_body)
+    return make_app(bundle_or_folder, check_count("serving_app", "max_body", max_body, 1))
 
 
 def serve(path: str, host: str, port: int, max_body: int) -> None:
@@ -42,9 +44,12 @@ def serve(path: str, host: str, port: int, max_body: int) -> None:
 
     Raises:
         OSError: if the port is taken.
+        ValueError: if there is no such port, or no body could be so small.
     """
     import uvicorn
 
+    if not 0 <= port < 2**16:
+        raise ValueError(unexpected("serve", "port", f"in [0, {2**16 - 1}]", port))
     app = serving_app(path, max_body)
     config = uvicorn.Config(
         app,
@@ -52,8 +57,9 @@ def serve(path: str, host: str, port: int, max_body: int) -> None:
         access_log=False,
         timeout_graceful_shutdown=GRACE,
     )
-    with socket.create_server((host, port), backlog=config.backlog) as listening:
+    family, shown = (socket.AF_INET6, f"[{host}]") if ":" in host else (socket.AF_INET, host)
+    with socket.create_server((host, port), family=family, backlog=config.backlog) as listening:
         number = listening.getsockname()[1]
         gc.freeze()  # or all that is imported is looked through, as requests come and go
-        print(f"Serving {path} at http://{host}:{number}", flush=True)
+        print(f"Serving {path} at http://{shown}:{number}", flush=True)
         uvicorn.Server(config).run([listening])

@@ -50,10 +50,15 @@ def _print(
     table = Table(*columns, title=title, title_justify="left")
     every = list(rows)
     for row in every[:MOST]:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(_printable(cell)) for cell in row))
     if len(every) > MOST:
         table.add_row(f"... {len(every):,} in all")
     console.print(table)
+
+
+def _printable(text: str) -> str:
+    """Return text in which nothing steers a terminal: whoever wrote the bundle chose its names."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _shape(shape: Dims) -> str:

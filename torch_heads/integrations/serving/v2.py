@@ -13,7 +13,7 @@ import numpy as np
 
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.integrations.serving.bundle import Bundle
-from torch_heads.integrations.serving.feeds import mixes_bools
+from torch_heads.integrations.serving.feeds import KINDS, mixes_bools
 from torch_heads.integrations.serving.reading import reading
 from torch_heads.integrations.serving.signature import Dims
 
@@ -146,12 +146,18 @@ def _from_list(name: str, data: list[Any], dtype: np.dtype[Any]) -> Array:
     """Return nested or flat lists as one axis, without a change of any number."""
     if dtype.kind != "O" and mixes_bools(data):
         raise ValueError(unexpected(name, "data", f"of type {dtype}", "bools among numbers"))
-    array = np.array(data, dtype=object if dtype.kind == "O" else None)
+    try:
+        array = np.array(data, dtype=object if dtype.kind == "O" else None)
+    except ValueError:  # of lists that differ in length
+        expected = "as numbers, or lists of one length"
+        raise ValueError(unexpected(name, "data", expected, "lists of others")) from None
     kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "O": "O"}[dtype.kind]
     fits = array.size == 0 or array.dtype.kind in kinds
     if not fits or (array.size and dtype.kind in "iu" and (array.astype(dtype) != array).any()):
-        raise ValueError(unexpected(name, "data", f"of type {dtype}", array.dtype))
-    return array.astype(dtype).reshape(-1)
+        given = KINDS.get(array.dtype.kind, array.dtype)
+        raise ValueError(unexpected(name, "data", f"of type {dtype}", given))
+    with np.errstate(over="ignore"):  # what is too large is infinite
+        return array.astype(dtype).reshape(-1)
 
 
 def _from_bytes(name: str, data: memoryview, dtype: np.dtype[Any]) -> Array:
