@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torch_heads as th
-from torch_heads.functional.reductions import Reduction, safe_divide
+from torch_heads.functional.reductions import Reduction
+from torch_heads.functional.values import safe_divide
 
 FLOATS = st.floats(-5, 5, width=32)
 WEIGHTS = st.floats(0, 3, width=32)

@@ -13,8 +13,7 @@ from torch_heads.computation.group import Group
 from torch_heads.computation.inputs import EncodedBatch, Inputs
 from torch_heads.computation.target import Target, TargetPrior
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.reductions import safe_divide
-from torch_heads.functional.values import rows_of
+from torch_heads.functional.values import rows_of, safe_divide
 
 
 class PriorFit:

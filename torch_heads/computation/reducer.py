@@ -9,7 +9,8 @@ from torch import Tensor
 
 from torch_heads.computation.target import Target
 from torch_heads.functional.constants import Constants
-from torch_heads.functional.reductions import Reduction, safe_divide
+from torch_heads.functional.reductions import Reduction
+from torch_heads.functional.values import safe_divide
 
 
 class ElementWeights(NamedTuple):

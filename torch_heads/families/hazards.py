@@ -12,8 +12,8 @@ from torch import Tensor
 
 from torch_heads.families.family import Family, logit
 from torch_heads.families.prior import Prior, seen_share
-from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.running import running_total
+from torch_heads.functional.values import safe_divide
 
 
 @dataclass(frozen=True)

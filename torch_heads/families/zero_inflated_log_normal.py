@@ -13,8 +13,8 @@ from torch import Tensor
 from torch_heads.families.distribution import Distribution
 from torch_heads.families.family import logit
 from torch_heads.families.prior import Prior, mean_and_spread, seen_share
-from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.special import LOG_SQRT_2_PI, inverse_softplus, normal_cdf
+from torch_heads.functional.values import safe_divide
 
 LEAST_SCALE = 1e-4  # whose square is not lost in float32
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.values import safe_divide
 
 REACH = 16  # bins on either side that tell of the scores in one
 

@@ -14,8 +14,8 @@ from torch_heads.functional.arguments import check_count
 from torch_heads.functional.bins import GRID
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.forms import is_real
-from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.scores import SOFT, ScoreBins, counts_above, mean_scores
+from torch_heads.functional.values import safe_divide
 
 
 class RocCurve(NamedTuple):

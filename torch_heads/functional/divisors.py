@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.values import safe_divide
 
 #: What a part without labels is divided by: it vanishes beside any number of them.
 NO_LABELS = 1e-20

@@ -2,9 +2,6 @@
 
 from enum import StrEnum
 
-import torch
-from torch import Tensor
-
 from torch_heads.functional.errors import preview, unexpected
 
 
@@ -41,14 +38,3 @@ class Reduction(StrEnum):
                 unexpected(who, "loss_reduction", f"among {allowed}", repr(value))
             ) from None
         return cls.SUM_OVER_BATCH_SIZE if reduction is cls.AUTO else reduction
-
-
-def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Return the quotient, and 0 where the denominator is 0, without a NaN in the gradient.
-
-    >>> safe_divide(torch.tensor([1.0, 1.0]), torch.tensor([2.0, 0.0]))
-    tensor([0.5000, 0.0000])
-    """
-    empty = denominator == 0
-    quotient = numerator / torch.where(empty, torch.ones_like(denominator), denominator)
-    return torch.where(empty, torch.zeros_like(quotient), quotient)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.bins import GRID, Limits, fine_limits, fine_logits, size_of
-from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.values import safe_divide
 
 NEGATIVE, SOFT, POSITIVE = range(3)  # labels 0, in between, and 1
 

@@ -72,6 +72,17 @@ def sum_rows(values: Tensor) -> Tensor:
     return values.view(PARTS, rows // PARTS, columns).sum(1).sum(0)
 
 
+def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Return the quotient, and 0 where the denominator is 0, without a NaN in the gradient.
+
+    >>> safe_divide(torch.tensor([1.0, 1.0]), torch.tensor([2.0, 0.0]))
+    tensor([0.5000, 0.0000])
+    """
+    empty = denominator == 0
+    quotient = numerator / torch.where(empty, torch.ones_like(denominator), denominator)
+    return torch.where(empty, torch.zeros_like(quotient), quotient)
+
+
 def needs_cast(values: Tensor) -> bool:
     """Return whether numbers are of a dtype in which PyTorch does not compute."""
     return values.is_quantized or values.dtype in FLOAT8

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.computation import Measurement
-from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.values import safe_divide
 from torch_heads.heads.base import Head
 from torch_heads.metrics.agreement import Agreement
 from torch_heads.metrics.collection import ReadingCollection

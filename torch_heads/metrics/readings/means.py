@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.families.family import Counts
-from torch_heads.functional.reductions import safe_divide
+from torch_heads.functional.values import safe_divide
 from torch_heads.metrics.needs import Need, Term
 from torch_heads.metrics.readings.reading import Reading, check_number, ratio
 from torch_heads.metrics.sums import Sums, Total

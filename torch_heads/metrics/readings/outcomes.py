@@ -10,8 +10,8 @@ from torch import Tensor
 
 from torch_heads.families.family import Counts
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.scores import NEGATIVE, POSITIVE
+from torch_heads.functional.values import safe_divide
 from torch_heads.metrics.needs import ClassCounts, Need, ScoreCounts
 from torch_heads.metrics.readings.reading import (
     Reading,

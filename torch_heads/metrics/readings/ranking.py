@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torch_heads.functional.reductions import safe_divide
 from torch_heads.functional.scores import SOFT, mean_scores
+from torch_heads.functional.values import safe_divide
 from torch_heads.metrics.readings.areas import RocAuc, ScoreReading, ranked
 from torch_heads.metrics.readings.reading import check_number, ratio
 from torch_heads.metrics.sums import Sums, Total
