@@ -8,8 +8,8 @@ from torch_heads.families.family import Statistic
 from torch_heads.families.gaussian import Gaussian
 from torch_heads.functional.arguments import MissingLabel, check_share
 from torch_heads.functional.weights import WeightColumn
+from torch_heads.heads.computing_module import head_title
 from torch_heads.heads.distribution_head import DistributionHead
-from torch_heads.heads.metric_owner import head_title
 from torch_heads.metrics.asked import Asked
 
 

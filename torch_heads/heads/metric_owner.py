@@ -3,88 +3,40 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import weakref
-from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
 from torchmetrics import Metric, MetricCollection
 
 from torch_heads.computation.collected import make_collection
-from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.computation.meaning import Meaning
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.own_code import give_own_code
 from torch_heads.functional.scalars import sum_scalars
+from torch_heads.heads.computing_module import ComputingModule
 from torch_heads.metrics.asked import is_asked
 from torch_heads.metrics.carry import carry
 from torch_heads.metrics.collection import GIVE_HEAD, REGULARIZATION, Layout, ReadingCollection
 from torch_heads.metrics.saved import MEANING
 from torch_heads.metrics.tally import Lock
 
-METHODS = "forward", "loss", "update_metrics"  # of which each head has copies: they are compiled
-
 Labels = Any  # a tensor, a NumPy array, nested lists, or a dict of these by head name
 
 
-class HeadType(ABCMeta):
-    """Lets a head make its computation when its constructor has ended, and not before."""
+class MetricOwner(ComputingModule):
+    """A module that computes, and the tallies of what it measured."""
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return a new head, with its computation."""
-        head = super().__call__(*args, **kwargs)
-        if "title" not in vars(head):
-            expected, given = "to call super().__init__(...)", "one that does not"
-            raise TypeError(unexpected(cls.__name__, "its constructor", expected, given))
-        head._given = _given(head, inspect.signature(cls).bind(*args, **kwargs))
-        head.computation = head._make_computation()
-        head._complete()
-        give_own_code(head, METHODS)
-        return head
-
-    @property
-    def __signature__(cls) -> inspect.Signature:
-        """The constructor's arguments, which ``__call__`` would hide."""
-        constructor = inspect.signature(cls.__init__)  # type: ignore[misc]
-        _, *others = constructor.parameters.values()
-        return inspect.Signature(others)
-
-
-class MetricOwner(nn.Module, ABC, metaclass=HeadType):
-    """A module with a computation, and the tallies of what it measured."""
-
-    _given: dict[str, Any]
     _whole: ReadingCollection | None = None  # that of the head of which this one is, or was, a part
 
     def __init__(self, name: str | None = None) -> None:
-        super().__init__()
-        #: The head's class and name, as errors say it.
-        self.title = head_title(type(self), name)
-        self._name = name
+        super().__init__(name)
         self._layout: Layout | None = None
         self._warned: set[str] = set()  # heads of whose areas a warning was given, by name
         self._lock = Lock()
         self._taken_by: list[weakref.ref[MetricOwner]] = []  # the heads of which it is a part
-
-    @cached_property
-    def computation(self) -> Computation:
-        """What the head computes; made when its constructor has ended.
-
-        Raises:
-            TypeError: if it is asked for before that.
-        """
-        expected, given = "to be used once its constructor has ended", "a use inside of it"
-        hint = "What follows from all arguments, such as logits_dimension, is not known before."
-        raise TypeError(unexpected(type(self).__name__, "a head", expected, given, hint))
-
-    @abstractmethod
-    def _make_computation(self) -> Computation:
-        """Return what this head computes; called once, when its constructor has ended."""
 
     @property
     def _parts(self) -> Sequence[MetricOwner]:
@@ -94,20 +46,6 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
     def _complete(self) -> None:
         """Make what needs the computation; called once, when there is one."""
         self._adopt()
-
-    @property
-    def name(self) -> str | None:
-        """The head's name: the suffix of its metric keys, its key in a `MultiHead`."""
-        return self._name
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments as they are now, by name: what makes an equal head."""
-        return {name: self._argument_now(name, given) for name, given in self._given.items()}
-
-    def _argument_now(self, name: str, given: Any) -> Any:
-        """Return an argument of the constructor as it is now."""
-        return getattr(self, name) if _keeps(self, name) else given
 
     @property
     def _parent(self) -> MetricOwner | None:
@@ -325,43 +263,4 @@ class MetricOwner(nn.Module, ABC, metaclass=HeadType):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the head of which this one is a part, which finds it again."""
-        state = {**self.__dict__, "_taken_by": [], "_whole": None}
-        return {name: value for name, value in state.items() if name not in METHODS}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the state of a copy, which has methods of its own."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        give_own_code(self, METHODS)
-
-    def _replicate_for_data_parallel(self) -> Self:
-        """Return what `torch.nn.DataParallel` runs on one device, with methods of its own."""
-        replica: Self = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
-        give_own_code(replica, METHODS)
-        return replica
-
-
-def _given(head: MetricOwner, bound: inspect.BoundArguments) -> dict[str, Any]:
-    """Return the arguments of a head's constructor, without those that it keeps as attributes."""
-    bound.apply_defaults()
-    arguments = dict(bound.arguments)
-    for name, parameter in bound.signature.parameters.items():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            arguments |= arguments.pop(name)
-    return {name: None if _keeps(head, name) else one for name, one in arguments.items()}
-
-
-def _keeps(head: MetricOwner, name: str) -> bool:
-    """Return whether a head has an attribute of this name that is no method."""
-    kind = getattr(type(head), name, None)
-    return not callable(kind) and (isinstance(kind, property) or hasattr(head, name))
-
-
-def head_title(kind: type, name: Any) -> str:
-    """Return a head's class and name, as errors say it.
-
-    Raises:
-        TypeError: if the name is not a string.
-    """
-    if name is not None and not isinstance(name, str):
-        raise TypeError(unexpected(kind.__name__, "name", "as a string", type(name).__name__))
-    return f"{kind.__name__} {name!r}" if name else kind.__name__
+        return {**super().__getstate__(), "_taken_by": [], "_whole": None}

@@ -15,7 +15,8 @@ from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
-from torch_heads.heads.metric_owner import Labels, head_title
+from torch_heads.heads.computing_module import head_title
+from torch_heads.heads.metric_owner import Labels
 from torch_heads.metrics.asked import Asked
 
 

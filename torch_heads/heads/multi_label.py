@@ -22,7 +22,8 @@ from torch_heads.functional.label_sets import LabelSets
 from torch_heads.functional.row_form import IDS, MULTI_HOT
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.class_head import ClassHead
-from torch_heads.heads.metric_owner import Labels, head_title
+from torch_heads.heads.computing_module import head_title
+from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ExportOutput, PredictOutput
 from torch_heads.metrics.asked import Asked
 from torch_heads.metrics.readings.areas import AUC, AUCPrecisionRecall

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch_heads.families.poisson import Poisson
 from torch_heads.functional.arguments import MissingLabel, check_flag
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.metric_owner import head_title
+from torch_heads.heads.computing_module import head_title
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.asked import Asked
 

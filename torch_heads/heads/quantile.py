@@ -9,8 +9,8 @@ from torch_heads.families.quantiles import Quantiles
 from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.number_lists import check_ascending
 from torch_heads.functional.weights import WeightColumn
+from torch_heads.heads.computing_module import head_title
 from torch_heads.heads.distribution_head import DistributionHead
-from torch_heads.heads.metric_owner import head_title
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.asked import Asked
 from torch_heads.metrics.readings.distributions import QuantileCoverage, QuantilePinball

@@ -14,7 +14,7 @@ from torch_heads.families.normal import Normal
 from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.metric_owner import head_title
+from torch_heads.heads.computing_module import head_title
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.asked import Asked
 

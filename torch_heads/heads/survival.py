@@ -17,7 +17,8 @@ from torch_heads.functional.number_lists import check_ascending
 from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.values import check_columns
 from torch_heads.functional.weights import WeightColumn
-from torch_heads.heads.metric_owner import Labels, head_title
+from torch_heads.heads.computing_module import head_title
+from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.tensor_head import TensorHead
 from torch_heads.metrics.asked import Asked
 
