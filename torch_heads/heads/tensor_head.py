@@ -40,22 +40,18 @@ from torch_heads.functional.labels import MISSING_NAME
 from torch_heads.functional.missing import Missing, each_missing
 from torch_heads.functional.number_lists import check_thresholds
 from torch_heads.functional.reductions import Reduction
-from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.tensors import to_tensor
 from torch_heads.functional.values import check_columns, check_values
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.prior_owner import PriorOwner
 from torch_heads.heads.spec import ExportOutput, PredictOutput, RegressionOutput
-from torch_heads.metrics.asked import Asked, asked_readings
-from torch_heads.metrics.fits import check_column
-from torch_heads.metrics.needs import ScoreCounts
+from torch_heads.metrics.asked import Asked
+from torch_heads.metrics.kept import KeptMetrics, kept_metrics
 from torch_heads.metrics.readable import Readable
 from torch_heads.metrics.readings.means import Coverage
-from torch_heads.metrics.readings.outcomes import ThresholdReading
 from torch_heads.metrics.readings.reading import Reading
 from torch_heads.metrics.readings.usual import usual_readings
-from torch_heads.metrics.torchmetric import Torchmetric
 
 
 class TensorHead(PriorOwner):
@@ -264,15 +260,11 @@ class TensorHead(PriorOwner):
             logits = logits.flatten(-2)
         return self._before_prior(logits)
 
-    def _usual_metrics(self) -> dict[str, Reading]:
-        """Return the metrics that it has without being asked, by key."""
+    def _kept_metrics(self) -> KeptMetrics:
+        """Return the metrics that it has: the usual ones, and those that were asked for."""
         usual = dict(self.readings())
         if self.missing_label is not None:
             usual["label/coverage"] = Coverage()
-        return usual
-
-    def _asked_for(self, usual: Mapping[str, Reading]) -> dict[str, Reading | Torchmetric]:
-        """Return the metrics that were asked for, by key, of a head that has some in any case."""
         head = Readable(
             self.title,
             self._counts or self.family.counts,
@@ -286,31 +278,10 @@ class TensorHead(PriorOwner):
             self.fine,
             usual,
         )
-        for one in usual.values():
-            check_column(one, head)
-        asked = asked_readings(self._asked_metrics, head)
-        for key, reading in asked.items():
-            if usual.get(key, reading) != reading:
-                expected, given = "with keys of their own", f"another {key!r}"
-                raise ValueError(unexpected(self.title, "metrics", expected, given))
-        return asked
-
-    def _bins(self, readings: Mapping[str, Reading]) -> ScoreBins | None:
-        """Return where scores are cut for these readings; None where none need them."""
-        counts = self._counts or self.family.counts
-        needs = [need for one in readings.values() for need in one.needs(counts)]
-        if counts is not Counts.SCORES and ScoreCounts() not in needs:
-            return None
-        cut = [one for one in readings.values() if isinstance(one, ThresholdReading)]
-        own = {one.threshold for one in cut if one.threshold is not None}
-        given = check_thresholds(self.title, sorted(own.union(self.thresholds)))
-        return ScoreBins(tuple(sorted(given)), self.fine)
+        return kept_metrics(head, self._asked_metrics)
 
     def _make_computation(self) -> Computation:
-        usual = self._usual_metrics()
-        asked = self._asked_for(usual)
-        metrics: dict[str, Reading | Torchmetric] = {**usual, **asked}
-        readings = {key: one for key, one in metrics.items() if isinstance(one, Reading)}
+        kept = self._kept_metrics()
         after = self._regularized_after
         return SingleComputation(
             Target(
@@ -326,13 +297,13 @@ class TensorHead(PriorOwner):
                 missing=self._missing(),
                 weight_column=self.weight_column,
                 label_smoothing=self._smoothing(),
-                bins=self._bins(readings),
+                bins=kept.bins,
                 counts=self._counts or self.family.counts,
-                readings=readings,
-                torchmetrics={k: one for k, one in metrics.items() if isinstance(one, Torchmetric)},
-                asked=frozenset(asked),
+                readings=kept.readings,
+                torchmetrics=kept.torchmetrics,
+                asked=kept.asked,
                 class_names=self._metric_class_names(),
-                regularized_after=after if after in readings else None,
+                regularized_after=after if after in kept.readings else None,
                 predicted=dict(self.predicted),
                 string_keys=self.string_keys,
                 encode_labels=self._encoded,
