@@ -14,7 +14,7 @@ from torch_heads.families.event_times import EventTimes
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.containers import in_order, opened
-from torch_heads.functional.forms import shape_of
+from torch_heads.functional.forms import shape_by_name
 from torch_heads.functional.number_lists import check_ascending
 from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.values import check_columns
@@ -117,8 +117,5 @@ class SurvivalHead(TensorHead):
         return torch.cat(columns, dim=-1)
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
-        held = opened(labels)
-        if not isinstance(held, Mapping) or not held:
-            return super()._batch_shape(labels, features)
-        shape = shape_of(held)  # of the times alone
-        return shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape
+        by_name = isinstance(labels, Mapping) and labels
+        return shape_by_name(labels) if by_name else super()._batch_shape(labels, features)
