@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,16 +17,13 @@ from torch_heads.testing import ROWS, STEPS, Sample
 DIGITS = ["zero", "one", "two"]
 
 
-Batch = Sample
-
-
 @dataclass(frozen=True)
 class Case:
     """What makes a head, and a batch for it."""
 
     about: str
     make: Callable[..., th.Head] = field(repr=False)
-    batch: Batch = field(repr=False)
+    batch: Sample = field(repr=False)
 
     def head(self, device: torch.device | str = "cpu", **kwargs: Any) -> th.Head:
         """Return a new head, made with more arguments if wanted."""
@@ -104,7 +102,7 @@ def coo(rows: Sequence[Sequence[int]]) -> Tensor:
 def case(about: str, make: Callable[..., th.Head], labels: Any, width: int, *steps: int) -> Case:
     """Return a case with random logits and weights; ``steps`` are further batch dimensions."""
     weights = 0.25 + torch.rand(ROWS, *steps, generator=RANDOM)
-    return Case(about, make, Batch(labels, normal(ROWS, *steps, width), {"w": weights}))
+    return Case(about, make, Sample(labels, normal(ROWS, *steps, width), {"w": weights}))
 
 
 def sequential(about: str, make: Callable[..., th.Head], labels: Any, width: int) -> Case:
@@ -366,7 +364,7 @@ CASES.append(
     Case(
         "multi over sequences",
         over_sequences,
-        Batch(
+        Sample(
             {
                 "yes_sequential": integers(2, ROWS, STEPS),
                 "which_sequential": integers(3, ROWS, STEPS),
@@ -450,3 +448,5 @@ CASES += [
     ),
     sequential("sequential survival", survival, times(ROWS, STEPS), 3),
 ]
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)

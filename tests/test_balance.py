@@ -15,15 +15,12 @@ from torch import Tensor, nn
 
 import torch_heads as th
 from tests.cases import hinge
+from torch_heads.testing import assert_same
 
 ROWS = 6
 REDUCTIONS = {"sum_over_batch_size": "none", "sum": "sum", "weighted_mean": "mean"}
 
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
-
-
-def assert_same(actual: Any, expected: Any) -> None:
-    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 def assert_same_gradient(

@@ -17,6 +17,7 @@ from tests.cases import CASES
 from tests.mixture import Batch, mixture, random_batch
 from tests.own_heads import Laplace, LaplaceHead
 from torch_heads.metrics.collection import ReadingCollection
+from torch_heads.testing import assert_same
 
 ROWS, STEPS = 16, 100
 
@@ -38,10 +39,6 @@ def fresh() -> Iterator[None]:
 @pytest.fixture
 def random() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-def assert_same(actual: Any, expected: Any) -> None:
-    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 def assert_updates_stay_compiled(

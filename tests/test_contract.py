@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 import torch_heads as th
-from tests.cases import CASES, Case
+from tests.cases import CASES, Case, every_case
 from tests.own_heads import LaplaceHead
 from torch_heads.testing import (
     FEATURES,
@@ -24,8 +24,6 @@ from torch_heads.testing import (
     loss_and_gradient,
 )
 
-REDUCTIONS = ["sum_over_batch_size", "sum", "weighted_mean"]
-
 # whose gradients grow with an exponential, or with its square, beyond what half precision holds
 EXPONENTIAL = (
     th.PoissonRegressionHead
@@ -34,12 +32,6 @@ EXPONENTIAL = (
     | th.NegativeBinomialRegressionHead
     | th.ZeroInflatedLogNormalHead
 )
-
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
-every_dense_case = pytest.mark.parametrize(
-    "case", [case for case in CASES if case.dense], ids=lambda case: case.about
-)
-every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
 def test_no_head_is_missing_among_the_cases() -> None:
@@ -50,7 +42,7 @@ def test_no_head_is_missing_among_the_cases() -> None:
         if inspect.isclass(kind) and issubclass(kind, th.Head) and not inspect.isabstract(kind)
     }
     assert concrete == {kind for kind in concrete if any(case.has(kind) for case in CASES)}
-    assert len(concrete) >= 8
+    assert len(concrete) >= 14
 
 
 @every_case

@@ -13,12 +13,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import torch_heads as th
-from tests.cases import CASES, Batch, Case
+from tests.cases import Case, every_case
 from tests.mixture import mixture, random_batch
-
-REDUCTIONS = ["sum_over_batch_size", "sum", "weighted_mean"]
-
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
+from torch_heads.testing import REDUCTIONS, Sample
 
 
 def whole_and_parts(
@@ -41,7 +38,7 @@ def whole_and_parts(
 
 
 def arguments(batch: Any) -> tuple[list[Any], dict[str, Any]]:
-    if isinstance(batch, Batch):
+    if isinstance(batch, Sample):
         return [batch.labels, batch.logits, batch.features], {}
     return [batch.labels, batch.logits], {"weights": batch.weights}
 

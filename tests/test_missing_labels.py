@@ -19,9 +19,8 @@ from torch import Tensor
 
 import torch_heads as th
 from tests.cases import DIGITS, hinge, huber
-from torch_heads.testing import move_to
+from torch_heads.testing import REDUCTIONS, assert_same, move_to
 
-REDUCTIONS = ["sum_over_batch_size", "sum", "weighted_mean"]
 JUNK = torch.tensor([nan, inf, -inf, 1e30])  # what may stand where no label is
 
 # ---- kinds of heads ----
@@ -289,10 +288,6 @@ def samples(
         logits = broken(logits, present if present.shape == logits.shape else there)
         weights = weights if weights is None else broken(weights, present.any(-1))
     return Sample(kind, options, logits, labels, present, weights)
-
-
-def assert_same(actual: Any, expected: Any) -> None:
-    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 def without_coverage(metrics: Mapping[str, Tensor]) -> dict[str, Tensor]:

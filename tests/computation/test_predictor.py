@@ -1,10 +1,9 @@
 """Stacked predictions are those of the heads, side by side."""
 
-import pytest
 import torch
 
 import torch_heads as th
-from tests.cases import CASES, Case
+from tests.cases import Case, every_case
 from torch_heads.computation.predictor import Part
 
 
@@ -15,7 +14,7 @@ def part_of(values: torch.Tensor, part: Part) -> torch.Tensor:
     return own.flatten(-2) if part.flat else own
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
+@every_case
 def test_the_parts_of_stacked_predictions_are_those_of_the_heads(
     case: Case, device: torch.device
 ) -> None:

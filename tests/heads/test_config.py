@@ -21,7 +21,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 import torch_heads as th
-from tests.cases import CASES, Case, hinge, huber, weights_of
+from tests.cases import CASES, Case, every_case, hinge, huber, weights_of
 from tests.own_heads import Laplace, LaplaceHead, QuartilesHead
 
 CLASSES = [LaplaceHead, QuartilesHead]
@@ -30,8 +30,6 @@ FUNCTIONS = {
     for one in (hinge, huber, weights_of, torch.sigmoid, torch.exp)
 }
 REDUCTIONS = ["sum_over_batch_size", "auto", "sum", "weighted_mean"]
-
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
 
 
 def copy_of(head: th.Head, functions: Any = None) -> th.Head:

@@ -100,3 +100,13 @@ def test_a_set_of_nothing_but_the_missing_label_is_a_row_without_one(device: tor
         assert head.loss(labels, logits) == expected
     with pytest.raises(ValueError, match=r"in \[0, 2\], got -1"):  # padding is not a missing row
         head.loss([[-1, 1], [2]], logits)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (2, 3), (3, 2), (3, 2, 1), (2, 1, 3)], ids=str)
+def test_a_prior_takes_classes_of_every_shape_by_name(shape: tuple[int, ...]) -> None:
+    labels = torch.randint(2, (6, 3), generator=torch.Generator().manual_seed(0))
+    expected = th.MultiLabelHead(3).fit_prior(labels)
+    by_name = {i: labels[:, i].view(shape) for i in range(3)}
+    found = th.MultiLabelHead(3).fit_prior(by_name)
+    torch.testing.assert_close(found.prior_offset, expected.prior_offset)
+    torch.testing.assert_close(found.prior_loss, expected.prior_loss)

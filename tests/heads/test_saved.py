@@ -17,13 +17,11 @@ from torchmetrics import SpearmanCorrCoef
 from torchmetrics.classification import MulticlassRecall
 
 import torch_heads as th
-from tests.cases import CASES, Case
+from tests.cases import Case, every_case
 from tests.mixture import mixture, random_batch
 from torch_heads.computation.meaning import Meaning
 
 PETS = ["cat", "dog", "owl"]
-
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
 
 
 def made(name: str, vocabulary: Any = PETS, **options: Any) -> th.Head:

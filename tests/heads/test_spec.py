@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import torch_heads as th
-from tests.cases import CASES, Case
-
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
+from tests.cases import Case, every_case
 
 
 class Model(nn.Module):

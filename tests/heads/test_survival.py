@@ -160,6 +160,16 @@ def test_predictions_are_curves_and_times(logits: Tensor) -> None:
     torch.testing.assert_close(predicted["survival"], survival)
 
 
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (2, 3), (3, 2), (3, 2, 1), (2, 1, 3)], ids=str)
+def test_a_prior_takes_times_of_every_shape_by_name(shape: tuple[int, ...]) -> None:
+    time, event = torch.tensor([0.5, 1.0, 3.0, 9.0, 1.5, 2.5]), torch.tensor([1, 0, 1, 0, 1, 1])
+    expected = th.SurvivalHead(CUTS).fit_prior(torch.stack([time, event], -1))
+    labels = {"time": time.view(shape), "event": event.view(shape)}
+    found = th.SurvivalHead(CUTS).fit_prior(labels)
+    torch.testing.assert_close(found.prior_offset, expected.prior_offset)
+    torch.testing.assert_close(found.prior_loss, expected.prior_loss)
+
+
 def test_numbers_may_be_drawn_for_it() -> None:
     check_head(lambda **options: th.SurvivalHead(CUTS, **options))
 

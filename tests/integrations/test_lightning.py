@@ -1,6 +1,7 @@
 """A backbone and a head train, evaluate and predict under Lightning's trainer."""
 
 import contextlib
+import copy
 import csv
 import os
 import re
@@ -499,6 +500,18 @@ def test_what_cannot_make_an_optimizer_or_a_scheduler_is_refused(argument: str) 
         message = rf"HeadModule: expected {argument} as a callable .*, got {type(given).__name__}"
         with pytest.raises(TypeError, match=message):
             HeadModule(backbone, small_head(), **{argument: given})  # type: ignore[arg-type]
+
+
+def test_another_head_is_refused_and_the_first_stays() -> None:
+    head = th.BinaryClassHead(name="first")
+    module = HeadModule(nn.Linear(4, 1), head)
+    module.head = head
+    module.backbone = nn.Linear(4, 1)
+    with pytest.raises(ValueError, match="HeadModule: expected head as it was given, got another"):
+        module.head = th.BinaryClassHead(name="second")
+    assert module.head is head
+    copied = copy.deepcopy(module)
+    assert copied.head is not head
 
 
 @pytest.mark.parametrize("first", ["sanity check", "validate", "test", "predict"])

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,6 +21,10 @@ class Distribution(Family):
     """A number of which more is predicted than its mean: any quantile."""
 
     quantile_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+
+    def moments(self, labels: Tensor) -> Tensor:
+        """Return each number and its square, whose means tell mean and spread."""
+        return torch.stack([labels, labels.square()], dim=-1)
 
     @abstractmethod
     def quantile(self, logits: Tensor, q: float) -> Tensor:

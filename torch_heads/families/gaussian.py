@@ -57,10 +57,6 @@ class Gaussian(Distribution):
         # the loss itself, of whose gradient the weight is a factor
         return torch.lerp(loss.detach(), loss, torch.exp(2 * self.beta * log_scale.detach()))
 
-    def moments(self, labels: Tensor) -> Tensor:
-        """Return each number and its square."""
-        return torch.stack([labels, labels.square()], dim=-1)
-
     def prior(self, means: Tensor, counts: Tensor) -> Prior:
         """Return mean and log of the standard deviation; the location moves by that deviation."""
         mean, spread = mean_and_spread(means)

@@ -60,10 +60,6 @@ class NegativeBinomial(Distribution):
         rest = log_rising(torch.ones_like(labels), labels) - log_rising(size, labels)
         return size * F.softplus(log_ratio) + labels * each + rest
 
-    def moments(self, labels: Tensor) -> Tensor:
-        """Return each count and its square."""
-        return torch.stack([labels, labels.square()], dim=-1)
-
     def prior(self, means: Tensor, counts: Tensor) -> Prior:
         """Return the log of the mean, and of the dispersion by which the variance is larger."""
         mean, square = means.unbind(-1)

@@ -72,10 +72,6 @@ class Quantiles(Distribution):
         levels = self.constants.on(logits.device)["levels"].to(error.dtype)
         return torch.maximum(levels * error, (levels - 1) * error)
 
-    def moments(self, labels: Tensor) -> Tensor:
-        """Return each number and its square."""
-        return torch.stack([labels, labels.square()], dim=-1)
-
     def prior(self, means: Tensor, counts: Tensor) -> Prior:
         """Return the quantiles of a normal distribution of the labels' mean and deviation.
 

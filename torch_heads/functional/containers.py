@@ -175,11 +175,11 @@ def listed(who: str, argument: str, expected: str, values: Any) -> list[Any]:
     Raises:
         TypeError: if they are a text, or not several.
     """
-    if isinstance(values, Iterator):
-        return [*values]  # what goes wrong in a generator is the user's to know
-    if not isinstance(values, (str, bytes)):
+    # what goes wrong in a generator is the user's to know
+    held = [*values] if isinstance(values, Iterator) else values
+    if not isinstance(held, (str, bytes)):
         with suppress(Exception):  # whatever refuses to be looped over does so in its own words
-            return [value.as_py() if hasattr(type(value), "as_py") else value for value in values]
+            return [value.as_py() if hasattr(type(value), "as_py") else value for value in held]
     raise TypeError(unexpected(who, argument, expected, repr(values)))
 
 

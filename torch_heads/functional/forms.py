@@ -84,6 +84,16 @@ def shape_of(values: Any) -> tuple[int, ...]:
     return ()
 
 
+def shape_by_name(columns: Mapping[Any, Any]) -> tuple[int, ...]:
+    """Return the shape of a batch whose columns come by name, ``[D*]`` or ``[D*, 1]`` each.
+
+    >>> shape_by_name({"time": [[1.0], [2.0]], "event": [1, 0]}), shape_by_name({"a": [[1, 0]]})
+    ((2,), (1, 2))
+    """
+    shape = shape_of(columns)
+    return shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape
+
+
 def device_of(values: Any) -> torch.device:
     """Return the device of the first tensor among values, the CPU without any."""
     rest = [values]

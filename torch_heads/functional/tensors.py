@@ -69,14 +69,7 @@ def to_tensor(
         array = _numbers(who, argument, array, may_miss, valid)
     elif may_miss is False and array.dtype.kind == "f" and np.isnan(array).any():
         refuse_gaps(who, argument, np.isnan(array), array, valid)
-    if array.dtype.kind == "c":
-        raise ValueError(unexpected(who, argument, "to be real", f"{array.dtype} values"))
-    if array.dtype.kind not in "biuf":
-        raise ValueError(unexpected(who, argument, "to be numeric", kind_of(array)))
-    if array.dtype.kind == "u":
-        if array.size and array.max() > np.iinfo(np.int64).max:
-            raise ValueError(unexpected(who, argument, "to fit into int64", array.max()))
-        array = array.astype(np.int64)
+    array = _real(who, argument, array)
     floats = array.dtype.kind == "f" and isinstance(held, (list, tuple))
     exact = may_miss is not None
     if floats and _have_default_dtype(array, kinds or entry_types(held), exact):
@@ -138,6 +131,23 @@ def _array(who: str, argument: str, held: Any) -> np.ndarray[Any, Any]:
                 return np.asarray(rows)
             expected, given, hint = "to be rectangular", DIFFERENT_LENGTHS, ""
     raise ValueError(unexpected(who, argument, expected, given, hint))
+
+
+def _real(who: str, argument: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array of real numbers, unsigned ones as int64.
+
+    Raises:
+        ValueError: if it holds anything else, or a number is too large.
+    """
+    if array.dtype.kind == "c":
+        raise ValueError(unexpected(who, argument, "to be real", f"{array.dtype} values"))
+    if array.dtype.kind not in "biuf":
+        raise ValueError(unexpected(who, argument, "to be numeric", kind_of(array)))
+    if array.dtype.kind != "u":
+        return array
+    if array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(unexpected(who, argument, "to fit into int64", array.max()))
+    return array.astype(np.int64)
 
 
 def _have_default_dtype(array: np.ndarray[Any, Any], kinds: set[type], exact: bool) -> bool:

@@ -69,7 +69,8 @@ class HeadModule(LightningModule):
     Raises:
         TypeError: if ``backbone`` is not a module, ``head`` not a head, ``report`` not a folder,
             ``optimizer`` or ``lr_scheduler`` not callable, or a truth value anything else.
-        ValueError: if ``in_features`` is not allowed, or a batch is not what the head takes.
+        ValueError: if ``in_features`` is not allowed, a batch is not what the head takes, or
+            another head is assigned.
 
     >>> from torch_heads import BinaryClassHead
     >>> module = HeadModule(nn.Linear(8, 4), BinaryClassHead(), in_features=4)
@@ -117,6 +118,14 @@ class HeadModule(LightningModule):
             [f"train/loss/{name}" for name in head] if isinstance(head, MultiHead) else []
         )
         self._window: list[Batch] = []  # of one optimizer step, under global_normalization
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse another head: the metrics and the keys are those of the first."""
+        if name == "head" and vars(self).get("_modules", {}).get(name, value) is not value:
+            expected, given = "as it was given", f"another {type(value).__name__}"
+            hint = "Make a HeadModule of the backbone and the other head."
+            raise ValueError(unexpected(type(self).__name__, "head", expected, given, hint))
+        super().__setattr__(name, value)
 
     def logits(self, inputs: Any) -> Any:
         """Return what the head takes, from what the backbone takes."""

@@ -16,6 +16,7 @@ from torch_heads.integrations.serving.signature import DTYPES, Input
 
 WHO = "export_bundle"
 BATCH = "batch"
+HALF = (torch.float16, torch.bfloat16)  # which a bundle has as float32
 UNORDERED = (str, bytes, set, frozenset)  # no lists; a set has another order in every process
 
 Lookups = Mapping[str, Sequence[str] | Mapping[str | None, int]]
@@ -141,8 +142,8 @@ def _tensor(name: str, given: Any) -> Tensor:
     if not isinstance(given, (Tensor, np.ndarray)):
         raise TypeError(unexpected(WHO, name, "as a tensor or an array", type(given).__name__))
     tensor = torch.as_tensor(given).detach().cpu()
-    if tensor.dtype in (torch.bfloat16, torch.float16):
-        tensor = tensor.float()  # as the model that is exported has its weights
+    if tensor.dtype in HALF:
+        tensor = tensor.float()
     if str(tensor.dtype).removeprefix("torch.") not in DTYPES or tensor.layout != torch.strided:
         given = f"{tensor.dtype} of {tensor.layout}"
         raise TypeError(unexpected(WHO, name, "as a dense tensor of numbers", given))

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.integrations.head_of import head_of
-from torch_heads.integrations.serving.example import WHO, Example
+from torch_heads.integrations.serving.example import HALF, WHO, Example
 from torch_heads.integrations.serving.stacks import stacks_of
-
-HALF = (torch.float16, torch.bfloat16)
 
 
 class ServedModel(nn.Module):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from onnx import ModelProto, TensorProto, numpy_helper
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from torch_heads.integrations.serving.example import HALF
 from torch_heads.integrations.serving.files import WEIGHTS
 
 SMALL = 1024  # bytes up to which a constant that is no weight stays in the graph
@@ -62,8 +62,8 @@ def move_weights(
 
 
 def _array(value: Tensor) -> np.ndarray[Any, Any]:
-    half = value.dtype in (torch.bfloat16, torch.float16)
-    found: np.ndarray[Any, Any] = (value.float() if half else value).detach().cpu().numpy()
+    known = value.float() if value.dtype in HALF else value
+    found: np.ndarray[Any, Any] = known.detach().cpu().numpy()
     return found
 
 

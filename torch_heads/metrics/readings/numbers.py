@@ -73,7 +73,7 @@ class MeanAbsoluteError(TermMean):
 
 @dataclass(frozen=True)
 class MedianAbsoluteError(Reading):
-    """The median of ``|p - y|``, to a bin: a step of 2^(1/4) or less, linear inside.
+    """The median of ``|p - y|``, to a bin: a step of 1.25 or less, linear inside.
 
     NaN where any prediction is, as the other metrics are.
     """
