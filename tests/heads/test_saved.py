@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -434,18 +435,26 @@ def test_a_collection_of_the_same_heads_loads_and_one_that_says_nothing_does() -
     assert "_meaning" not in several("even").metrics().state_dict()
 
 
-def test_counts_of_another_missing_label_are_refused_and_weights_are_not() -> None:
-    head = th.RegressionHead(missing_label=-1)
+@pytest.mark.parametrize(
+    ("own", "others", "says", "field"),
+    [
+        ({"missing_label": -1}, {"missing_label": -2}, "the missing_label [-2.0, nan]", "missing"),
+        ({}, {"loss_reduction": "sum"}, "the loss sum", "loss"),
+    ],
+)
+def test_counts_of_another_missing_label_or_loss_are_refused_and_weights_are_not(
+    own: dict[str, Any], others: dict[str, Any], says: str, field: str
+) -> None:
+    head, other = th.RegressionHead(**own), th.RegressionHead(**others)
     weights = head.state_dict()
     head.update_metrics(logits=[[0.0], [0.0]], labels=[2.0, -1.0])
     head.metric_collection.persistent()
     counts = head.state_dict()
-    with pytest.raises(ValueError, match=r"with the missing_label \[-2.0, nan\], got one with"):
-        th.RegressionHead(missing_label=-2).load_state_dict(counts)
-    th.RegressionHead(missing_label=-2).load_state_dict(weights)
-    own = Meaning.of(head.computation).targets  # of which an earlier checkpoint says less
-    told = Meaning([replace(one, missing=None) for one in own]).to_tensor()
-    other = th.RegressionHead(missing_label=-2)
+    with pytest.raises(ValueError, match=re.escape(f"with {says}, got one with")):
+        th.RegressionHead(**others).load_state_dict(counts)
+    th.RegressionHead(**others).load_state_dict(weights)
+    targets = Meaning.of(head.computation).targets  # of which an earlier checkpoint says less
+    told = Meaning([replace(one, **{field: None}) for one in targets]).to_tensor()
     other.load_state_dict({**counts, "_meaning": told, "metric_collection._meaning": told})
     assert_close(other.metric_collection.compute(), head.metric_collection.compute())
 

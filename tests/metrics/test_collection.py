@@ -250,9 +250,19 @@ NUMBER, COUNT, CLASSES = th.RegressionHead, th.PoissonRegressionHead, partial(th
             "of the label_vocabulary ['x', 'y', 'z'], got one of ['x', 'z', 'y']",
         ),
         (NUMBER(), NUMBER(inverse_link_fn=torch.exp), "without an inverse_link_fn"),
+        (
+            NUMBER(loss_reduction="sum"),
+            NUMBER(),
+            "with the loss sum, got one with sum_over_batch_size",
+        ),
+        (
+            NUMBER(),
+            NUMBER(loss_fn=nn.HuberLoss(reduction="none")),
+            "with the loss sum_over_batch_size, got one with sum_over_batch_size of HuberLoss",
+        ),
         (pair(NUMBER, COUNT), pair(COUNT, NUMBER), "RegressionHead 'a': expected eval_metrics of"),
     ],
-    ids=["family", "own family", "missing_label", "label_vocabulary", "link", "swapped heads"],
+    ids=["family", "own family", "missing", "names", "link", "reduction", "loss", "swapped heads"],
 )
 def test_a_collection_of_the_same_keys_that_counts_something_else_is_refused(
     own: th.Head, other: th.Head, says: str

@@ -83,6 +83,12 @@ class CustomLoss:
             raise ValueError(unexpected(who, "loss_fn", expected, repr(reduces), NONE))
         self._extra = ("reduction",) if "reduction" in names else ()
 
+    @property
+    def name(self) -> str:
+        """The name of the function, or of the module's class."""
+        name: str = getattr(self._loss_fn, "__qualname__", type(self._loss_fn).__name__)
+        return name
+
     def __call__(self, batch: EncodedBatch) -> Tensor:
         """Return the losses ``[D*, loss_columns]``, or ``[D*, columns]``.
 

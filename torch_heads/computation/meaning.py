@@ -43,6 +43,7 @@ class TargetMeaning:
             where that is not known.
         missing: what stands for a missing label; None where nothing does, or it is not known.
         prior: the numbers of its `TargetPrior`, one after the other; None without.
+        loss: the reduction of its loss, and the name of a user's own; None where it is not known.
     """
 
     path: tuple[str, ...]
@@ -54,6 +55,7 @@ class TargetMeaning:
     linked: bool | None = None
     missing: str | None = None
     prior: tuple[float, ...] | None = None
+    loss: str | None = None
 
     @classmethod
     def of(cls, target: Target, path: Sequence[str]) -> TargetMeaning:
@@ -69,6 +71,8 @@ class TargetMeaning:
             target.family.linked,
             ", ".join(sorted(str(float(value)) for value in target.missing.values)) or None,
             _numbers(target.prior()),
+            str(target.reduction)
+            + ("" if target.loss_fn is None else f" of {target.loss_fn.name}"),
         )
 
     def unlike(self, other: TargetMeaning, counts: bool) -> tuple[str, str] | None:
@@ -76,8 +80,8 @@ class TargetMeaning:
 
         Args:
             other: one of another head.
-            counts: whether there are counts of metrics, which depend on where scores are cut, and
-                on which labels are missing.
+            counts: whether there are counts of metrics, which depend on where scores are cut, on
+                which labels are missing, and on the loss.
         """
         sizes = [
             f"{one.distribution}, {one.columns} x {one.logits // max(one.columns, 1)} logits"
@@ -92,6 +96,8 @@ class TargetMeaning:
             return f"with metrics of {self.counted}", f"one of {other.counted}"
         if counts and None not in (self.missing, other.missing) and self.missing != other.missing:
             return f"with the missing_label [{self.missing}]", f"one with [{other.missing}]"
+        if counts and None not in (self.loss, other.loss) and self.loss != other.loss:
+            return f"with the loss {self.loss}", f"one with {other.loss}"
         return None
 
     def shared_logits(self, other: TargetMeaning) -> Iterator[tuple[int, int]]:
