@@ -700,6 +700,21 @@ def test_a_result_that_is_no_number_is_read_by_its_key(name: str | None, key: st
     assert (false.tolist(), true.tolist()) == ([0.0, 0.0, 1.0], [0.0, 1.0, 1.0])
 
 
+def test_a_matrix_has_a_key_for_each_of_its_numbers() -> None:
+    matrix = tmc.MulticlassConfusionMatrix(3)
+    names = ["cat", "dog", "fox"]
+    head = th.MultiClassHead(3, name="pet", label_vocabulary=names, metrics={"confusion": matrix})
+    logits = torch.eye(3)[[0, 1, 1, 2, 0]]
+    ids = torch.tensor([0, 1, 2, 2, 1])
+    metrics = head.update_metrics(None, None, logits, [names[i] for i in ids.tolist()])
+    values = metrics.compute()
+    expected = matrix(logits, ids)
+    for i, label in enumerate(names):
+        for k, predicted in enumerate(names):
+            assert values[f"confusion/{label}/{predicted}/pet"] == expected[i, k]
+    assert torch.equal(metrics["confusion/pet"].compute(), expected)
+
+
 def test_a_collection_of_torchmetrics_is_its_metrics() -> None:
     several = MetricCollection([tmc.BinaryAUROC(), tmc.BinaryF1Score()])
     keys = {"BinaryAUROC", "BinaryF1Score"}

@@ -104,10 +104,10 @@ class FedMetric(Metric):
             return self.metric.compute() if rows else torch.tensor(torch.nan, device=self.device)
 
     def read(self) -> dict[str, Tensor]:
-        """Return the numbers of `compute` by metric key: of classes, say, one each.
+        """Return the numbers of `compute` by metric key: one of each class, say, or of each pair.
 
         Raises:
-            TypeError: if the metric is no number, vector, or dict of these.
+            TypeError: if the metric is no number, tensor, or dict of these.
         """
         ending = f"/{self.head}" if self.head else ""
         dtype = torch.get_default_dtype()
@@ -123,15 +123,13 @@ class FedMetric(Metric):
                 yield from ((f"/{name}{rest}", number) for rest, number in self._numbers(own))
         elif isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.dim() == 0):
             yield "", value
-        elif isinstance(value, Tensor) and value.dim() == 1:
-            count = len(value)
-            names = self.names if len(self.names) == count else range(count)
-            yield from ((f"/{name}", own) for name, own in zip(names, value, strict=True))
+        elif isinstance(value, Tensor):
+            names = self.names if len(self.names) == len(value) else range(len(value))
+            yield from self._numbers(dict(zip(names, value, strict=True)))
         else:
-            shape = f" {list(value.shape)}" if isinstance(value, Tensor) else ""
             raise TypeError(
-                f"{self.full_key!r} is a {type(value).__name__}{shape}, and no number, vector, "
-                f"or dict of these. Read it by metrics[{self.full_key!r}].compute()."
+                f"{self.full_key!r} is a {type(value).__name__}, and no number, tensor, or dict of "
+                f"these. Read it by metrics[{self.full_key!r}].compute()."
             )
 
     def additions(self, call: UpdateCall) -> list[Replacement]:
