@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torch_heads.computation.inputs import EncodedBatch
+from torch_heads.computation.loss_fn import CustomLoss
 from torch_heads.families.event_times import event_times
 from torch_heads.families.family import ClassBalance, Counts, Family, Statistic
 from torch_heads.functional.missing import Missing
@@ -118,7 +118,7 @@ class Target:
     class_balance: Callable[[torch.device], ClassBalance]
     prior: Callable[[], TargetPrior | None]
     keep_prior: Callable[[TargetPrior | None], None]
-    loss_fn: Callable[[EncodedBatch], Tensor] | None
+    loss_fn: CustomLoss | None
 
     @property
     def needs(self) -> list[Need]:

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.encoder import leaves_dense
-from torch_heads.computation.inputs import Features
 from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.bernoulli import Bernoulli
 from torch_heads.families.family import Counts, Statistic
 from torch_heads.functional.arguments import MissingLabel, check_count
 from torch_heads.functional.containers import listed
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.forms import is_real, shape_by_name
+from torch_heads.functional.forms import is_real
 from torch_heads.functional.label_sets import LabelSets
 from torch_heads.functional.row_form import IDS, MULTI_HOT
 from torch_heads.functional.weights import WeightColumn
@@ -149,10 +148,6 @@ class MultiLabelHead(ClassHead):
         names, missing = self.label_vocabulary, self.missing_label
         sets = LabelSets(self.title, self.n_classes, names, missing, self.label_lists)
         return sets.multi_hot(labels, leading, device, mask)
-
-    def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
-        by_name = isinstance(labels, Mapping) and labels
-        return shape_by_name(labels) if by_name else super()._batch_shape(labels, features)
 
     def readings(self) -> Iterator[tuple[str, Reading]]:
         """Yield the metrics by key."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.target import TargetPrior
-from torch_heads.functional.errors import unexpected
 from torch_heads.heads.base import Head
 from torch_heads.metrics.readings.means import Skill
 
@@ -62,15 +61,7 @@ class PriorOwner(Head):
             self._keep_prior(TargetPrior(*(one.to("cpu", torch.float64) for one in saved)))
 
     def _before_prior(self, logits: Tensor) -> Tensor:
-        """Return the logits ``z`` that mean these, ``offset + scale * z``.
-
-        Raises:
-            ValueError: if these, which some predictions tell, are not as many as the head has.
-        """
-        width = self.logits_dimension
-        if logits.shape[-1:] != (width,):
-            expected = f"that tell logits of shape [D0, ..., DN, {width}]"
-            raise ValueError(unexpected(self.title, "predictions", expected, [*logits.shape]))
+        """Return the logits ``z`` that mean these, ``offset + scale * z``."""
         prior = self._prior()
         if prior is None:
             return logits

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from torch_heads.computation.encoder import leaves_dense
-from torch_heads.computation.inputs import Features
 from torch_heads.families.event_times import EventTimes
 from torch_heads.families.family import Statistic
 from torch_heads.functional.arguments import MissingLabel
 from torch_heads.functional.containers import in_order, opened
-from torch_heads.functional.forms import shape_by_name
 from torch_heads.functional.number_lists import check_ascending
 from torch_heads.functional.tables import is_table, table_columns
 from torch_heads.functional.values import check_columns
@@ -116,7 +114,3 @@ class SurvivalHead(TensorHead):
             for name, given in zip(names, each, strict=True)
         ]
         return torch.cat(columns, dim=-1)
-
-    def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
-        by_name = isinstance(labels, Mapping) and labels
-        return shape_by_name(labels) if by_name else super()._batch_shape(labels, features)

@@ -34,7 +34,7 @@ from torch_heads.functional.arguments import (
 )
 from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import preview, unexpected
-from torch_heads.functional.forms import is_text, shape_of
+from torch_heads.functional.forms import is_text, shape_by_name, shape_of
 from torch_heads.functional.gap_rows import widened
 from torch_heads.functional.labels import MISSING_NAME
 from torch_heads.functional.missing import Missing, each_missing
@@ -258,6 +258,10 @@ class TensorHead(PriorOwner):
         check_values(self.title, argument, torch.where(means.isnan(), low, means), low, high)
         if self.family.logits_shape and not self.family.takes_ids:
             logits = logits.flatten(-2)
+        width = self.logits_dimension
+        if logits.shape[-1:] != (width,):
+            expected = f"that tell logits of shape [D0, ..., DN, {width}]"
+            raise ValueError(unexpected(self.title, "predictions", expected, [*logits.shape]))
         return self._before_prior(logits)
 
     def _kept_metrics(self) -> KeptMetrics:
@@ -332,11 +336,12 @@ class TensorHead(PriorOwner):
 
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:
         columns = self.label_dimension * self.family.numbers_per_label
-        shape = () if isinstance(labels, Mapping) and not labels else shape_of(labels)
+        by_name = isinstance(labels, Mapping)
+        shape = (shape_by_name(labels) if labels else ()) if by_name else shape_of(labels)
         if not shape:
             expected, given = "with a dimension of examples", type(labels).__name__
             raise ValueError(unexpected(self.title, "labels", expected, given))
-        if len(shape) == 1:
+        if len(shape) == 1 or by_name:
             return shape
         if shape[-1] == columns:
             return shape[:-1]
