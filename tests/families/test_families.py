@@ -84,6 +84,18 @@ def test_the_full_poisson_loss_approximates_the_factorial_as_stirling_does(
     assert term.item() == pytest.approx(math.lgamma(label + 1), abs=1 / (12 * label))
 
 
+@pytest.mark.parametrize("count", [1e4, 1e6, 1e8])
+def test_the_poisson_loss_of_a_large_count_has_its_digits(
+    count: float, device: torch.device
+) -> None:
+    z = torch.tensor([math.log(count) + 0.02, math.log(count) - 1], device=device)
+    found = Poisson().loss(z, torch.full_like(z, count))
+    wide = z.double()
+    stirling = count * math.log(count) - count + math.log(2 * math.pi * count) / 2
+    expected = (wide.exp() - wide * count + stirling).float()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+
+
 @one_value_families
 def test_the_loss_is_least_where_the_mean_is_the_label(
     family: Family, device: torch.device

@@ -1405,6 +1405,14 @@ def test_a_config_that_makes_no_sense_is_refused(given: Any, says: str) -> None:
         RunConfig(**given)
 
 
+def test_another_head_or_model_is_not_taken_in_vain(tmp_path: Path) -> None:
+    estimator = LinearEstimator(th.RegressionHead(), numeric_column("x"), tmp_path)
+    with pytest.raises(AttributeError, match="head"):
+        estimator.head = th.RegressionHead()  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="model"):
+        estimator.model = nn.Linear(1, 1)  # type: ignore[misc]
+
+
 def test_an_estimator_may_fit_the_prior_first(tmp_path: Path) -> None:
     values, target = load_diabetes(return_X_y=True)
     calls: list[int] = []

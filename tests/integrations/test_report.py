@@ -825,6 +825,14 @@ def test_a_report_removes_the_pictures_of_an_earlier_one_and_no_other_file(
     assert len(gone) > 4
 
 
+def test_the_pictures_of_a_head_with_a_name_of_two_lines_are_removed(tmp_path: Path) -> None:
+    for name, left in {"two\nlines > 1": "two-lines-1-curves.png", "new": "new-curves.png"}.items():
+        head = th.BinaryClassHead(name=name)
+        metrics = head.update_metrics(logits=[[1.0], [-1.0]], labels=[1, 0])
+        write_report(head, metrics, tmp_path)
+        assert [file.name for file in tmp_path.glob("*.png")] == [left]
+
+
 def test_reports_leave_pyplot_alone_and_can_be_written_in_threads(
     binary: Seen, tmp_path: Path
 ) -> None:

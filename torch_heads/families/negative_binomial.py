@@ -49,10 +49,10 @@ class NegativeBinomial(Distribution):
         log_mean, log_dispersion = logits.unbind(-1)
         log_dispersion = bounded_log(log_dispersion)
         size, log_ratio = torch.exp(-log_dispersion), log_mean + log_dispersion
+        # what each unit of a count adds is put together before it is rounded, or a count of a
+        # million would leave no digit of the gradient: in one of two forms, for few and for many
         few = (labels <= size).to(size.dtype)
         many = 1 - few
-        # what grows with a count is put together before it is rounded, or a count of a million
-        # would leave no digit of the gradient
         share = torch.addcmul(few * (labels + SHIFT) - many, many, size)
         share = share / torch.addcmul(many * (labels + 1 + SHIFT), few, size)
         each = F.softplus((few - many) * log_ratio) - torch.log1p(share)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torch_heads.families.family import Family
 from torch_heads.families.prior import Prior
+from torch_heads.functional.special import LOG_SQRT_2_PI
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,16 @@ class Poisson(Family):
         >>> Poisson().loss(torch.tensor([0.5]), torch.tensor([5.0]))
         tensor([3.9196])
         """
-        return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full, reduction="none")
+        if not self.full:
+            return F.poisson_nll_loss(logits, labels, full=False, reduction="none")
+        # Stirling's formula leaves nothing of the size of a count times its logarithm, of which
+        # float32 would round a count of a million to tens
+        count = labels.clamp(min=1)
+        log = count.log()
+        distance = logits - log
+        rest = torch.where(labels > 1, log / 2 + LOG_SQRT_2_PI, 1.0)
+        above = torch.addcmul(rest, count, torch.expm1(distance))
+        return torch.addcmul(above, labels, distance, value=-1)
 
     observed = mean
 
@@ -38,10 +48,6 @@ class Poisson(Family):
     def distribution(self) -> str:
         """What logits mean: the same with and without the label's own term."""
         return "Poisson"
-
-    def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean of `loss`, by one kernel."""
-        return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full)
 
     def moments(self, labels: Tensor) -> Tensor:
         """Return each count, and the term of it that a loss which is not full lacks."""

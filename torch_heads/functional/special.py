@@ -17,11 +17,11 @@ NODES, FIRST, STEP = 56, -3.5, 0.16  # of the quadrature of `beta_cdf`
 
 
 def log_rising(start: Tensor, count: Tensor) -> Tensor:
-    """Return ``lgamma(r + y) - lgamma(r) - y log(r + y + 4) + y``, which stays small.
+    """Return ``lgamma(r + y) - lgamma(r) - y log(r + y + 4) + y``, which is ``y`` or less.
 
-    The difference of two logarithms of gamma functions, of which each is much larger than it, has
-    no correct digit in float32 from a million on; Stirling's series of the difference (Abramowitz &
-    Stegun 6.1.41) has all.
+    The logarithms of gamma functions are much larger than that, and their difference has no correct
+    digit in float32 from a million on; Stirling's series of the difference (Abramowitz & Stegun
+    6.1.41) has all.
 
     Args:
         start: ``r``, above 0.

@@ -557,6 +557,18 @@ def test_what_is_wrong_is_said_in_the_words_of_the_request(
     assert says in ask(port, path, body, method=method)[1]["error"]
 
 
+@pytest.mark.parametrize("name", ["x" * 90_000, "kind/" * 18_000])
+def test_an_error_does_not_send_back_all_that_came(port: int, name: str) -> None:
+    for body in (
+        {"signature_name": name, "instances": [ROW]},
+        {"signature_name": [name], "instances": [ROW]},
+    ):
+        status, answer = ask(port, "/v1/models/pets:predict", body)
+        assert status == 400
+        assert "signature" in answer["error"]
+        assert len(answer["error"]) < 2100
+
+
 JUNK: list[Any] = [None, True, 7, 10**400, 1.5, "x", "\ud800", [], [[]], [None], {}, {"x": []}]
 JUNK += [[1, [2]], {"b64": []}, {"b64": "/w=="}, [{}], [[[[]]]], ["x", 7]]
 

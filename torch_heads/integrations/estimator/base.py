@@ -79,14 +79,17 @@ class BaseEstimator(ABC):
         if model_dir is None:
             model_dir = tempfile.mkdtemp()
             logger.warning("Using temporary folder as model directory: %s", model_dir)
-        #: The modules that are trained.
-        self.model = model
         #: Where the checkpoints are.
         self.model_dir = Path(model_dir)
         #: How the estimator runs.
         self.config = config or RunConfig()
         self._prior_of = prior_of  # the head for which the first training takes a pass before
         self._module = StepModule(self.title, model, self._call, optimizer)
+
+    @property
+    def model(self) -> nn.Module:
+        """The modules that are trained."""
+        return self._module.model
 
     @abstractmethod
     def _call(

@@ -51,11 +51,15 @@ class HeadEstimator(BaseEstimator):
         fit_prior: bool,
     ) -> None:
         fit_prior = check_flag(type(self).__name__, "fit_prior", fit_prior)
-        #: The head.
-        self.head = head
+        self._head = head
         model = nn.ModuleDict({"network": network, "head": head})
         super().__init__(model, optimizer, model_dir, config, head if fit_prior else None)
         self._network = network
+
+    @property
+    def head(self) -> Head:
+        """The head."""
+        return self._head
 
     def _call(
         self, batch: InputBatch, mode: ModeKeys, optimizer: Optimizer | None

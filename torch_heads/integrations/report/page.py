@@ -17,7 +17,7 @@ from torch_heads.integrations.report.tasks import Task, by_kind, is_first_proces
 from torch_heads.metrics.collection import ReadingCollection
 from torch_heads.metrics.sums import Total
 
-HELD = re.compile(r'<img data-file="([\w-]+\.png)" .*src="data:image/png;base64,([\w+/=]+)"')
+HELD = re.compile(r'<img data-file="([\w-]+\.png)" [^>]*src="data:image/png;base64,([\w+/=]+)"')
 
 
 class Grid(NamedTuple):

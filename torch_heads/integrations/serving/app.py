@@ -27,6 +27,7 @@ REST = re.compile(r"([^/:]+)(?:/versions/(\d{1,18}))?(?::(predict|classify|regre
 V2 = re.compile(r"([^/]+)(?:/versions/(\d{1,18}))?(?:/(ready|infer))?")
 LARGE = 2**16  # bytes of a body that other requests do not wait for
 SLOW = 0.01  # seconds of an answer that other requests do not wait for
+MOST_WORDS = 2000  # characters of an error, which may hold what the client has sent
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode  # to ASCII, whatever it holds
 
 Answer = Callable[[], Response]
@@ -223,4 +224,5 @@ def _words(error: Exception) -> str:
         return "Expected text in UTF-8, got other bytes."
     if isinstance(error, RecursionError):
         return "Expected a body of JSON, got one with too many levels."
-    return str(error.args[0] if isinstance(error, LookupError) and error.args else error)
+    words = str(error.args[0] if isinstance(error, LookupError) and error.args else error)
+    return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}..."

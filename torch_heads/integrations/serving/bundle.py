@@ -26,6 +26,7 @@ Read = Callable[[Sequence[Array]], Array]
 Tensors = dict[str, np.dtype[Any]]  # of the graph, with the types that they are said to have
 
 DEFAULT = "serving_default"
+LONGEST = 100  # characters of a name for which the nearest one is searched
 MOST_PLANS = 1000  # kept, of a caller who asks for ever other predictions
 
 
@@ -197,7 +198,7 @@ class Bundle:
             if outputs is None:
                 if signature not in self.signatures:
                     expected = f"among {preview(self.signatures, 20)}"
-                    hint = nearest(signature, self.signatures)
+                    hint = nearest(str(signature)[:LONGEST], self.signatures)
                     given = repr(signature)
                     raise KeyError(unexpected(self.title, "signature", expected, given, hint))
                 wanted = self.signatures[signature].outputs
