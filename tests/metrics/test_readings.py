@@ -169,6 +169,30 @@ def test_to_read_a_metric_changes_no_other(device: torch.device) -> None:
             assert metrics.compute()["accuracy_baseline"] == 0.75
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("mean", [100.0, 1e3, -1e4])
+def test_numbers_in_float32_are_read_to_their_last_digit(mean: float, weighted: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    labels = mean + torch.randn(2000, 1, generator=random)
+    logits = labels + 0.3 * torch.randn(2000, 1, generator=random)
+    weights = 0.1 + torch.rand(2000, generator=random) if weighted else None
+    metrics = ["r2", "explained_variance", "bias", "mean_pinball_loss", "pearson_corrcoef"]
+    head = th.RegressionHead(metrics=metrics)
+    values = head.update_metrics(logits=logits, labels=labels, weights=weights).compute()
+    y, p = labels[:, 0].double().numpy(), logits[:, 0].double().numpy()
+    w = None if weights is None else weights.double().numpy()
+    covariance = np.cov(p, y, aweights=w, ddof=0)
+    expected = {
+        "r2": r2_score(y, p, sample_weight=w),
+        "explained_variance": explained_variance_score(y, p, sample_weight=w),
+        "bias": np.average(p - y, weights=w),
+        "mean_pinball_loss": np.average(np.abs(p - y), weights=w) / 2,
+        "pearson_corrcoef": covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]),
+    }
+    for key, right in expected.items():
+        assert values[key].item() == pytest.approx(right, rel=1e-5, abs=1e-6), key
+
+
 @pytest.mark.parametrize("mean", [0.0, 2e3, 2e4, -5e4, 1e6, 1e9, 1e12])
 def test_correlations_of_numbers_far_from_0_have_six_digits_or_are_nan(mean: float) -> None:
     random = np.random.default_rng(0)

@@ -11,6 +11,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from torch_heads.families.family import Counts
 from torch_heads.functional.bins import Histogram, bin_residuals
 from torch_heads.functional.constants import Constants
 from torch_heads.functional.residuals import BINS
@@ -49,12 +50,15 @@ class TotalsCounter(Counter):
     def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
         """Return what one batch adds."""
         rows, columns = seen.labels.shape
-        by, predictions = seen.weights, seen.predictions
+        by, predictions, labels = seen.weights, seen.predictions, seen.labels
         if self._classes:
-            predictions = (predictions == seen.labels).to(seen.loss_sums.dtype)
+            predictions = (predictions == labels).to(seen.loss_sums.dtype)
+        elif seen.family.counts is Counts.NUMBERS:
+            # of numbers far from 0, sums in float32 would leave no digit of a variance or a bias
+            predictions, labels = predictions.double(), labels.double()
         means = [
             total(values if by is None else values * by, by is not None)
-            for values in (predictions, seen.labels)
+            for values in (predictions, labels)
         ]
         sums, rest = state.split_with_sizes([1 + len(means), Total.ALL - 1 - len(means)], -1)
         added = [Addition(sums, torch.stack([seen.loss_sums, *means], dim=-1))]
