@@ -299,8 +299,9 @@ class MultiComputation(Computation):
 
     def head_losses(self, losses: Tensor) -> Tensor:
         """Return the loss of each head, ``[H]``, from those of all targets, ``[T]``."""
+        losses = losses if losses.dim() else losses.reshape(1)
         if not self._others:
-            return losses.reshape(-1)
+            return losses
         parts = torch.split(losses, self._leaves)
         each = zip(self._children, parts, strict=True)
         return torch.stack([child.total_loss(own) for child, own in each])

@@ -21,6 +21,7 @@ from torch_heads.computation.ragged import join_ragged
 from torch_heads.computation.reducer import UNWEIGHTED, ElementWeights, Reducer
 from torch_heads.computation.target import Target
 from torch_heads.families.family import NO_BALANCE, ClassBalance, Counts
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.values import (
     active_labels,
     are_finite,
@@ -106,15 +107,29 @@ class Group:
         if isinstance(given, ArrangedLogits):
             parts, like = given.parts, given.parts[0]
         else:
-            each = [
-                check_logits(who, own, width)
-                for (who, width), own in zip(self._widths, given, strict=True)
-            ]
-            if any(own.shape[:-1] != each[0].shape[:-1] for own in each[1:]):
+            each = self._each_logits(inputs)
+            leading, labels = each[0].shape[:-1], inputs.labels
+            ragged = any(own.shape[:-1] != leading for own in each[1:])
+            if isinstance(labels, Tensor) and (ragged or labels.shape[:-1] != leading):
+                # apart, so that the target whose logits they do not fit says so
+                own = torch.split(labels, self._encoder.sizes, dim=-1)
+                inputs = inputs._replace(labels=own)
+            if ragged:
                 return self._encode_ragged(inputs, each)
             parts = like = each[0] if len(each) == 1 else torch.cat(each, dim=-1)
         labels, weights = self._encoder.encode(inputs, like)
         return self._batch(parts, labels, weights, inputs.features)
+
+    def _each_logits(self, inputs: Inputs) -> list[Tensor]:
+        """Return the logits ``[D*, C]`` of each target; only those by name may differ in ``D*``."""
+        each = []
+        for (who, width), given in zip(self._widths, inputs.logits, strict=True):
+            own = check_logits(who, given, width)
+            if inputs.mask is not None and own.shape[:-1] != inputs.mask.shape:
+                expected = f"of the shape of the mask, {[*inputs.mask.shape, width]}"
+                raise ValueError(unexpected(who, "logits", expected, [*own.shape]))
+            each.append(own)
+        return each
 
     def _batch(
         self,
@@ -165,9 +180,8 @@ class Group:
         """Encode targets of different batch shapes one by one; short ones are padded by rows."""
         each = []
         for i, target in enumerate(self.targets):
-            labels = inputs.labels if isinstance(inputs.labels, Tensor) else [inputs.labels[i]]
             weights = None if inputs.weights is None else [inputs.weights[i]]
-            own = inputs._replace(labels=labels, weights=weights)
+            own = inputs._replace(labels=[inputs.labels[i]], weights=weights)
             each.append(Encoder([target]).encode(own, logits[i]))
         return self._batch(*join_ragged(logits, each))
 
