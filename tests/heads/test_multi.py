@@ -416,6 +416,19 @@ def test_weights_of_heads_may_be_assigned_and_learned(device: torch.device) -> N
     assert head.loss(labels, logits) == 1 + 8
 
 
+def test_learned_weights_of_heads_that_are_deleted_are_missed(device: torch.device) -> None:
+    heads = [th.RegressionHead(name="a"), th.RegressionHead(name="b")]
+    weights = nn.Parameter(torch.tensor([1.0, 3.0]))
+    head = th.MultiHead(heads, weights).to(device)
+    del head.head_weights  # as torch.nn.utils.parametrize does
+    logits = torch.ones(1, 2, device=device)
+    with pytest.raises(ValueError, match="head_weights to be assigned again, or None for 1"):
+        head.loss(torch.zeros_like(logits), logits)
+    for factors, loss in ((weights, 4), (None, 2)):
+        head.head_weights = factors
+        assert head.loss(torch.zeros_like(logits), logits) == loss
+
+
 def test_weights_that_are_refused_leave_those_of_the_prior() -> None:
     heads = [th.RegressionHead(name="a"), th.RegressionHead(name="b")]
     head = th.MultiHead(heads, head_weights="prior").fit_prior({"a": [1.0, 3.0], "b": [0.0, 4.0]})
