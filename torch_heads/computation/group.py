@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from math import inf
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from torch_heads.computation.encoder import Encoder, Labels
 from torch_heads.computation.feed import Feed
 from torch_heads.computation.inputs import ArrangedLogits, EncodedBatch, Features, Inputs
 from torch_heads.computation.layout import Bucket, LogitLayout
+from torch_heads.computation.places import slices
 from torch_heads.computation.predictor import Predictor
 from torch_heads.computation.prior import GroupPrior
 from torch_heads.computation.ragged import join_ragged
@@ -72,9 +72,8 @@ class Group:
         self.prior = GroupPrior(self.targets, self.layout)
         self.predictor = Predictor(self.targets, self.layout, self.prior)
         self._widths = [(target.title, target.logits) for target in targets]
-        sizes = [target.columns for target in targets]
         #: The label columns of each target.
-        self.columns = [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
+        self.columns = slices([target.columns for target in targets])
         self._encoder = Encoder(self.targets)
         self._balance = GroupBalance(self.targets, self.layout)
         self._reducer = Reducer(self.targets)
