@@ -106,29 +106,36 @@ class Group:
         if isinstance(given, ArrangedLogits):
             parts, like = given.parts, given.parts[0]
         else:
-            each = self._each_logits(inputs)
-            leading, labels = each[0].shape[:-1], inputs.labels
-            ragged = any(own.shape[:-1] != leading for own in each[1:])
-            if isinstance(labels, Tensor) and (ragged or labels.shape[:-1] != leading):
-                # apart, so that the target whose logits they do not fit says so
-                own = torch.split(labels, self._encoder.sizes, dim=-1)
-                inputs = inputs._replace(labels=own)
-            if ragged:
-                return self._encode_ragged(inputs, each)
-            parts = like = each[0] if len(each) == 1 else torch.cat(each, dim=-1)
+            each = [
+                check_logits(who, own, width)
+                for (who, width), own in zip(self._widths, given, strict=True)
+            ]
+            parts = like = each[0]
+            if len(each) > 1 or inputs.mask is not None or isinstance(inputs.labels, Tensor):
+                leading = [own.shape[:-1] for own in each]
+                ragged = any(own != leading[0] for own in leading[1:])
+                inputs = self._fitting(inputs, leading, ragged)
+                if ragged:
+                    return self._encode_ragged(inputs, each)
+                parts = like = each[0] if len(each) == 1 else torch.cat(each, dim=-1)
         labels, weights = self._encoder.encode(inputs, like)
         return self._batch(parts, labels, weights, inputs.features)
 
-    def _each_logits(self, inputs: Inputs) -> list[Tensor]:
-        """Return the logits ``[D*, C]`` of each target; only those by name may differ in ``D*``."""
-        each = []
-        for (who, width), given in zip(self._widths, inputs.logits, strict=True):
-            own = check_logits(who, given, width)
-            if inputs.mask is not None and own.shape[:-1] != inputs.mask.shape:
-                expected = f"of the shape of the mask, {[*inputs.mask.shape, width]}"
-                raise ValueError(unexpected(who, "logits", expected, [*own.shape]))
-            each.append(own)
-        return each
+    def _fitting(self, inputs: Inputs, leading: Sequence[torch.Size], ragged: bool) -> Inputs:
+        """Return inputs of targets whose logits by name have these batch shapes.
+
+        Raises:
+            ValueError: by the title of the first one that has another one than the mask.
+        """
+        mask, labels = inputs.mask, inputs.labels
+        for (who, width), own in zip(self._widths, leading, strict=True):
+            if mask is not None and own != mask.shape:
+                expected = f"of the shape of the mask, {[*mask.shape, width]}"
+                raise ValueError(unexpected(who, "logits", expected, [*own, width]))
+        if isinstance(labels, Tensor) and (ragged or labels.shape[:-1] != leading[0]):
+            # apart, so that the target whose logits they do not fit says so
+            return inputs._replace(labels=torch.split(labels, self._encoder.sizes, dim=-1))
+        return inputs
 
     def _batch(
         self,

@@ -36,7 +36,10 @@ class Weighing:
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = targets
-        self._places = Places([target.columns for target in targets])
+        columns = [target.columns for target in targets]
+        self._places = Places(columns)
+        #: Whose each label column is.
+        self._owner = [i for i, count in enumerate(columns) for _ in range(count)]
         self._looked_up = [_looked_up(target) for target in targets]
         #: Whether any target has a weight column.
         self.looks_up = any(target.weight_column is not None for target in targets)
@@ -97,13 +100,7 @@ class Weighing:
         unweighted = set(sources.get(ONE, ()))
         each = [ones if i in unweighted else own for i, own in enumerate(inputs.weights)]
         joined = stack_alike(each, [1] * len(each), logits.shape[:-1], logits.device)
-        return None if joined is None else self._per_column(joined.to(logits.dtype))
-
-    def _per_column(self, weights: Tensor) -> Tensor:
-        """Return weights of each target, ``[D*, H]``, as those of its columns, ``[D*, U]``."""
-        counts = [target.columns for target in self._targets]
-        owner = [i for i, count in enumerate(counts) for _ in range(count)]
-        return self._places.select(weights, owner)
+        return None if joined is None else self._places.select(joined.to(logits.dtype), self._owner)
 
     def _find(
         self, source: Source, members: Sequence[int], inputs: Inputs, logits: Tensor
