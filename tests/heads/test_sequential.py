@@ -311,3 +311,10 @@ def test_the_mask_holds_for_the_logits_of_every_head(
     expected = r"'b': expected logits of the shape of the mask, \[1, 2, 1\], got \[3, 2, 1\]"
     with pytest.raises(ValueError, match=expected):
         head.loss(labels, logits, features)
+
+
+def test_logits_of_a_head_by_name_have_all_dimensions(device: torch.device) -> None:
+    head = th.SequentialHeadWrapper(th.MultiHead([th.BinaryClassHead(name="a")]))
+    labels, features = {"a": torch.ones(2, 3, device=device)}, {"sequence_length_mask": [3, 1]}
+    with pytest.raises(ValueError, match=r"logits of shape \[B, T, \.\.\.\], got \[2, 3\]"):
+        head.loss(labels, {"a": torch.zeros(2, 3, device=device)}, features)
