@@ -188,6 +188,15 @@ def priors(rank: int) -> dict[str, Any]:
     return fitted(head)
 
 
+def a_rank_without_labels(rank: int) -> dict[str, Any]:
+    batches = [([1.0, 2.0],)] if rank else []
+    try:
+        th.RegressionHead().fit_prior(iter(batches))
+    except ValueError as error:
+        return {"error": str(error)}
+    return {}
+
+
 def fitted(head: th.Head) -> dict[str, Any]:
     leaves = [one for one in head.modules() if isinstance(one, th.TensorHead)]
     return {str(one.name): [one.prior_offset, one.prior_scale, one.prior_loss] for one in leaves}
@@ -195,6 +204,7 @@ def fitted(head: th.Head) -> dict[str, Any]:
 
 SCENARIOS = [
     priors,
+    a_rank_without_labels,
     uneven_batches,
     an_idle_rank,
     a_head_without_labels,
@@ -238,6 +248,12 @@ def test_priors_are_those_of_the_labels_of_all_processes(folder: Path) -> None:
     expected = fitted(head)
     for result in results(folder, priors):
         assert_same(result, expected)
+
+
+def test_where_one_process_has_no_labels_none_waits_for_it(folder: Path) -> None:
+    words = "RegressionHead: expected labels with at least one batch, got none"
+    errors = [result["error"] for result in results(folder, a_rank_without_labels)]
+    assert errors == [f"{words}.", f"{words} in another process."]
 
 
 def test_each_tally_is_reduced_once(folder: Path) -> None:

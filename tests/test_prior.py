@@ -195,6 +195,26 @@ def test_a_part_may_be_fitted_alone_and_the_whole_knows() -> None:
     torch.testing.assert_close(after["size/predictions"], expected)
 
 
+def test_all_heads_that_share_a_part_know_its_prior() -> None:
+    part = th.BinaryClassHead(name="a")
+    wholes = [th.MultiHead([part, th.RegressionHead(name=name)]) for name in ("b", "c")]
+    wholes.append(th.MultiHead([th.SequentialHeadWrapper(wholes[0])]))
+    keys = ["/".join((*path, "logistic")) for path in (["a"], ["a"], ["a_b_sequential", "a"])]
+
+    def starts() -> list[float]:
+        shapes = [(1, 2), (1, 2), (1, 1, 2)]
+        heads = zip(wholes, keys, shapes, strict=True)
+        return [head(torch.zeros(shape))[key].item() for head, key, shape in heads]
+
+    assert starts() == [0.5] * 3
+    part.fit_prior([1, 1, 1, 0])
+    assert starts() == pytest.approx([0.75] * 3)
+    assert all("skill/a" in head.metrics() for head in wholes)
+    assert all("skill/a" in head.metric_collection for head in wholes[1:])
+    part.forget_prior()
+    assert starts() == [0.5] * 3
+
+
 def test_it_is_saved_copied_and_moved_without_rounding(device: torch.device) -> None:
     head, labels = small().to(device), labels_of(40)
     logits = torch.randn(5, head.logits_dimension, generator=torch.Generator().manual_seed(0))

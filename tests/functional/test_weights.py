@@ -1,5 +1,8 @@
 """Example weights: of any number type, and found wherever the head says."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,6 +51,37 @@ def test_a_column_may_hold_weights_in_any_form(
 def test_negative_weights_are_taken_as_they_are(device: torch.device) -> None:
     logits = torch.tensor([[1.0], [2.0]], device=device)
     assert th.RegressionHead().loss([0.0, 0.0], logits, weights=[-1.0, 1.0]) == 1.5
+
+
+@pytest.mark.parametrize("hidden", [math.nan, math.inf])
+def test_metrics_leave_out_what_a_learned_weight_of_0_weighs(
+    hidden: float, device: torch.device
+) -> None:
+    head = th.RegressionHead()
+    logits = torch.tensor([[1.0], [hidden]], device=device)
+    weights = torch.tensor([2.0, 0.0], device=device, requires_grad=True)
+    values = head.update_metrics(None, None, logits, [0.0, 0.0], weights=weights).compute()
+    assert values == {"average_loss": 1, "prediction/mean": 1, "label/mean": 0}
+
+
+@dataclass
+class Column:
+    """A callable that cannot be hashed."""
+
+    name: str
+
+    def __call__(self, features: Mapping[str, Any]) -> Any:
+        return features[self.name]
+
+
+def test_a_callable_need_not_be_hashable(device: torch.device) -> None:
+    names = ["a", "b"]
+    heads = [th.RegressionHead(name=name, weight_column=Column(name)) for name in names]
+    features = {"a": [1.0, 3.0], "b": [2.0, 0.0]}
+    losses = th.MultiHead(heads).losses(
+        torch.zeros(2, 2, device=device), torch.ones(2, 2, device=device), features
+    )
+    assert losses == {"a": 2, "b": 1}
 
 
 def test_features_may_be_a_frame() -> None:

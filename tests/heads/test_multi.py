@@ -272,6 +272,39 @@ def test_stacked_labels_go_with_dicts_of_logits_at_any_depth(device: torch.devic
     torch.testing.assert_close(head.loss(labels, by_name), head.loss(labels, logits))
 
 
+def test_stacked_labels_of_other_rows_than_the_logits_of_a_head_are_refused(
+    device: torch.device,
+) -> None:
+    others = {
+        "binary": th.BinaryClassHead(name="b"),  # computed as one with the first
+        "regression": th.RegressionHead(name="b"),
+        "sequence": th.SequentialHeadWrapper(th.RegressionHead(name="b")),
+    }
+    for kind, other in others.items():
+        head = th.MultiHead([th.BinaryClassHead(name="a"), other]).to(device)
+        step = (1,) if kind == "sequence" else ()
+        logits = {
+            "a": torch.zeros(1, *step, 1, device=device),
+            other.name: torch.zeros(3, *step, 1, device=device),
+        }
+        labels = torch.ones(1, *step, 2, device=device)  # of one row, for logits of three
+        features = {"sequence_length_mask": torch.ones(3, 1, device=device)}
+        for call in (
+            lambda: head.loss(labels, logits, features),  # noqa: B023
+            lambda: head.update_metrics(None, features, logits, labels),  # noqa: B023
+        ):
+            with pytest.raises(ValueError, match=r"'b': expected labels of shape \[3.*got \[1"):
+                call()
+
+
+def test_a_head_of_one_target_alone_nests(device: torch.device) -> None:
+    inner = th.MultiHead([th.RegressionHead(2, name="ink")])
+    head = th.MultiHead([inner], head_weights=[2.0]).to(device)
+    logits, labels = torch.ones(3, 2, device=device), torch.zeros(3, 2, device=device)
+    assert head.loss(labels, logits) == 2
+    assert head.losses(labels, logits) == {"ink": 1}
+
+
 def test_other_heads_are_refused_after_they_are_computed_as_one(head: th.MultiHead) -> None:
     another = th.BinaryClassHead(name="odd")
     changes = [
@@ -381,6 +414,19 @@ def test_weights_of_heads_may_be_assigned_and_learned(device: torch.device) -> N
     assert head.head_weights is None
     head.head_weights = {"b": two.detach(), "a": 1.0}
     assert head.loss(labels, logits) == 1 + 8
+
+
+def test_learned_weights_of_heads_that_are_deleted_are_missed(device: torch.device) -> None:
+    heads = [th.RegressionHead(name="a"), th.RegressionHead(name="b")]
+    weights = nn.Parameter(torch.tensor([1.0, 3.0]))
+    head = th.MultiHead(heads, weights).to(device)
+    del head.head_weights  # as torch.nn.utils.parametrize does
+    logits = torch.ones(1, 2, device=device)
+    with pytest.raises(ValueError, match="head_weights to be assigned again, or None for 1"):
+        head.loss(torch.zeros_like(logits), logits)
+    for factors, loss in ((weights, 4), (None, 2)):
+        head.head_weights = factors
+        assert head.loss(torch.zeros_like(logits), logits) == loss
 
 
 def test_weights_that_are_refused_leave_those_of_the_prior() -> None:

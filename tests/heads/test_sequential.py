@@ -298,3 +298,23 @@ def test_wrappers_and_heads_of_several_nest(device: torch.device) -> None:
     values = head.update_metrics(None, features, logits, labels).compute()
     assert values["average_loss/a"].item() == pytest.approx(math.log(2))
     assert values["average_loss/b"] == 0.5
+
+
+@pytest.mark.parametrize("kind", [th.BinaryClassHead, th.RegressionHead])
+def test_the_mask_holds_for_the_logits_of_every_head(
+    kind: type[th.Head], device: torch.device
+) -> None:
+    head = th.SequentialHeadWrapper(th.MultiHead([kind(name="a"), th.RegressionHead(name="b")]))
+    logits = {"a": torch.zeros(1, 2, 1, device=device), "b": torch.zeros(3, 2, 1, device=device)}
+    labels = {"a": torch.ones(1, 2, device=device), "b": torch.ones(3, 2, device=device)}
+    features = {"sequence_length_mask": torch.tensor([[1, 0]], device=device)}
+    expected = r"'b': expected logits of the shape of the mask, \[1, 2, 1\], got \[3, 2, 1\]"
+    with pytest.raises(ValueError, match=expected):
+        head.loss(labels, logits, features)
+
+
+def test_logits_of_a_head_by_name_have_all_dimensions(device: torch.device) -> None:
+    head = th.SequentialHeadWrapper(th.MultiHead([th.BinaryClassHead(name="a")]))
+    labels, features = {"a": torch.ones(2, 3, device=device)}, {"sequence_length_mask": [3, 1]}
+    with pytest.raises(ValueError, match=r"logits of shape \[B, T, \.\.\.\], got \[2, 3\]"):
+        head.loss(labels, {"a": torch.zeros(2, 3, device=device)}, features)

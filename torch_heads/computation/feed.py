@@ -91,7 +91,8 @@ class Feed:
         Raises:
             ValueError: if the batch is not what the metric takes.
         """
-        active, weights = self._active(batch), self._own(batch.weights)
+        active = self._own(active_labels(batch.weights, batch.present))
+        weights = self._own(batch.weights)
         rows = None if active is None else active.any(-1).nonzero().squeeze(-1)
         labels = rows_of(batch.labels)[:, self._columns]
         if (len(labels) if rows is None else len(rows)) == 0:
@@ -132,10 +133,6 @@ class Feed:
             return None
         rows = rows_of(values.detach())
         return rows if rows.shape[-1] == 1 else rows[:, self._columns]
-
-    def _active(self, batch: EncodedBatch) -> Tensor | None:
-        weights = None if batch.weights is None else batch.weights.detach()
-        return self._own(active_labels(weights, batch.present))
 
     def _predictions(self, batch: EncodedBatch) -> Tensor:
         """Return what is predicted, ``[N]``, ``[N, U]``, ``[N, k]`` or ``[N, U, k]``."""

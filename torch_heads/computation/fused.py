@@ -20,7 +20,8 @@ from torch_heads.computation.inputs import (
 )
 from torch_heads.computation.label_columns import by_head, float8_widened, refuse_gaps
 from torch_heads.computation.layout import Arrangement
-from torch_heads.computation.merging import flat, merged, slices
+from torch_heads.computation.merging import merged
+from torch_heads.computation.places import flat, slices
 from torch_heads.computation.predictor import Predicted, Stacked
 from torch_heads.functional.constants import move_constants
 from torch_heads.functional.containers import by_key, has_mask, nearest, opened
@@ -148,8 +149,7 @@ class MultiComputation(Computation):
     def _each_logits(self, given: Given) -> list[Any]:
         """Return the logits of each merged group, and then of each other head."""
         if not isinstance(given, Tensor):
-            own = [[given[self.names[i]] for i in members] for _, members in self._own]
-            return [*own, *(given[self.names[i]] for i in self._others)]
+            return self._each_by_name(given)
         parts = iter(self._logit_parts.split(given))
         arranged = [
             ArrangedLogits(list(islice(parts, len(group.layout.buckets)))) for group, _ in self._own
@@ -159,8 +159,7 @@ class MultiComputation(Computation):
     def _each_labels(self, given: Given) -> list[Any]:
         """Return the labels of each merged group, and then of each other head."""
         if not isinstance(given, Tensor):
-            own = [[given.get(self.names[i], ABSENT) for i in members] for _, members in self._own]
-            return [*own, *(given.get(self.names[i], ABSENT) for i in self._others)]
+            return self._each_by_name(given, ABSENT)
         parts = self._label_parts.split(given)
         count = len(self._own)
         return [*parts[:count], *map(StackedLabels, parts[count:])]
@@ -169,8 +168,12 @@ class MultiComputation(Computation):
         """Return the weights of each merged group, and then of each other head."""
         if not given:
             return [None] * (len(self._own) + len(self._others))
-        own = [[given.get(self.names[i]) for i in members] for _, members in self._own]
-        return [*own, *(given.get(self.names[i]) for i in self._others)]
+        return self._each_by_name(given)
+
+    def _each_by_name(self, given: Mapping[str, Any], lacking: Any = None) -> list[Any]:
+        """Return what heads are given, those of each merged group together, and each other's."""
+        own = [[given.get(self.names[i], lacking) for i in members] for _, members in self._own]
+        return [*own, *(given.get(self.names[i], lacking) for i in self._others)]
 
     def _check_logits(self, logits: Any) -> Given:
         """Return a dict with the logits of every head, or one tensor as wide as all of them."""
@@ -299,8 +302,9 @@ class MultiComputation(Computation):
 
     def head_losses(self, losses: Tensor) -> Tensor:
         """Return the loss of each head, ``[H]``, from those of all targets, ``[T]``."""
+        losses = losses if losses.dim() else losses.reshape(1)
         if not self._others:
-            return losses.reshape(-1)
+            return losses
         parts = torch.split(losses, self._leaves)
         each = zip(self._children, parts, strict=True)
         return torch.stack([child.total_loss(own) for child, own in each])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from math import inf
 from typing import NamedTuple
 
@@ -15,12 +14,14 @@ from torch_heads.computation.encoder import Encoder, Labels
 from torch_heads.computation.feed import Feed
 from torch_heads.computation.inputs import ArrangedLogits, EncodedBatch, Features, Inputs
 from torch_heads.computation.layout import Bucket, LogitLayout
+from torch_heads.computation.places import slices
 from torch_heads.computation.predictor import Predictor
 from torch_heads.computation.prior import GroupPrior
 from torch_heads.computation.ragged import join_ragged
 from torch_heads.computation.reducer import UNWEIGHTED, ElementWeights, Reducer
 from torch_heads.computation.target import Target
 from torch_heads.families.family import NO_BALANCE, ClassBalance, Counts
+from torch_heads.functional.errors import unexpected
 from torch_heads.functional.values import (
     active_labels,
     are_finite,
@@ -71,9 +72,8 @@ class Group:
         self.prior = GroupPrior(self.targets, self.layout)
         self.predictor = Predictor(self.targets, self.layout, self.prior)
         self._widths = [(target.title, target.logits) for target in targets]
-        sizes = [target.columns for target in targets]
         #: The label columns of each target.
-        self.columns = [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
+        self.columns = slices([target.columns for target in targets])
         self._encoder = Encoder(self.targets)
         self._balance = GroupBalance(self.targets, self.layout)
         self._reducer = Reducer(self.targets)
@@ -110,11 +110,32 @@ class Group:
                 check_logits(who, own, width)
                 for (who, width), own in zip(self._widths, given, strict=True)
             ]
-            if any(own.shape[:-1] != each[0].shape[:-1] for own in each[1:]):
-                return self._encode_ragged(inputs, each)
-            parts = like = each[0] if len(each) == 1 else torch.cat(each, dim=-1)
+            parts = like = each[0]
+            if len(each) > 1 or inputs.mask is not None or isinstance(inputs.labels, Tensor):
+                leading = [own.shape[:-1] for own in each]
+                ragged = any(own != leading[0] for own in leading[1:])
+                inputs = self._fitting(inputs, leading, ragged)
+                if ragged:
+                    return self._encode_ragged(inputs, each)
+                parts = like = each[0] if len(each) == 1 else torch.cat(each, dim=-1)
         labels, weights = self._encoder.encode(inputs, like)
         return self._batch(parts, labels, weights, inputs.features)
+
+    def _fitting(self, inputs: Inputs, leading: Sequence[torch.Size], ragged: bool) -> Inputs:
+        """Return inputs of targets whose logits by name have these batch shapes.
+
+        Raises:
+            ValueError: by the title of the first one that has another one than the mask.
+        """
+        mask, labels = inputs.mask, inputs.labels
+        for (who, width), own in zip(self._widths, leading, strict=True):
+            if mask is not None and own != mask.shape:
+                expected = f"of the shape of the mask, {[*mask.shape, width]}"
+                raise ValueError(unexpected(who, "logits", expected, [*own, width]))
+        if isinstance(labels, Tensor) and (ragged or labels.shape[:-1] != leading[0]):
+            # apart, so that the target whose logits they do not fit says so
+            return inputs._replace(labels=torch.split(labels, self._encoder.sizes, dim=-1))
+        return inputs
 
     def _batch(
         self,
@@ -165,9 +186,8 @@ class Group:
         """Encode targets of different batch shapes one by one; short ones are padded by rows."""
         each = []
         for i, target in enumerate(self.targets):
-            labels = inputs.labels if isinstance(inputs.labels, Tensor) else [inputs.labels[i]]
             weights = None if inputs.weights is None else [inputs.weights[i]]
-            own = inputs._replace(labels=labels, weights=weights)
+            own = inputs._replace(labels=[inputs.labels[i]], weights=weights)
             each.append(Encoder([target]).encode(own, logits[i]))
         return self._batch(*join_ragged(logits, each))
 

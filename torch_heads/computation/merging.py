@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from itertools import accumulate, pairwise
 
 from torch_heads.computation.computation import Computation
 from torch_heads.computation.group import Group
@@ -30,21 +29,3 @@ def merged(children: Sequence[Computation]) -> list[tuple[Group, list[int]]]:
         order = in_buckets(targets)
         found.append((Group([targets[i] for i in order]), [members[i][0] for i in order]))
     return found
-
-
-def slices(sizes: Sequence[int]) -> list[slice]:
-    """Return the runs of these sizes, one after the other.
-
-    >>> slices([1, 2])
-    [slice(0, 1, None), slice(1, 3, None)]
-    """
-    return [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
-
-
-def flat(runs: Sequence[slice]) -> list[int]:
-    """Return all places in some runs.
-
-    >>> flat([slice(0, 1), slice(4, 6)])
-    [0, 4, 5]
-    """
-    return [place for run in runs for place in range(run.start, run.stop)]

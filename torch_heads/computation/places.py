@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -21,19 +21,16 @@ class Places:
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        starts = list(accumulate(sizes, initial=0))
-        self._columns = [
-            range(start, start + size) for start, size in zip(starts, sizes, strict=False)
-        ]
+        self._columns = slices(sizes)
         self._kept: dict[tuple[int, ...], Constants] = {}
 
     def of(self, members: Sequence[int], device: torch.device) -> Tensor:
         """Return where the columns of some targets stand."""
-        return self.index([place for i in members for place in self._columns[i]], device)
+        return self.index(flat([self._columns[i] for i in members]), device)
 
     def reorder(self, columns: Tensor, members: Sequence[int]) -> Tensor:
         """Return columns ``[D*, U]`` that stand in another order of the targets in their own."""
-        places = [place for i in members for place in self._columns[i]]
+        places = flat([self._columns[i] for i in members])
         order = sorted(range(len(places)), key=places.__getitem__)
         return columns.index_select(-1, self.index(order, columns.device))
 
@@ -54,3 +51,21 @@ class Places:
             index = torch.tensor(key, dtype=torch.int64, device="cpu")
             self._kept[key] = Constants(index=index)
         return self._kept[key].on(device)["index"]
+
+
+def slices(sizes: Sequence[int]) -> list[slice]:
+    """Return the runs of these sizes, one after the other.
+
+    >>> slices([1, 2])
+    [slice(0, 1, None), slice(1, 3, None)]
+    """
+    return [slice(*pair) for pair in pairwise(accumulate(sizes, initial=0))]
+
+
+def flat(runs: Sequence[slice]) -> list[int]:
+    """Return all places in some runs.
+
+    >>> flat([slice(0, 1), slice(4, 6)])
+    [0, 4, 5]
+    """
+    return [place for run in runs for place in range(run.start, run.stop)]

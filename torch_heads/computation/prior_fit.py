@@ -50,9 +50,11 @@ class PriorFit:
             ValueError: if there was no label.
         """
         targets = self._computation.targets
-        if not self._batches:
+        lacking = torch.tensor(not self._batches, dtype=torch.float64, device="cpu")
+        if self._over_processes([lacking])[0]:  # or the others would wait for the sums of this one
             expected = "with at least one batch"
-            raise ValueError(unexpected(self._computation.title, "labels", expected, "none"))
+            given = "none in another process" if self._batches else "none"
+            raise ValueError(unexpected(self._computation.title, "labels", expected, given))
         totals = self._over_processes([part for t in targets for part in self._sums[id(t)]])
         if not any(counts.any() for counts in totals[1::2]):
             expected, given = "with at least one that is there and weighs", "none"

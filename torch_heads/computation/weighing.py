@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,20 +13,19 @@ from torch_heads.computation.places import Places
 from torch_heads.computation.target import Target
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.values import stack_alike
-from torch_heads.functional.weights import WeightColumn, check_weights, find_weights
+from torch_heads.functional.weights import check_weights, find_weights
 
 
 class Source(NamedTuple):
     """Where targets take their weights from: a column of the features, or what they are given.
 
-    ``columns`` are how many label columns may have weights of their own; what is ``given`` is
-    told apart by ``alike``, its dtype. All is empty for a weight of 1.
+    What is looked up is told apart by the column, of which ``columns`` label columns may have
+    weights of their own; what is ``given`` by its dtype. All is empty for a weight of 1.
     """
 
-    column: WeightColumn = None
+    alike: Hashable = None
     columns: int = 1
     given: bool = False
-    alike: Any = None
 
 
 ONE = Source()
@@ -37,7 +36,11 @@ class Weighing:
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = targets
-        self._places = Places([target.columns for target in targets])
+        columns = [target.columns for target in targets]
+        self._places = Places(columns)
+        #: Whose each label column is.
+        self._owner = [i for i, count in enumerate(columns) for _ in range(count)]
+        self._looked_up = [_looked_up(target) for target in targets]
         #: Whether any target has a weight column.
         self.looks_up = any(target.weight_column is not None for target in targets)
 
@@ -77,9 +80,7 @@ class Weighing:
         if not isinstance(inputs.labels, Tensor) and inputs.labels[i] is ABSENT:
             return ONE
         if given is None:
-            # heads that average over their columns look up one weight per example
-            column = target.weight_column
-            return ONE if column is None else Source(column, target.loss_columns)
+            return self._looked_up[i]
         if target.weight_column is not None:
             expected = f"or the weight_column {target.weight_column!r} alone"
             raise ValueError(unexpected(target.title, "weights", expected, "both"))
@@ -99,13 +100,7 @@ class Weighing:
         unweighted = set(sources.get(ONE, ()))
         each = [ones if i in unweighted else own for i, own in enumerate(inputs.weights)]
         joined = stack_alike(each, [1] * len(each), logits.shape[:-1], logits.device)
-        return None if joined is None else self._per_column(joined.to(logits.dtype))
-
-    def _per_column(self, weights: Tensor) -> Tensor:
-        """Return weights of each target, ``[D*, H]``, as those of its columns, ``[D*, U]``."""
-        counts = [target.columns for target in self._targets]
-        owner = [i for i, count in enumerate(counts) for _ in range(count)]
-        return self._places.select(weights, owner)
+        return None if joined is None else self._places.select(joined.to(logits.dtype), self._owner)
 
     def _find(
         self, source: Source, members: Sequence[int], inputs: Inputs, logits: Tensor
@@ -122,6 +117,15 @@ class Weighing:
         else:
             features, columns, mask = inputs.features, source.columns, inputs.mask
             yield (
-                find_weights(first.title, source.column, features, logits, columns, mask),
+                find_weights(first.title, first.weight_column, features, logits, columns, mask),
                 members,
             )
+
+
+def _looked_up(target: Target) -> Source:
+    """Return where a target's weights are looked up, where none are given."""
+    column = target.weight_column
+    if column is None:
+        return ONE
+    # heads that average over their columns look up one weight per example
+    return Source(column if isinstance(column, Hashable) else id(column), target.loss_columns)

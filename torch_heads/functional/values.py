@@ -39,8 +39,8 @@ def active_labels(weights: Tensor | None, present: Tensor | None) -> Tensor | No
 
     Weights must be 0 where no label is present.
     """
-    # a weight that is learned needs the loss where it is 0
-    if weights is None or weights.requires_grad:
+    # a weight that is learned needs the loss where it is 0, for its gradient
+    if weights is None or (weights.requires_grad and torch.is_grad_enabled()):
         return present
     if present is None and are_positive(weights):
         return None

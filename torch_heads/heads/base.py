@@ -239,11 +239,11 @@ class Head(EstimatorWords):
                 module._renew_priors()
 
     def _renew_priors(self, now: bool = True) -> None:
-        """Look again which priors there are; a head of which this one is a part does so later."""
+        """Look again which priors there are; heads of which this one is a part do so later."""
         self.computation.renew_priors(now)
-        parent = self._parent
-        if isinstance(parent, Head):
-            parent._renew_priors(now=False)
+        for parent in self._parents():
+            if isinstance(parent, Head):
+                parent._renew_priors(now=False)
 
     @abstractmethod
     def _batch_shape(self, labels: Labels, features: Features | None) -> tuple[int, ...]:

@@ -57,9 +57,13 @@ class HeadFactors:
         """Return the factors on a device, ``[H]``.
 
         Raises:
-            ValueError: if they are those of the prior, which a head does not have yet.
+            ValueError: if they are those of the prior, which a head does not have yet; or were
+                learned, and deleted.
         """
         if self._setting is None:
+            if not self.by_prior:  # those that were learned, and are no parameter any more
+                expected = "to be assigned again, or None for 1"
+                raise ValueError(unexpected(self._who, "head_weights", expected, "a deletion"))
             self._setting = Setting(self._of_priors(computation))
         return value_of(self._who, "head_weights", self._setting, device)
 

@@ -120,8 +120,7 @@ class MetricOwner(ComputingModule):
     def _renew_metrics(self) -> None:
         """Let this head, and those that it is a part of, look again which readings there are."""
         self._layout = None
-        parent = self._parent
-        if parent is not None:
+        for parent in self._parents():
             parent._renew_metrics()
 
     def update_metrics(

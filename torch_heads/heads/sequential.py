@@ -167,11 +167,14 @@ class SequentialHeadWrapper(Head):
             return by_key(given)
         logits = to_tensor(self.title, "logits", given)
         flat = logits.dim() == 2 and self.logits_dimension == 1
-        steps = logits.unsqueeze(-1) if flat else logits
-        if steps.dim() < 3:
+        steps = self._with_steps(logits.unsqueeze(-1) if flat else logits)
+        return check_logits(self.title, steps, self.logits_dimension)
+
+    def _with_steps(self, logits: Tensor) -> Tensor:
+        if logits.dim() < 3:
             shape = list(logits.shape)
             raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", shape))
-        return check_logits(self.title, steps, self.logits_dimension)
+        return logits
 
     @property
     def _argument(self) -> str:
@@ -199,10 +202,7 @@ class SequentialHeadWrapper(Head):
     def _mask(self, features: Features | None, logits: Any) -> Tensor:
         while isinstance(logits, Mapping):  # of one head, or of one inside of it
             logits = next(iter(logits.values()), None)
-        logits = to_tensor(self.title, "logits", logits)
-        if logits.dim() < 2:
-            shape = list(logits.shape)
-            raise ValueError(unexpected(self.title, "logits", "of shape [B, T, ...]", shape))
+        logits = self._with_steps(to_tensor(self.title, "logits", logits))
         given = find_feature(self.title, features, self.input_sequence_mask_key)
         refuse_transposed(self.title, given, logits.shape[:2], self._argument)
         mask = to_tensor(self.title, self._argument, given, logits.device, may_miss=False)

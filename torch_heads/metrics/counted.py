@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from torch_heads.functional.residuals import BINS
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.metrics.counters.classes import ClassScoreCounter, RankCounter, RightCounter
 from torch_heads.metrics.counters.counter import Counter
 from torch_heads.metrics.counters.terms import RowTermCounter, TermCounter
-from torch_heads.metrics.counters.times import OfTimes, SurvivalCounter, TimeCounter
+from torch_heads.metrics.counters.times import SurvivalCounter, TimeCounter
 from torch_heads.metrics.counters.usual import (
     ConfusionCounter,
     ResidualCounter,
@@ -27,9 +28,7 @@ from torch_heads.metrics.needs import (
     ResidualCounts,
     RowTerm,
     ScoreCounts,
-    SurvivalSums,
     Term,
-    TimeCounts,
 )
 from torch_heads.metrics.readable import MOST_CONFUSIONS
 from torch_heads.metrics.tally import Tally
@@ -75,7 +74,7 @@ def make_tally(targets: Sequence[Counted], blocks: Sequence[int], classes: bool)
     if bins:
         counters.append(ScoreCounter(columns, bins))
     if numbers := having(ResidualCounts()):
-        counters.append(ResidualCounter(columns, numbers))
+        counters.append(ResidualCounter(columns, numbers, (BINS,)))
     if confused:
         counters.append(ConfusionCounter(columns, classes_of(confused)))
     if rest := [i for i in having(ClassCounts()) if i not in confused]:
@@ -84,13 +83,11 @@ def make_tally(targets: Sequence[Counted], blocks: Sequence[int], classes: bool)
         counters.append(RankCounter(columns, classes_of(ranked), blocks))
     if scored := having(ClassScoreCounts()):
         counters.append(ClassScoreCounter(columns, classes_of(scored)))
-    of_times: dict[Need, type[OfTimes]] = {
-        TimeCounts(): TimeCounter,
-        SurvivalSums(): SurvivalCounter,
-    }
-    for need, kind in of_times.items():
-        if timed := having(need):
-            counters.append(kind(columns, timed, targets[timed[0]].time_shapes[need]))
+    counters += [
+        kind(columns, timed, targets[timed[0]].time_shapes[kind.need])
+        for kind in (TimeCounter, SurvivalCounter)
+        if (timed := having(kind.need))
+    ]
     terms, of_rows = _terms(targets)
     if terms:
         counters.append(TermCounter(columns, terms, blocks))

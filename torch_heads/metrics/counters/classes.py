@@ -19,12 +19,10 @@ class RightCounter(ClassCounter):
     """What was predicted right, predicted, and labelled, of each class: ``[3, K]`` each."""
 
     name = "classes"
+    need = ClassCounts()
 
     def _shape_of(self, classes: int) -> tuple[int, ...]:
         return 3, classes
-
-    def _need(self) -> ClassCounts:
-        return ClassCounts()
 
     def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
         """Return what one batch adds."""
@@ -53,6 +51,7 @@ class RankCounter(ClassCounter):
     """
 
     name = "ranks"
+    need = RankCounts()
 
     def __init__(
         self, columns: Sequence[slice], classes: Mapping[int, int], blocks: Sequence[int]
@@ -71,9 +70,6 @@ class RankCounter(ClassCounter):
 
     def _shape_of(self, classes: int) -> tuple[int, ...]:
         return (classes,)
-
-    def _need(self) -> RankCounts:
-        return RankCounts()
 
     def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
         """Return what one batch adds."""

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-
 import torch
 from torch import Tensor
 
 from torch_heads.families.event_times import event_times
-from torch_heads.metrics.counters.counter import Addition, Counter, Slot, TallyInput
-from torch_heads.metrics.counters.usual import Selection, counts
-from torch_heads.metrics.needs import Need, SurvivalSums, TimeCounts
+from torch_heads.metrics.counters.counter import Addition, TallyInput
+from torch_heads.metrics.counters.usual import ColumnCounter, counts
+from torch_heads.metrics.needs import SurvivalSums, TimeCounts
 
 
-class OfTimes(Counter):
-    """What the counters of times share: a state ``[C, *shape]``, flat, of some columns.
-
-    Args:
-        columns: the label columns of each target of the group.
-        targets: the places of those that are counted.
-        shape: what is kept of each column.
-    """
-
-    def __init__(
-        self, columns: Sequence[slice], targets: Iterable[int], shape: tuple[int, ...]
-    ) -> None:
-        runs = {i: range(columns[i].start, columns[i].stop) for i in targets}
-        each = [column for run in runs.values() for column in run]
-        self._columns = Selection(each, columns[-1].stop)
-        size = Slot(0, shape).size
-        self.shape = (len(each) * size,)
-        self.slots = {}
-        first = 0
-        for i, run in runs.items():
-            self.slots[self._need(), i] = Slot(first * size, (len(run), *shape))
-            first += len(run)
-
-    @abstractmethod
-    def _need(self) -> Need:
-        """Return what it keeps."""
-
-
-class TimeCounter(OfTimes):
+class TimeCounter(ColumnCounter):
     """Events and censored labels, by the cell of their time and the bin of the prediction."""
 
     name = "times"
-
-    def _need(self) -> Need:
-        return TimeCounts()
+    need = TimeCounts()
 
     def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
         """Return what one batch adds, with one scatter for all columns."""
@@ -61,13 +28,11 @@ class TimeCounter(OfTimes):
         return [counts(rows, places, self._columns.weights(seen))]
 
 
-class SurvivalCounter(OfTimes):
+class SurvivalCounter(ColumnCounter):
     """The sums of the predicted curves, ``[K]`` of each column."""
 
     name = "survival"
-
-    def _need(self) -> Need:
-        return SurvivalSums()
+    need = SurvivalSums()
 
     def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
         """Return what one batch adds."""

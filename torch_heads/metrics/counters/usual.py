@@ -5,8 +5,11 @@ They stand in one file, since a batch of any head passes through them.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from math import prod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,14 +21,7 @@ from torch_heads.functional.residuals import BINS
 from torch_heads.functional.scores import ScoreBins
 from torch_heads.functional.values import sum_rows
 from torch_heads.metrics.counters.counter import Addition, Counter, Slot, TallyInput
-from torch_heads.metrics.needs import (
-    ClassCounts,
-    Confusions,
-    RankCounts,
-    ResidualCounts,
-    ScoreCounts,
-    Totals,
-)
+from torch_heads.metrics.needs import Confusions, Need, ResidualCounts, ScoreCounts, Totals
 from torch_heads.metrics.sums import Total
 
 
@@ -178,26 +174,36 @@ class ScoreCounter(Counter):
         return [counts(self._histogram.view(state), places, self._columns.weights(seen))]
 
 
-class ResidualCounter(Counter):
-    """Residuals of numbers, by bin; the state is flat.
+class ColumnCounter(Counter):
+    """What the counters share that keep the same of each column: ``[C, *shape]``, flat.
 
     Args:
         columns: the label columns of each target of the group.
-        targets: the places of those whose residuals are counted.
+        targets: the places of those that are counted.
+        shape: what is kept of each column.
     """
 
-    name = "residuals"
+    need: ClassVar[Need]
 
-    def __init__(self, columns: Sequence[slice], targets: Iterable[int]) -> None:
+    def __init__(
+        self, columns: Sequence[slice], targets: Iterable[int], shape: tuple[int, ...]
+    ) -> None:
         runs = {i: range(columns[i].start, columns[i].stop) for i in targets}
         each = [column for run in runs.values() for column in run]
         self._columns = Selection(each, columns[-1].stop)
-        self.shape = (len(each) * BINS,)
+        self.shape = (len(each) * prod(shape),)
         firsts = accumulate((len(run) for run in runs.values()), initial=0)
         self.slots = {
-            (ResidualCounts(), i): Slot(first * BINS, (len(run), BINS))
+            (self.need, i): Slot(first * prod(shape), (len(run), *shape))
             for (i, run), first in zip(runs.items(), firsts, strict=False)
         }
+
+
+class ResidualCounter(ColumnCounter):
+    """Residuals of numbers, by bin: `BINS` of each column."""
+
+    name = "residuals"
+    need = ResidualCounts()
 
     def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
         """Return what one batch adds, with one scatter for all columns."""
@@ -214,6 +220,8 @@ class ClassCounter(Counter):
         classes: the number of classes of the targets that are counted, by their place.
     """
 
+    need: ClassVar[Need]
+
     def __init__(self, columns: Sequence[slice], classes: Mapping[int, int]) -> None:
         self._classes = [*classes.values()]
         self._columns = Selection([columns[i].start for i in classes], columns[-1].stop)
@@ -222,16 +230,14 @@ class ClassCounter(Counter):
         *starts, size = accumulate((slot.size for slot in slots), initial=0)
         self.shape = (size,)
         self.slots = {
-            (self._need(), i): Slot(start, shape)
+            (self.need, i): Slot(start, shape)
             for i, start, shape in zip(classes, starts, shapes, strict=True)
         }
         self._constants = Constants(starts=starts, classes=self._classes)
 
+    @abstractmethod
     def _shape_of(self, classes: int) -> tuple[int, ...]:
-        raise NotImplementedError
-
-    def _need(self) -> ClassCounts | Confusions | RankCounts:
-        raise NotImplementedError
+        """Return what is kept of a target of so many classes."""
 
 
 class ConfusionCounter(ClassCounter):
@@ -242,12 +248,10 @@ class ConfusionCounter(ClassCounter):
     """
 
     name = "confusion"
+    need = Confusions()
 
     def _shape_of(self, classes: int) -> tuple[int, ...]:
         return classes, 1 + classes
-
-    def _need(self) -> Confusions:
-        return Confusions()
 
     def additions(self, state: Tensor, seen: TallyInput) -> list[Addition]:
         """Return what one batch adds; its predictions are class ids, or -1 for none."""
