@@ -501,6 +501,21 @@ def test_where_the_prior_leaves_no_loss_there_is_no_skill() -> None:
     assert values["skill"].isnan()
 
 
+@pytest.mark.parametrize("label", [0.1, 0.7, 1e8 + 0.1])
+@pytest.mark.parametrize("loss_fn", [None, nn.L1Loss(reduction="none")])
+def test_labels_that_are_all_the_same_leave_no_loss_of_rounding(label: float, loss_fn: Any) -> None:
+    head = th.RegressionHead(loss_fn=loss_fn).fit_prior(iter([([label] * 7,), ([label] * 6,)]))
+    assert head.prior_offset.tolist() == [label]
+    assert head.prior_loss == 0
+    values = head.update_metrics(logits=[[1.0]], labels=[[label + 1]]).compute()
+    assert values["skill"].isnan()
+    heads = [th.RegressionHead(name="a"), th.RegressionHead(name="b")]
+    both = th.MultiHead(heads, head_weights="prior")
+    both.fit_prior({"a": [label] * 7, "b": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]})
+    with pytest.raises(ValueError, match="with a loss of 'a' at the prior that is above 0, got 0"):
+        both.loss({"a": [label], "b": [1.0]}, torch.zeros(1, 2))
+
+
 def test_the_mean_skill_is_there_once_a_prior_is_known() -> None:
     heads = [th.RegressionHead(name="a"), th.BinaryClassHead(name="b")]
     head = th.MultiHead(heads, metrics=[th.metrics.MeanOverHeads("skill")])
