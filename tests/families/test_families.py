@@ -84,6 +84,19 @@ def test_the_full_poisson_loss_approximates_the_factorial_as_stirling_does(
     assert term.item() == pytest.approx(math.lgamma(label + 1), abs=1 / (12 * label))
 
 
+@pytest.mark.parametrize("count", [0.0, 1.0])
+def test_the_poisson_loss_of_a_rare_count_has_its_digits(
+    count: float, device: torch.device
+) -> None:
+    z = torch.tensor([-30.0, -16.0, -7.0, -1.0], device=device, requires_grad=True)
+    loss = Poisson().loss(z, torch.full_like(z, count))
+    exact = z.detach().double()
+    torch.testing.assert_close(loss.double(), exact.exp() - count * exact, rtol=1e-6, atol=0)
+    loss.sum().backward()
+    assert z.grad is not None
+    torch.testing.assert_close(z.grad.double(), exact.exp() - count, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("count", [1e4, 1e6, 1e8])
 def test_the_poisson_loss_of_a_large_count_has_its_digits(
     count: float, device: torch.device

@@ -424,7 +424,7 @@ def test_classes_that_are_none_are_refused(given: Any) -> None:
         th.build_head({"class_path": BINARY}, classes=given)
 
 
-@pytest.mark.parametrize("given", [5, [huber], huber, "f"], ids=str)
+@pytest.mark.parametrize("given", [5, [huber], huber, "f"])
 def test_functions_without_names_are_refused(given: Any) -> None:
     for call in (th.head_config, th.build_head):
         of: Any = th.BinaryClassHead() if call is th.head_config else {"class_path": BINARY}

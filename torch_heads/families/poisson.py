@@ -33,14 +33,15 @@ class Poisson(Family):
         """
         if not self.full:
             return F.poisson_nll_loss(logits, labels, full=False, reduction="none")
-        # Stirling's formula leaves nothing of the size of a count times its logarithm, of which
-        # float32 would round a count of a million to tens
+        few = torch.addcmul(torch.exp(logits), labels, logits, value=-1)
+        # with Stirling's formula, nothing is left of the size of a count times its logarithm, of
+        # which float32 would round a count of a million to tens
         count = labels.clamp(min=1)
         log = count.log()
         distance = logits - log
-        rest = torch.where(labels > 1, log / 2 + LOG_SQRT_2_PI, 1.0)
-        above = torch.addcmul(rest, count, torch.expm1(distance))
-        return torch.addcmul(above, labels, distance, value=-1)
+        rest = log / 2 + LOG_SQRT_2_PI
+        many = torch.addcmul(rest, count, torch.expm1(distance) - distance)
+        return torch.where(labels > 1, many, few)
 
     observed = mean
 
