@@ -494,6 +494,8 @@ def test_some_predictions_may_be_asked_for_alone(head: th.MultiHead, device: tor
         "even/logistic",
         "ink/predictions",
     ]
+    assert head(logits, keys=[]).keys() == head(logits).keys()
+    assert head.predictions(logits, keys=[]).keys() == head.predictions(logits).keys()
     assert list(head(logits, keys=["probabilities"])) == [
         "digit/probabilities",
         "even/probabilities",
