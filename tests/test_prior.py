@@ -302,6 +302,31 @@ def test_what_is_no_batch_of_labels_is_refused(head: th.Head, labels: Any) -> No
         copy.deepcopy(head).fit_prior(labels)
 
 
+def test_one_hot_labels_are_no_batch_of_two_dimensions() -> None:
+    one_hot = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]])
+    for head in [th.MultiClassHead(3, name="kind"), th.OrdinalClassHead(3, name="kind")]:
+        both = th.MultiHead([head])
+        for refused in [one_hot, one_hot.tolist(), one_hot.numpy(), one_hot[:1]]:
+            with pytest.raises(ValueError, match=r"'kind': expected labels as class ids, got what"):
+                head.fit_prior(refused)
+            with pytest.raises(ValueError, match=r"argmax\(-1\).* give labels.flatten\(\)"):
+                both.fit_prior({"kind": refused})
+            assert head.prior_offset is None
+        by_ids = copy.deepcopy(head).fit_prior([0, 1, 2, 2])
+        assert head.fit_prior(one_hot.argmax(-1)).prior_offset.equal(by_ids.prior_offset)
+        ids = torch.tensor([[1, 0, 0], [0, 1, 2]])
+        assert head.fit_prior(ids).prior_offset.equal(head.fit_prior(ids.flatten()).prior_offset)
+    gaps = th.MultiClassHead(3, missing_label=-1)
+    gaps.fit_prior([[1, -1, -1], [0, 1, -1]])
+    assert gaps.prior_offset.equal(th.MultiClassHead(3).fit_prior([1, 0, 1]).prior_offset)
+    soft = th.MultiClassHead(3).fit_prior(one_hot.float())
+    assert soft.prior_offset.equal(th.MultiClassHead(3).fit_prior([0, 1, 2, 2]).prior_offset)
+    sequences = th.SequentialHeadWrapper(th.MultiClassHead(3))
+    sequences.fit_prior([[1, 0, 0], [0, 1, 0]], {"sequence_length_mask": [1, 2]})
+    own = th.MultiClassHead(3).fit_prior([1, 0, 1]).prior_offset
+    assert sequences.static_head.prior_offset.equal(own)
+
+
 def test_labels_that_need_a_gradient_are_refused_in_words() -> None:
     for labels in ([torch.ones(1, requires_grad=True)] * 3, [[torch.ones((), requires_grad=True)]]):
         with pytest.raises(ValueError, match=r"labels as one tensor, got a list of tensors"):

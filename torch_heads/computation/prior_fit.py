@@ -18,6 +18,11 @@ from torch_heads.functional.values import rows_of, safe_divide
 #: By the id of a target: the sums ``[columns, S]`` of its moments, and those of its weights.
 Sums = dict[int, tuple[Tensor, Tensor]]
 
+ONE_HOT = (
+    "One-hot labels are class ids by labels.argmax(-1), probabilities by .float(); if these are "
+    "ids, give labels.flatten()."
+)
+
 
 class PriorFit:
     """Adds up the moments of the labels of a head's targets, and then their losses at the prior.
@@ -37,6 +42,8 @@ class PriorFit:
             ValueError: if the batch is not what the head takes.
         """
         batches = self._computation.encode(inputs)
+        for group, batch in zip(self._computation.groups, batches, strict=True):
+            refuse_one_hot(group, batch)
         self._add(self._sums, batches)
         self._batches.append(batches)
 
@@ -125,6 +132,27 @@ class PriorFit:
         distributed.all_reduce(joined)
         parts = torch.split(joined.cpu(), [one.numel() for one in sums])
         return [part.view(one.shape) for part, one in zip(parts, sums, strict=True)]
+
+
+def refuse_one_hot(group: Group, batch: EncodedBatch) -> None:
+    """Refuse what is one-hot in place of class ids, which may be ids of two dimensions, too.
+
+    Sequences that are padded, by a mask or by missing labels, have two.
+
+    Raises:
+        ValueError: by the title of the target.
+    """
+    labels, known = batch.labels, batch.valid is not None or batch.probabilities is not None
+    if known or labels.dim() != 3 or not labels.numel():
+        return
+    for target, columns in zip(group.targets, group.columns, strict=True):
+        if target.family.takes_ids and labels.shape[1] == target.family.highest + 1:
+            ids = labels[..., columns]
+            if batch.present is not None:
+                ids = ids.where(batch.present[..., columns], -1)
+            if bool((((ids == 0) | (ids == 1)).all(1) & (ids.sum(1) == 1)).all()):
+                given = f"what is one-hot, of shape {[*labels.shape[:2]]}"
+                raise ValueError(unexpected(target.title, "labels", "as class ids", given, ONE_HOT))
 
 
 def moments(
