@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 import torch_heads as th
+from torch_heads.families import Poisson
 
 # ---- mistakes in a constructor ----
 
@@ -52,6 +53,11 @@ def no_logits(labels: Tensor) -> Tensor:
 
 def surprising(labels: Tensor, logits: Tensor, temperature: float) -> Tensor:
     return labels - logits / temperature
+
+
+class AnyHead(th.TensorHead):
+    def __init__(self, family: Any) -> None:
+        super().__init__(family)
 
 
 # fmt: off
@@ -143,7 +149,13 @@ NOT_BUILT = [
     not_built("a loss_fn by its name", th.MultiClassHead, "loss_fn to be callable, got str",
         TypeError, n_classes=3, loss_fn="cross_entropy"),
     not_built("an inverse_link_fn by its name", th.RegressionHead,
-        "inverse_link_fn to be callable, got 'exp'", TypeError, inverse_link_fn="exp"),
+        "inverse_link_fn to be callable, got str", TypeError, inverse_link_fn="exp"),
+    not_built("a loss_fn that is a class", th.RegressionHead,
+        "loss_fn to be callable, got the class HuberLoss in place of an object: …",
+        TypeError, loss_fn=nn.HuberLoss),
+    not_built("an inverse_link_fn that is a class", th.RegressionHead,
+        "inverse_link_fn to be callable, got the class Softplus in place of an object: …",
+        TypeError, inverse_link_fn=nn.Softplus),
     # truth values and choices
     not_built("no truth value", th.BinaryClassHead, "fine as True or False, got a NAType",
         TypeError, fine=pd.NA),
@@ -206,8 +218,19 @@ NOT_BUILT = [
         "heads as a list of heads, got BinaryClassHead", TypeError,
         heads=th.BinaryClassHead(name="even")),
     not_built("a layer among the heads", th.MultiHead,
-        "heads as a list of heads, got a Linear in it", TypeError,
+        "heads as a list of heads, got Linear in it", TypeError,
         heads=[th.BinaryClassHead(name="even"), nn.Linear(2, 2)]),
+    not_built("a class among the heads", th.MultiHead,
+        "heads as a list of heads, got the class BinaryClassHead in place of …", TypeError,
+        heads=[th.BinaryClassHead]),
+    not_built("a dict of heads", th.MultiHead,
+        "heads as a list of heads, got dict", TypeError, heads={"even": th.BinaryClassHead()}),
+    not_built("a class at every step", th.SequentialHeadWrapper,
+        "static_head as a head, got the class BinaryClassHead in place of an object: …", TypeError,
+        static_head=th.BinaryClassHead),
+    not_built("a family that is a class", AnyHead,
+        "family as a torch_heads.Family, got the class Poisson in place of an object: …", TypeError,
+        family=Poisson),
     not_built("a head without a name", th.MultiHead,
         "heads with a name each, got a RegressionHead without",
         heads=[th.BinaryClassHead(name="even"), th.RegressionHead()]),

@@ -322,6 +322,31 @@ def test_what_is_no_batch_of_labels_is_refused(head: th.Head, labels: Any) -> No
         copy.deepcopy(head).fit_prior(labels)
 
 
+def test_one_hot_labels_are_no_batch_of_two_dimensions() -> None:
+    one_hot = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]])
+    for head in [th.MultiClassHead(3, name="kind"), th.OrdinalClassHead(3, name="kind")]:
+        both = th.MultiHead([head])
+        for refused in [one_hot, one_hot.tolist(), one_hot.numpy(), one_hot[:1]]:
+            with pytest.raises(ValueError, match=r"'kind': expected labels as class ids, got what"):
+                head.fit_prior(refused)
+            with pytest.raises(ValueError, match=r"argmax\(-1\).* give labels.flatten\(\)"):
+                both.fit_prior({"kind": refused})
+            assert head.prior_offset is None
+        by_ids = copy.deepcopy(head).fit_prior([0, 1, 2, 2])
+        assert head.fit_prior(one_hot.argmax(-1)).prior_offset.equal(by_ids.prior_offset)
+        ids = torch.tensor([[1, 0, 0], [0, 1, 2]])
+        assert head.fit_prior(ids).prior_offset.equal(head.fit_prior(ids.flatten()).prior_offset)
+    gaps = th.MultiClassHead(3, missing_label=-1)
+    gaps.fit_prior([[1, -1, -1], [0, 1, -1]])
+    assert gaps.prior_offset.equal(th.MultiClassHead(3).fit_prior([1, 0, 1]).prior_offset)
+    soft = th.MultiClassHead(3).fit_prior(one_hot.float())
+    assert soft.prior_offset.equal(th.MultiClassHead(3).fit_prior([0, 1, 2, 2]).prior_offset)
+    sequences = th.SequentialHeadWrapper(th.MultiClassHead(3))
+    sequences.fit_prior([[1, 0, 0], [0, 1, 0]], {"sequence_length_mask": [1, 2]})
+    own = th.MultiClassHead(3).fit_prior([1, 0, 1]).prior_offset
+    assert sequences.static_head.prior_offset.equal(own)
+
+
 def test_labels_that_need_a_gradient_are_refused_in_words() -> None:
     for labels in ([torch.ones(1, requires_grad=True)] * 3, [[torch.ones((), requires_grad=True)]]):
         with pytest.raises(ValueError, match=r"labels as one tensor, got a list of tensors"):
@@ -519,6 +544,21 @@ def test_where_the_prior_leaves_no_loss_there_is_no_skill() -> None:
     head.fit_prior([[3.0], [3.0]])
     values = head.update_metrics(logits=[[1.0], [0.0]], labels=[[3.0], [3.0]]).compute()
     assert values["skill"].isnan()
+
+
+@pytest.mark.parametrize("label", [0.1, 0.7, 1e8 + 0.1])
+@pytest.mark.parametrize("loss_fn", [None, nn.L1Loss(reduction="none")])
+def test_labels_that_are_all_the_same_leave_no_loss_of_rounding(label: float, loss_fn: Any) -> None:
+    head = th.RegressionHead(loss_fn=loss_fn).fit_prior(iter([([label] * 7,), ([label] * 6,)]))
+    assert head.prior_offset.tolist() == [label]
+    assert head.prior_loss == 0
+    values = head.update_metrics(logits=[[1.0]], labels=[[label + 1]]).compute()
+    assert values["skill"].isnan()
+    heads = [th.RegressionHead(name="a"), th.RegressionHead(name="b")]
+    both = th.MultiHead(heads, head_weights="prior")
+    both.fit_prior({"a": [label] * 7, "b": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]})
+    with pytest.raises(ValueError, match="with a loss of 'a' at the prior that is above 0, got 0"):
+        both.loss({"a": [label], "b": [1.0]}, torch.zeros(1, 2))
 
 
 def test_the_mean_skill_is_there_once_a_prior_is_known() -> None:

@@ -351,6 +351,23 @@ def test_the_collection_of_a_child_is_its_part(device: torch.device) -> None:
     assert wrapped.static_head.metric_collection.keys() == wrapped.metrics().keys()
 
 
+def test_a_nested_head_has_its_losses_and_means_among_its_metrics(device: torch.device) -> None:
+    leaves = [th.BinaryClassHead(name="a"), th.BinaryClassHead(name="b")]
+    inner = th.MultiHead(leaves, metrics=[th.metrics.MeanOverHeads("roc_auc")])
+    middle = th.MultiHead([inner, th.RegressionHead(name="c")])
+    head = th.MultiHead([middle, th.RegressionHead(name="d")]).to(device)
+    logits = torch.linspace(-1, 1, 20, device=device).view(5, 4)
+    labels = torch.tensor([0.0, 1.0, 0.0, 1.0, 1.0], device=device).view(5, 1).expand(5, 4)
+    found = head.update_metrics(head.metrics(), None, logits, labels)
+    own = inner.update_metrics(inner.metrics(), None, logits[:, :2], labels[:, :2])
+    for part in [found["a_b"], found["a_b_c"]["a_b"], head.metric_collection["a_b"]]:
+        assert [*part] == [*inner.metrics()]
+    torch.testing.assert_close(found["a_b"].compute(), own.compute())
+    assert {"loss/a", "loss/b", "mean_roc_auc"} <= {*own}
+    assert [*found["a_b_c"]] == [*middle.metrics()]
+    assert [*found["a_b"].part(["loss/a"])] == ["loss/a"]
+
+
 def test_a_collection_of_another_head_is_refused_at_once(head: th.MultiHead) -> None:
     with pytest.raises(ValueError, match=r"expected eval_metrics made by its metrics\(\)"):
         head.metric_collection = th.BinaryClassHead().metrics()
@@ -523,6 +540,8 @@ def test_some_predictions_may_be_asked_for_alone(head: th.MultiHead, device: tor
         "even/logistic",
         "ink/predictions",
     ]
+    assert head(logits, keys=[]).keys() == head(logits).keys()
+    assert head.predictions(logits, keys=[]).keys() == head.predictions(logits).keys()
     assert list(head(logits, keys=["probabilities"])) == [
         "digit/probabilities",
         "even/probabilities",

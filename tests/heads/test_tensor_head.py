@@ -306,3 +306,39 @@ def test_a_family_with_another_loss_is_computed_by_it(weights: Any, missing: Any
         ids.computation.groups[0].family.soft_loss(
             torch.zeros(2, 1, 3), probabilities, th.families.ClassBalance()
         )
+
+
+class KindHead(th.TensorHead):
+    """Three classes, by the family alone."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(Categorical(3), **options)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ["c", "a", "?", "b"],
+        [["c"], ["a"], ["?"], ["b"]],
+        np.array(["c", "a", "?", "b"]),
+        {"kind": ["c", "a", None, "b"]},
+    ],
+)
+def test_names_of_a_vocabulary_are_labels_of_class_ids(named: Any, device: torch.device) -> None:
+    options = {"label_vocabulary": ["a", "b", "c"], "missing_label": [-1, "?"], "name": "kind"}
+    head, ids = KindHead(**options).to(device), [2, 0, -1, 1]
+    logits = torch.linspace(-1, 1, 12, device=device).view(4, 3)
+    given = named["kind"] if isinstance(named, dict) else named
+    assert head.loss(given, logits) == head.loss(ids, logits)
+    assert head.fit_prior(given).prior_offset.equal(KindHead(**options).fit_prior(ids).prior_offset)
+    both = th.MultiHead([head, th.RegressionHead(name="size")])
+    sizes = torch.ones(4, 1, device=device)
+    wide = torch.cat([logits, sizes], -1)
+    own = both.loss({"kind": given, "size": sizes}, wide)
+    assert own == both.loss({"kind": ids, "size": sizes}, wide)
+    with pytest.raises(
+        ValueError, match=r"KindHead 'kind': expected labels from label_vocabulary .* got 'd'"
+    ):
+        head.loss(["a", "b", "c", "d"], logits)
+    with pytest.raises(ValueError, match="Class names need a label_vocabulary"):
+        KindHead().loss(["a", "b", "c", "a"], logits)

@@ -54,6 +54,17 @@ def test_a_key_may_have_a_dot(metrics: ReadingCollection) -> None:
 def test_what_is_no_key_is_refused_as_an_unknown_one(metrics: ReadingCollection) -> None:
     with pytest.raises(KeyError, match=r"No metric 3; there are \["):
         metrics[3]  # type: ignore[index]
+    with pytest.raises(KeyError, match=r"No metric \['auc'\]; there are \["):
+        metrics[["auc"]]  # type: ignore[index]
+    for head in ([], ["click"], False, 3):  # no names, of which some count as false
+        with pytest.raises(KeyError, match=r"No counted scores of .*; the heads are"):
+            metrics.curves(head)  # type: ignore[arg-type]
+
+
+def test_a_head_without_a_name_is_none_to_ask_for() -> None:
+    with pytest.raises(KeyError, match="No metric 'no'; there are") as refused:
+        th.BinaryClassHead().metrics()["no"]
+    assert "heads" not in str(refused.value)
 
 
 def test_an_unknown_key_is_refused_with_the_known_ones(metrics: ReadingCollection) -> None:

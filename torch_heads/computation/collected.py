@@ -54,6 +54,9 @@ def make_collection(
         by_name[target.name or ""] = place
         for name in dict.fromkeys([*path, target.name or ""]):
             names.setdefault(name, []).extend(own)
+    for name, head in computation.heads.items():
+        losses = [key for key, _ in head.batch_mean_keys()]
+        names[name] = [*losses, *names[name], *head.means_over_heads]
     means = computation.means_over_heads
     meaning = Meaning.of(computation)
     layout = _layout(tallies, members, means, meaning)

@@ -171,6 +171,11 @@ class Computation(ABC):
         """The keys of the metrics that are means over heads, each with those that it is over."""
         return {}
 
+    @property
+    def heads(self) -> Mapping[str, Computation]:
+        """The heads inside by name, at any depth; the outer one where two have one name."""
+        return {}
+
     def batch_mean_keys(self) -> list[tuple[str, bool]]:
         """Return the keys of what is averaged over batches, and whether some may not count."""
         return []

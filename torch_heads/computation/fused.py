@@ -298,6 +298,12 @@ class MultiComputation(Computation):
                 found[name] = named
         return found
 
+    @property
+    def heads(self) -> Mapping[str, Computation]:
+        """Its heads, and those inside them."""
+        inside = {name: head for child in self._children for name, head in child.heads.items()}
+        return inside | dict(zip(self.names, self._children, strict=True))
+
     # Losses.
 
     def head_losses(self, losses: Tensor) -> Tensor:

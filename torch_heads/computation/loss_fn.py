@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from torch_heads.computation.inputs import EncodedBatch, flat_logits
 from torch_heads.computation.rows import PresentRows, connected_zeros
+from torch_heads.functional.arguments import check_function
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.reductions import Reduction
 from torch_heads.functional.values import both, check_returned, is_sliced, zero_where_false
@@ -56,8 +57,7 @@ class CustomLoss:
         takes_ids: bool,
         may_miss: bool,
     ) -> None:
-        if not callable(loss_fn):
-            raise TypeError(unexpected(who, "loss_fn", "to be callable", type(loss_fn).__name__))
+        check_function(who, "loss_fn", loss_fn)
         self._who, self._loss_fn, self._reduction = who, loss_fn, reduction
         self._columns, self._loss_columns = columns, loss_columns
         self._takes_ids, self._may_miss = takes_ids, may_miss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import torch
@@ -15,6 +15,14 @@ from torch_heads.computation.target import Target, TargetPrior
 from torch_heads.functional.errors import unexpected
 from torch_heads.functional.values import rows_of, safe_divide
 
+#: By the id of a target: the sums ``[columns, S]`` of its moments, and those of its weights.
+Sums = dict[int, tuple[Tensor, Tensor]]
+
+ONE_HOT = (
+    "One-hot labels are class ids by labels.argmax(-1), probabilities by .float(); if these are "
+    "ids, give labels.flatten()."
+)
+
 
 class PriorFit:
     """Adds up the moments of the labels of a head's targets, and then their losses at the prior.
@@ -25,7 +33,7 @@ class PriorFit:
     def __init__(self, computation: Computation) -> None:
         self._computation = computation
         self._batches: list[list[EncodedBatch]] = []
-        self._sums: dict[int, tuple[Tensor, Tensor]] = {}  # by target: of moments, and of weights
+        self._sums: Sums = {}
 
     def add(self, inputs: Inputs) -> None:
         """Add a batch, whose logits are zeros in float64.
@@ -35,11 +43,8 @@ class PriorFit:
         """
         batches = self._computation.encode(inputs)
         for group, batch in zip(self._computation.groups, batches, strict=True):
-            for target, sums, counts in moments(group, batch):
-                before = self._sums.get(id(target))
-                self._sums[id(target)] = (
-                    (sums, counts) if before is None else (before[0] + sums, before[1] + counts)
-                )
+            refuse_one_hot(group, batch)
+        self._add(self._sums, batches)
         self._batches.append(batches)
 
     def keep(self) -> None:
@@ -55,12 +60,12 @@ class PriorFit:
             expected = "with at least one batch"
             given = "none in another process" if self._batches else "none"
             raise ValueError(unexpected(self._computation.title, "labels", expected, given))
-        totals = self._over_processes([part for t in targets for part in self._sums[id(t)]])
-        if not any(counts.any() for counts in totals[1::2]):
+        means, counts = self._means()
+        if not any(count.any() for count in counts):
             expected, given = "with at least one that is there and weighs", "none"
             raise ValueError(unexpected(self._computation.title, "labels", expected, given))
-        pairs = zip(targets, totals[::2], totals[1::2], strict=True)
-        priors = [prior_of(target, sums, counts) for target, sums, counts in pairs]
+        triples = zip(targets, means, counts, strict=True)
+        priors = [prior_of(target, mean, count) for target, mean, count in triples]
         before = [target.prior() for target in targets]
         try:
             losses = self._losses_at(priors)
@@ -69,6 +74,36 @@ class PriorFit:
             raise
         for target, prior, loss in zip(targets, priors, losses, strict=True):
             target.keep_prior(prior._replace(loss=loss))
+
+    def _add(
+        self,
+        to: Sums,
+        batches: Sequence[EncodedBatch],
+        around: Mapping[int, Tensor] | None = None,
+    ) -> None:
+        for group, batch in zip(self._computation.groups, batches, strict=True):
+            for target, sums, counts in moments(group, batch, around):
+                before = to.get(id(target))
+                to[id(target)] = (
+                    (sums, counts) if before is None else (before[0] + sums, before[1] + counts)
+                )
+
+    def _means(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the means of the moments of each target, and its sums of weights."""
+        first, counts = self._means_of(self._sums)
+        # the mean of what remains takes rounding away: that of equal labels is the label itself
+        targets = self._computation.targets
+        around = {id(target): mean for target, mean in zip(targets, first, strict=True)}
+        rest: Sums = {}
+        for batches in self._batches:
+            self._add(rest, batches, around)
+        return [a + b for a, b in zip(first, self._means_of(rest)[0], strict=True)], counts
+
+    def _means_of(self, sums: Sums) -> tuple[list[Tensor], list[Tensor]]:
+        each = [part for t in self._computation.targets for part in sums[id(t)]]
+        totals = self._over_processes(each)
+        pairs = zip(totals[::2], totals[1::2], strict=True)
+        return [safe_divide(one, count.unsqueeze(-1)) for one, count in pairs], totals[1::2]
 
     def _give(self, priors: Sequence[TargetPrior | None]) -> None:
         for target, prior in zip(self._computation.targets, priors, strict=True):
@@ -101,8 +136,37 @@ class PriorFit:
         return [part.view(one.shape) for part, one in zip(parts, sums, strict=True)]
 
 
-def moments(group: Group, batch: EncodedBatch) -> Iterator[tuple[Target, Tensor, Tensor]]:
-    """Yield each target of a group with its sums ``[columns, S]``, and those of its weights."""
+def refuse_one_hot(group: Group, batch: EncodedBatch) -> None:
+    """Refuse what is one-hot in place of class ids, which may be ids of two dimensions, too.
+
+    Sequences that are padded, by a mask or by missing labels, have two.
+
+    Raises:
+        ValueError: by the title of the target.
+    """
+    labels, known = batch.labels, batch.valid is not None or batch.probabilities is not None
+    if known or labels.dim() != 3 or not labels.numel():
+        return
+    for target, columns in zip(group.targets, group.columns, strict=True):
+        if target.family.takes_ids and labels.shape[1] == target.family.highest + 1:
+            ids = labels[..., columns]
+            if batch.present is not None:
+                ids = ids.where(batch.present[..., columns], -1)
+            if bool((((ids == 0) | (ids == 1)).all(1) & (ids.sum(1) == 1)).all()):
+                given = f"what is one-hot, of shape {[*labels.shape[:2]]}"
+                raise ValueError(unexpected(target.title, "labels", "as class ids", given, ONE_HOT))
+
+
+def moments(
+    group: Group, batch: EncodedBatch, around: Mapping[int, Tensor] | None
+) -> Iterator[tuple[Target, Tensor, Tensor]]:
+    """Yield each target of a group with its sums ``[columns, S]``, and those of its weights.
+
+    Args:
+        group: the group.
+        batch: a batch of it.
+        around: by the id of a target, what is taken from its moments, ``[columns, S]``.
+    """
     labels = rows_of(batch.labels)
     weights = torch.ones(labels.shape, dtype=torch.float64, device=labels.device)
     for factor in (batch.present, batch.weights):
@@ -115,7 +179,10 @@ def moments(group: Group, batch: EncodedBatch) -> Iterator[tuple[Target, Tensor,
             each = family.moments(labels[:, start:stop])
         else:
             each = probabilities(group, batch, start, stop)[..., : family.logits_per_label]
-        sums = (each.double() * weights[:, start:stop, None]).sum(0)
+        each = each.double()
+        if around is not None:
+            each = each - torch.cat([around[id(target)] for target, _ in own]).to(each.device)
+        sums = (each * weights[:, start:stop, None]).sum(0)
         counts = weights[:, start:stop].sum(0)
         for target, columns in own:
             place = slice(columns.start - start, columns.stop - start)
@@ -131,17 +198,17 @@ def probabilities(group: Group, batch: EncodedBatch, start: int, stop: int) -> T
     return batch.probabilities[place].flatten(0, -3)[:, start - first : stop - first]
 
 
-def prior_of(target: Target, sums: Tensor, counts: Tensor) -> TargetPrior:
+def prior_of(target: Target, means: Tensor, counts: Tensor) -> TargetPrior:
     """Return the prior of a target, without its loss; nothing where a column has no labels.
 
     Raises:
         TypeError: by the title of the target, if its family does not tell it.
         ValueError: by the title, if a label is not finite.
     """
-    if not sums.isfinite().all():
+    if not means.isfinite().all():
         raise ValueError(unexpected(target.title, "labels", "to be finite", "some that are not"))
     try:
-        prior = target.family.prior(safe_divide(sums, counts.unsqueeze(-1)), counts)
+        prior = target.family.prior(means, counts)
     except TypeError as error:
         raise TypeError(f"{target.title}: no prior. {error}") from None
     known = (counts > 0).view(-1, *[1] * len(target.family.logits_shape))

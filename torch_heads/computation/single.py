@@ -110,6 +110,11 @@ class SequenceComputation(Computation):
         """The wrapped head's."""
         return self._inner.means_over_heads
 
+    @property
+    def heads(self) -> Mapping[str, Computation]:
+        """Those in the wrapped head."""
+        return self._inner.heads
+
     def batch_mean_keys(self) -> list[tuple[str, bool]]:
         """Return the wrapped head's keys."""
         return self._inner.batch_mean_keys()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torch_heads.families.prior import Prior
 from torch_heads.functional.declaration import Declaration, declared
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import class_of, unexpected
 
 #: What a family says of its `Family.loss`, and of no other.
 OF_LOSS = ("mean_loss", "mean_where", "balanced_loss", "soft_loss", "finite")
@@ -283,7 +283,7 @@ def check_family(who: str, family: Any) -> Family:
         TypeError: if it is none.
     """
     if not isinstance(family, Family):
-        given = type(family).__name__
+        given = class_of(family)
         raise TypeError(unexpected(who, "family", "as a torch_heads.Family", given))
     return family
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.containers import in_order, named_values, opened
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import class_of, preview, unexpected
 from torch_heads.functional.forms import is_real, is_text, kind_of
 from torch_heads.functional.number_lists import as_float, numbers_in, refuse_learned
 from torch_heads.functional.tables import is_table, table_columns
@@ -50,6 +50,16 @@ def check_flag(who: str, argument: str, value: Any) -> bool:
         given = f"a {type(value).__name__}"
         raise TypeError(unexpected(who, argument, "as True or False", given))
     return bool(value)
+
+
+def check_function(who: str, argument: str, value: Any) -> None:
+    """Refuse what is no function or module.
+
+    Raises:
+        TypeError: if it cannot be called, or is a class, which would make an object.
+    """
+    if isinstance(value, type) or not callable(value):
+        raise TypeError(unexpected(who, argument, "to be callable", class_of(value)))
 
 
 def check_weight_column(who: str, value: Any) -> WeightColumn:

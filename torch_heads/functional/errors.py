@@ -23,6 +23,17 @@ def shape(*sizes: Iterable[int]) -> str:
     return " or ".join(str(list(size)) for size in sizes)
 
 
+def class_of(value: object) -> str:
+    """Return the name of a value's class; of a class, that an object of it is due.
+
+    >>> class_of(3), class_of(int)
+    ('int', 'the class int in place of an object: int(...)')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__} in place of an object: {value.__name__}(...)"
+    return type(value).__name__
+
+
 def preview(values: Iterable[object], limit: int = 8) -> str:
     """Return the first few of many values, as a list in text.
 

@@ -254,14 +254,15 @@ class Head(EstimatorWords):
 
         Args:
             logits: as for `loss`.
-            keys: which ones; by default all. They are the prediction keys, ``head/key`` under a
-                `MultiHead`; ``key`` alone asks every head that has it.
+            keys: which ones; all by default, and of an empty list. They are the prediction keys,
+                ``head/key`` under a `MultiHead`; ``key`` alone asks every head that has it.
 
         Raises:
             ValueError: if no head has a key.
         """
         names = self.computation.flat_keys
-        wanted = names.own if keys is None else names.wanted(keys)
+        asked = [] if keys is None else names.wanted(keys)
+        wanted = asked if any(asked) else names.own
         return names.name(wanted, self.computation.predict(logits, wanted))
 
     def predictions(self, logits: Any, keys: Sequence[Any] | None = None) -> dict[Any, Any]:
@@ -269,9 +270,9 @@ class Head(EstimatorWords):
 
         Args:
             logits: ``[D0, ..., DN, logits_dimension]``.
-            keys: which ones; by default all tensors, and of a head with a ``label_vocabulary``
-                also the class names, which are NumPy arrays of strings. Under a `MultiHead`, a
-                plain key asks every head that has it.
+            keys: which ones; by default, and of an empty list, all tensors, and of a head with a
+                ``label_vocabulary`` also the class names, which are NumPy arrays of strings. Under
+                a `MultiHead`, a plain key asks every head that has it.
 
         Raises:
             ValueError: if no head has a key.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
 
 from torch_heads.functional.containers import listed
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import class_of, unexpected
 from torch_heads.heads.base import Head
 
 FIXED = "The heads are computed as one; make a MultiHead of copies of the others instead."
@@ -64,15 +64,15 @@ def check_heads(who: str, heads: Any) -> list[Head]:
     """
     if heads is None:
         raise ValueError(unexpected(who, "heads", "with at least one head", heads))
-    if isinstance(heads, Head) or not isinstance(heads, Iterable):
-        raise TypeError(unexpected(who, "heads", "as a list of heads", type(heads).__name__))
+    if isinstance(heads, (Head, Mapping)) or not isinstance(heads, Iterable):
+        raise TypeError(unexpected(who, "heads", "as a list of heads", class_of(heads)))
     children = listed(who, "heads", "as a list of heads", heads)
     if not children:
         raise ValueError(unexpected(who, "heads", "with at least one head", children))
     for head in children:
         if not isinstance(head, Head):
-            given = type(head).__name__
-            raise TypeError(unexpected(who, "heads", "as a list of heads", f"a {given} in it"))
+            given = f"{class_of(head)} in it"
+            raise TypeError(unexpected(who, "heads", "as a list of heads", given))
         if not head.name:
             given = f"a {type(head).__name__} without"
             raise ValueError(unexpected(who, "heads", "with a name each", given))

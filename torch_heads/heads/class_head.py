@@ -17,13 +17,8 @@ from torch_heads.functional.arguments import (
     check_unbalanced,
 )
 from torch_heads.functional.constants import Setting, value_of
-from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import unexpected
-from torch_heads.functional.forms import is_empty, is_text
-from torch_heads.functional.labels import class_ids
-from torch_heads.functional.tables import columns_in_order, is_table
 from torch_heads.functional.values import check_columns
-from torch_heads.heads.metric_owner import Labels
 from torch_heads.heads.spec import ClassificationOutput, ExportOutput, PredictOutput
 from torch_heads.heads.tensor_head import TensorHead
 
@@ -77,20 +72,10 @@ class ClassHead(TensorHead):
             }
         )
 
-    def _numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
-        """Return labels as a tensor; class names, of which there is a vocabulary, as ids."""
-        if not (isinstance(labels, Tensor) or is_text(labels)):
-            labels = opened(labels)
-            if is_table(labels):
-                columns = [*map(opened, columns_in_order(self.title, "labels", labels))]
-                if any(map(is_text, columns)):
-                    columns = [[*zip(*columns, strict=True)]]
-                labels = columns[0] if len(columns) == 1 else labels
-        names, missing = self.label_vocabulary, self.missing_label
-        if is_text(labels) or (names is not None and is_empty(labels)):
-            ids = class_ids(self.title, labels, names, missing, mask)
-            return torch.from_numpy(ids).to(device)
-        return super()._numbers(labels, device, mask)
+    @property
+    def _takes_names(self) -> bool:
+        """Yes: those of classes."""
+        return True
 
     def _checked_ids(self, ids: Tensor, leading: Sequence[int], hint: str) -> Tensor:
         """Return class ids as ``[D*, 1]``.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import class_of, unexpected
 from torch_heads.heads.base import Head
 
 CLASS, ARGUMENTS, FUNCTION = "class_path", "init_args", "function"
@@ -50,7 +50,7 @@ def head_config(head: Head, functions: Functions | None = None) -> dict[str, Any
     {'class_path': 'torch_heads.BinaryClassHead', 'init_args': {'missing_label': '.nan'}}
     """
     if not isinstance(head, Head):
-        raise TypeError(unexpected("head_config", "head", "as a head", type(head).__name__))
+        raise TypeError(unexpected("head_config", "head", "as a head", class_of(head)))
     return _Writer(named_functions("head_config", functions)).head(head)
 
 

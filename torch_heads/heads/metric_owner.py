@@ -14,7 +14,7 @@ from torchmetrics import Metric, MetricCollection
 from torch_heads.computation.collected import make_collection
 from torch_heads.computation.inputs import Features, Inputs
 from torch_heads.computation.meaning import Meaning
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import class_of, preview, unexpected
 from torch_heads.functional.scalars import sum_scalars
 from torch_heads.heads.computing_module import ComputingModule
 from torch_heads.metrics.asked import is_asked
@@ -183,7 +183,7 @@ class MetricOwner(ComputingModule):
 
     def _check_metrics(self, metrics: Any) -> None:
         if not isinstance(metrics, ReadingCollection):
-            expected, given = "made by its metrics()", type(metrics).__name__
+            expected, given = "made by its metrics()", class_of(metrics)
             hint = GIVE_HEAD if isinstance(metrics, (Metric, MetricCollection)) else ""
             raise TypeError(unexpected(self.title, "eval_metrics", expected, given, hint))
         own = self._own_layout

@@ -11,8 +11,7 @@ from torch_heads.computation.loss_fn import LossFn
 from torch_heads.families.family import Statistic
 from torch_heads.families.linked import LinkedNormal
 from torch_heads.families.normal import Normal
-from torch_heads.functional.arguments import MissingLabel
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.arguments import MissingLabel, check_function
 from torch_heads.functional.weights import WeightColumn
 from torch_heads.heads.computing_module import head_title
 from torch_heads.heads.tensor_head import TensorHead
@@ -63,9 +62,8 @@ class RegressionHead(TensorHead):
         metrics: Asked = None,
     ) -> None:
         title = head_title(type(self), name)
-        if inverse_link_fn is not None and not callable(inverse_link_fn):
-            given = repr(inverse_link_fn)
-            raise TypeError(unexpected(title, "inverse_link_fn", "to be callable", given))
+        if inverse_link_fn is not None:
+            check_function(title, "inverse_link_fn", inverse_link_fn)
         super().__init__(
             Normal() if inverse_link_fn is None else LinkedNormal(inverse_link_fn, title),
             label_dimension,

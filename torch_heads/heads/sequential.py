@@ -12,7 +12,7 @@ from torch_heads.computation.computation import Computation
 from torch_heads.computation.inputs import ABSENT, Features, Inputs, StackedLabels
 from torch_heads.computation.single import SequenceComputation
 from torch_heads.functional.containers import by_key, listed
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import class_of, preview, unexpected
 from torch_heads.functional.features import find_feature
 from torch_heads.functional.forms import shape_of
 from torch_heads.functional.hints import shape_hint
@@ -76,7 +76,7 @@ class SequentialHeadWrapper(Head):
                 given = type(column).__name__
                 raise TypeError(unexpected(title, "feature_columns", "as strings", given))
         if not isinstance(static_head, Head):
-            given = type(static_head).__name__
+            given = class_of(static_head)
             raise TypeError(unexpected(title, "static_head", "as a head", given))
         for target in static_head.computation.targets:
             weights = target.weight_column

@@ -32,6 +32,7 @@ from torch_heads.functional.arguments import (
     check_vocabulary,
     check_weight_column,
 )
+from torch_heads.functional.class_names import opened_names
 from torch_heads.functional.containers import opened
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.functional.forms import is_text, shape_by_name, shape_of
@@ -73,6 +74,8 @@ class TensorHead(PriorOwner):
         loss_reduction: see `Reduction`.
         loss_fn: a loss ``[D*, label_dimension]`` of one's own, in place of the family's; of
             ``labels`` and ``logits``, or with PyTorch's arguments ``input`` and ``target``.
+        label_vocabulary: the names of the classes, which labels may be in place of class ids, where
+            the family takes these; else of the label columns.
         name: the suffix of the metric keys; required under a `MultiHead`.
         missing_label: the label that means "not labelled", or a list of these. With it, what is
             NaN, None, NA or masked is missing, too.
@@ -187,8 +190,21 @@ class TensorHead(PriorOwner):
             numbers = widened(numbers, leading, width)
         return check_columns(self.title, "labels", numbers, leading, width)
 
+    @property
+    def _takes_names(self) -> bool:
+        """Whether a label may be the name of a class, in place of its id."""
+        return self.family.takes_ids
+
     def _numbers(self, labels: Labels, device: torch.device, mask: Tensor | None) -> Tensor:
-        """Return labels as a tensor, with NaN where there are none, if any may be missing."""
+        """Return labels as a tensor, with NaN where there are none, if any may be missing.
+
+        Class names are returned as ids.
+        """
+        if self._takes_names and not isinstance(labels, Tensor):
+            names, missing = self.label_vocabulary, self.missing_label
+            labels, ids = opened_names(self.title, labels, names, missing, mask)
+            if ids is not None:
+                return ids.to(device)
         may_miss = self.missing_label is not None
         numbers = to_tensor(self.title, "labels", labels, device, may_miss, mask)
         if not may_miss or self.family.takes_ids or self._leaves_dense:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import class_of, unexpected
 
 
 def make_train_op(
@@ -41,7 +41,7 @@ def make_train_op(
         return train_op
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ValueError(
-            unexpected(who, "optimizer", "as a torch.optim.Optimizer", type(optimizer).__name__)
+            unexpected(who, "optimizer", "as a torch.optim.Optimizer", class_of(optimizer))
         )
     if not loss.requires_grad:
         raise ValueError(

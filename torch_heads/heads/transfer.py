@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch_heads.computation.meaning import Meaning
 from torch_heads.computation.prior_meaning import with_priors_of
 from torch_heads.functional.containers import nearest
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import class_of, preview, unexpected
 from torch_heads.heads.saved import SavedHead, has_earlier_priors
 from torch_heads.metrics.saved import MEANING
 
@@ -160,7 +160,7 @@ def _has_rows(values: Any, meaning: Meaning) -> bool:
 def _only_head(model: nn.Module) -> tuple[str, SavedHead]:
     """Return the one head in a model, and its name there."""
     if not isinstance(model, nn.Module):
-        raise TypeError(unexpected(WHO, "model", "as a module", type(model).__name__))
+        raise TypeError(unexpected(WHO, "model", "as a module", class_of(model)))
     found = [(n, one) for n, one in model.named_modules() if isinstance(one, SavedHead)]
     outer = [(n, one) for n, one in found if not any(n.startswith(f"{own}.") for own, _ in found)]
     if len(outer) != 1 or not outer[0][0]:

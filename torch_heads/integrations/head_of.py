@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import class_of, preview, unexpected
 from torch_heads.heads.base import Head
 
 
@@ -18,11 +18,11 @@ def head_of(who: str, model: nn.Module, head: Any = None) -> Head:
         ValueError: if there is no head, or more than one.
     """
     if not isinstance(model, nn.Module):
-        given = type(model).__name__
+        given = class_of(model)
         raise TypeError(unexpected(who, "model", "as a torch.nn.Module", given))
     if head is not None:
         if not isinstance(head, Head):
-            raise TypeError(unexpected(who, "head", "as a head", type(head).__name__))
+            raise TypeError(unexpected(who, "head", "as a head", class_of(head)))
         return head
     found = [one for one in model.modules() if isinstance(one, Head)]
     inner = {id(part) for one in found for part in one.modules() if part is not one}

@@ -11,7 +11,7 @@ from torchmetrics import Metric, MetricCollection
 
 from torch_heads.families.family import Counts
 from torch_heads.functional.containers import by_key, listed, nearest
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import class_of, preview, unexpected
 from torch_heads.metrics.fits import check_column, check_fits
 from torch_heads.metrics.keys import check_key
 from torch_heads.metrics.meant import hint_for
@@ -99,8 +99,8 @@ def _readings_of(asked: Any, head: Readable) -> tuple[str, dict[str, Reading | T
     if isinstance(asked, Reading):
         return _name(asked, head), {_ending(asked, head): asked}
     if not isinstance(asked, str):
-        hint = f"Give an object of it: {asked.__name__}(...)." if isinstance(asked, type) else ""
-        raise TypeError(unexpected(head.title, "metrics", EXPECTED, repr(asked), hint))
+        given = class_of(asked) if isinstance(asked, type) else repr(asked)
+        raise TypeError(unexpected(head.title, "metrics", EXPECTED, given))
     name, slash, wanted = asked.partition("/")
     if slash and name in head.of_a_class:
         ids = {one: i for i, one in enumerate(head.class_names)}

@@ -67,9 +67,10 @@ class MetricsByKey(SavedCounts):
         base = self._base(key)
         if base is not None:
             return self._view(base)
-        if key in self._names:
+        if isinstance(key, str) and key in self._names:
             return self.part(self._names[key])
-        heads = f", and the heads {preview(self._names)}" if self._names else ""
+        named = [*filter(None, self._names)]
+        heads = f", and the heads {preview(named)}" if named else ""
         raise KeyError(f"No metric {key!r}; there are {preview(self.keys(), 20)}{heads}.")
 
     def __contains__(self, key: object) -> bool:

@@ -100,7 +100,7 @@ class ReadingCollection(Evidence):
             kept,
             means,
             {name: place for name, place in self.places.items() if id(place) in places},
-            {name: own for name, own in self._names.items() if kept.keys() >= set(own)},
+            {name: own for name, own in self._names.items() if every.keys() >= {*own}},
             ((*kept, *means), (), ""),
             self.coarse.warned,
             self.meaning,

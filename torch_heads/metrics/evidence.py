@@ -168,6 +168,8 @@ class Evidence(MetricsByKey):
         return survival_curves(times, counts[0], sums[0])
 
     def _place(self, head: str | None, counts: Counts, what: str) -> Place:
+        if not isinstance(head, str | None):
+            raise KeyError(f"No {what} of {head!r}; the heads are {preview(self.places, 20)}.")
         found = {name: place for name, place in self.places.items() if place.counts is counts}
         if head is None and len(found) == 1:
             return next(iter(found.values()))

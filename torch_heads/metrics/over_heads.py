@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.containers import by_key, listed, nearest
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import class_of, preview, unexpected
 from torch_heads.metrics.bound import read_one
 from torch_heads.metrics.keys import check_key
 from torch_heads.metrics.metric import ReadingMetric
@@ -76,14 +76,15 @@ def means_over_heads(
     if isinstance(given, Mapping):
         pairs = given.items()
     else:
-        alone = isinstance(given, (MeanOverHeads, str))
+        alone = isinstance(given, (MeanOverHeads, str, type))
         each = [given] if alone else listed(who, "metrics", EXPECTED, given)
         pairs = [(f"mean_{one.key}" if isinstance(one, MeanOverHeads) else "", one) for one in each]
     found, known = {}, [*dict.fromkeys([*keys, *LATER])]
     for name, mean in pairs:
         if not isinstance(mean, MeanOverHeads) or not isinstance(name, str):
             hint = "Those of a single head are an argument of that head."
-            raise TypeError(unexpected(who, "metrics", EXPECTED, repr(mean), hint))
+            shown = class_of(mean) if isinstance(mean, type) else repr(mean)
+            raise TypeError(unexpected(who, "metrics", EXPECTED, shown, hint))
         if mean.key not in known:
             expected = f"over a key among {preview(known, 40)}"
             is_fed = any(f"{mean.key}/".startswith(f"{key}/") for key in fed)

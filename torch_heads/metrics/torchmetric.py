@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torchmetrics import Metric
 
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import class_of, unexpected
 from torch_heads.metrics.metric import ReadingMetric
 from torch_heads.metrics.tally import Tally
 from torch_heads.metrics.update_signature import AUTO, UpdateSignature
@@ -66,7 +66,7 @@ class Torchmetric:
         who = type(self).__name__
         if not isinstance(metric, Metric) or isinstance(metric, (ReadingMetric, Tally)):
             expected = "as a torchmetrics.Metric, and none of a head's own"
-            raise TypeError(unexpected(who, "metric", expected, type(metric).__name__))
+            raise TypeError(unexpected(who, "metric", expected, class_of(metric)))
         who = f"{who} {type(metric).__name__}"
         keys = {"preds": preds, "weights": AUTO if weights is None else weights, **features}
         for argument, key in keys.items():

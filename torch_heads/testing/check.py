@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import class_of, unexpected
 from torch_heads.heads.base import Head
 from torch_heads.testing.promises import PROMISES
 from torch_heads.testing.sample import ROWS, Sample, has_rows
@@ -56,7 +56,7 @@ def _made(make: Any) -> Head:
 
 def _check_sample(sample: Any) -> None:
     if not isinstance(sample, Sample):
-        raise TypeError(unexpected(WHO, "sample", "as a Sample", type(sample).__name__))
+        raise TypeError(unexpected(WHO, "sample", "as a Sample", class_of(sample)))
     labels, logits, weights = sample.labels, sample.logits, sample.features.get("w")
     for name, one in {"logits": logits, "weights 'w' in its features": weights}.items():
         if not isinstance(one, Tensor):

@@ -128,6 +128,13 @@ def test_what_is_not_there_is_refused(written: Path) -> None:
         bundle(X, outputs=[])
     with pytest.raises(KeyError, match=r"expected outputs among .* got 'no'"):
         bundle(X, outputs=["no"])
+    other: Any
+    for other in [["kind"], {"kind": 1}, ("kind",), None]:
+        with pytest.raises(KeyError, match=r"expected signature among .* got "):
+            bundle(X, other)
+    for other in [3, [["kind/scores"]], [None]]:
+        with pytest.raises(ValueError, match="outputs as a list of at least one name, got"):
+            bundle(X, outputs=other)
     with pytest.raises(FileNotFoundError, match="path to a folder"):
         Bundle.load(written / "no")
 
@@ -506,7 +513,9 @@ def test_what_is_new_in_a_signature_is_ignored(folder: Path) -> None:
     assert Bundle.load(folder)(X)["scores"].shape == (2, 3)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[" * 10**5, b"\xff\xfe", b"null", b"3"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[" * 10**5, b"\xff\xfe", b"null", b"3", b'{"a":1,"a":2}']
+)
 def test_a_signature_that_is_no_json_is_refused(folder: Path, text: bytes) -> None:
     (folder / "signature.json").write_bytes(text)
     with pytest.raises(ValueError, match=r"signature.json as (JSON|a dict)"):

@@ -148,6 +148,22 @@ def test_strings_and_numbers_are_not_mixed(shop: Bundle) -> None:
         shop({"town": ["Rom", "Ulm"], "price": [1.0, True]})
 
 
+@pytest.mark.parametrize("given", [[True, False], np.array([True, False])])
+def test_truth_values_are_no_whole_numbers(tmp_path: Path, given: Any) -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.head = nn.Embedding(2, 1), th.RegressionHead()
+
+        def forward(self, ids: Tensor) -> dict[str, Tensor]:
+            return self.head(self.words(ids))
+
+    bundle = Bundle.load(export_bundle(Words(), tmp_path / "words", torch.tensor([0, 1])))
+    assert bundle([1, 0])["outputs"].shape == (2, 1)
+    with pytest.raises(ValueError, match="expected ids of type int64, got bool"):
+        bundle(given)
+
+
 def test_what_json_lacks_is_null(tmp_path: Path) -> None:
     bundle = Bundle.load(export_bundle(th.RegressionHead(2), tmp_path / "b", torch.zeros(2, 2)))
     source, target = tmp_path / "in.csv", tmp_path / "out.jsonl"
@@ -165,6 +181,7 @@ def test_what_json_lacks_is_null(tmp_path: Path) -> None:
         ("in.jsonl", f"{[0] * 8}, {[1] * 8}\n", "line 1 with one value of JSON, got ', .*after it"),
         ("in.jsonl", f"{[0] * 8}\n[0, 0, 0\n0, 0, 0, 0, 0]\n", "line 2 of JSON"),
         ("in.jsonl", "[" * 10**5, "line 1 of JSON"),
+        ("in.jsonl", '{"input": 1, "input": 2}\n', "line 1 of JSON, got .* the key 'input' twice"),
         ("in.jsonl", '{"other": 1}\n', r"line 1 with \['input'\], got \['other'\]"),
         ("in.jsonl", f'\n{[0] * 8}\n{{"input": 1, "b": 2}}\n', r"line 3 with .* got .*'b'\]"),
         ("in.csv", "a,b\n1,2\n", "a head line with the columns"),
@@ -189,6 +206,24 @@ def test_a_file_of_another_form_is_refused_and_the_earlier_answer_stays(
     with pytest.raises(ValueError, match=says):
         predict_file(bundle, source, target)
     assert target.read_text() == "before"
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl"])
+def test_of_no_rows_there_is_a_head_line(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    source, target, lines = tmp_path / name, tmp_path / "out.csv", tmp_path / "out.jsonl"
+    heads = {"in.csv": [",".join("abcdefgh")], "in.jsonl": []}
+    source.write_text("\n".join(heads[name]))
+    assert predict_file(bundle, source, target, outputs=OUTPUTS) == 0
+    empty = target.read_text()
+    row = "1,2,3,4,5,6,7,8"
+    source.write_text("\n".join([*heads[name], row if heads[name] else f"[{row}]"]))
+    assert predict_file(bundle, source, target, outputs=OUTPUTS) == 1
+    assert empty.splitlines() == target.read_text().splitlines()[:1]
+    source.write_text("\n".join(heads[name]))
+    assert predict_file(bundle, source, lines) == 0
+    assert lines.read_text() == ""
+    with pytest.raises(KeyError, match=r"expected signature among .* got 'no'"):
+        predict_file(bundle, source, lines, "no")
 
 
 def test_columns_of_one_name_are_refused(shop: Bundle, tmp_path: Path) -> None:

@@ -557,6 +557,13 @@ def test_what_is_wrong_is_said_in_the_words_of_the_request(
     assert says in ask(port, path, body, method=method)[1]["error"]
 
 
+@pytest.mark.parametrize("path", ["/v1/models/pets:predict", "/v2/models/half_plus/infer"])
+def test_a_key_that_stands_twice_is_refused(port: int, path: str) -> None:
+    status, answer = ask(port, path, b'{"instances": [], "inputs": [], "inputs": []}')
+    assert status == 400
+    assert answer["error"] == "Expected a body of JSON, got an object with the key 'inputs' twice."
+
+
 @pytest.mark.parametrize("name", ["x" * 90_000, "kind/" * 18_000])
 def test_an_error_does_not_send_back_all_that_came(port: int, name: str) -> None:
     for body in (

@@ -17,7 +17,7 @@ from lightning.fabric.utilities import move_data_to_device
 from torch import nn
 from torch.optim import Optimizer
 
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import class_of, preview, unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
@@ -67,14 +67,14 @@ class BaseEstimator(ABC):
     ) -> None:
         self.title = type(self).__name__
         if not isinstance(model, nn.Module):
-            given = type(model).__name__
+            given = class_of(model)
             raise TypeError(unexpected(self.title, "model", "as a torch.nn.Module", given))
         if not isinstance(optimizer, Optimizer | None) and not callable(optimizer):
             expected, given = "as a callable of parameters", type(optimizer).__name__
             hint = "For example: `functools.partial(torch.optim.Adam, lr=1e-3)`."
             raise TypeError(unexpected(self.title, "optimizer", expected, given, hint))
         if not isinstance(config, RunConfig | None):
-            given = type(config).__name__
+            given = class_of(config)
             raise TypeError(unexpected(self.title, "config", "as a RunConfig", given))
         if model_dir is None:
             model_dir = tempfile.mkdtemp()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from torch_heads.functional.arguments import check_count, check_flag
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import class_of, unexpected
 from torch_heads.functional.forms import is_real
 from torch_heads.heads.base import Head
 from torch_heads.heads.spec import EstimatorSpec, ModeKeys
@@ -205,4 +205,4 @@ def _check_widths(who: str, hidden_units: Any) -> list[int]:
 
 def _check_head(who: str, head: Any) -> None:
     if not isinstance(head, Head):
-        raise TypeError(unexpected(who, "head", "as a head", type(head).__name__))
+        raise TypeError(unexpected(who, "head", "as a head", class_of(head)))

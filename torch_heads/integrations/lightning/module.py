@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 
 from torch_heads.computation.inputs import Inputs
 from torch_heads.functional.arguments import check_flag
-from torch_heads.functional.errors import unexpected
+from torch_heads.functional.errors import class_of, unexpected
 from torch_heads.heads.base import Head
 from torch_heads.heads.config import Functions
 from torch_heads.heads.multi import MultiHead
@@ -93,10 +93,10 @@ class HeadModule(LightningModule):
         super().__init__()
         title = type(self).__name__
         if not isinstance(backbone, nn.Module):
-            given = type(backbone).__name__
+            given = class_of(backbone)
             raise TypeError(unexpected(title, "backbone", "as a module", given))
         if not isinstance(head, Head):
-            raise TypeError(unexpected(title, "head", "as a head", type(head).__name__))
+            raise TypeError(unexpected(title, "head", "as a head", class_of(head)))
         if report is not None and not isinstance(report, (str, Path)):
             raise TypeError(unexpected(title, "report", "as a folder", repr(report)))
         for name, maker in {"optimizer": optimizer, "lr_scheduler": lr_scheduler}.items():

@@ -11,7 +11,7 @@ from torch_heads.computation.collected import suffixed
 from torch_heads.computation.target import Target
 from torch_heads.families.family import Counts
 from torch_heads.functional.arguments import check_share
-from torch_heads.functional.errors import preview, unexpected
+from torch_heads.functional.errors import class_of, preview, unexpected
 from torch_heads.functional.residuals import Residuals
 from torch_heads.heads.base import Head
 from torch_heads.integrations.report.ownership import check_owner
@@ -92,9 +92,9 @@ def bare(key: str, target: Target) -> str:
 def _check(head: Any, metrics: Any) -> None:
     """Refuse what are no metrics of this head that have seen a batch."""
     if not isinstance(head, Head):
-        raise TypeError(unexpected("Report", "head", "as a head", type(head).__name__))
+        raise TypeError(unexpected("Report", "head", "as a head", class_of(head)))
     if not isinstance(metrics, ReadingCollection):
-        given = type(metrics).__name__
+        given = class_of(metrics)
         raise TypeError(unexpected(head.title, "metrics", "made by its metrics()", given))
     targets = head.computation.targets
     absent = [key for target in targets for key in full_keys(target) if key not in metrics]

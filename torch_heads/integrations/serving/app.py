@@ -21,6 +21,7 @@ from torch_heads.integrations.serving import rest, v2
 from torch_heads.integrations.serving.bundle import Bundle
 from torch_heads.integrations.serving.counters import Counters
 from torch_heads.integrations.serving.file_rows import csv_inputs
+from torch_heads.integrations.serving.json_text import RepeatedKeyError, read_json
 from torch_heads.integrations.serving.models import Models, UnknownModelError
 
 REST = re.compile(r"([^/:]+)(?:/versions/(\d{1,18}))?(?::(predict|classify|regress)|(/metadata))?")
@@ -73,7 +74,7 @@ class App:
                 name,
                 verb,
                 len(body),
-                lambda: _json(rest.answer(bundle, verb, json.loads(body.decode()))),
+                lambda: _json(rest.answer(bundle, verb, read_json(body.decode()))),
             )
         if about:
             return _json(rest.metadata(name, number, bundle))
@@ -118,7 +119,7 @@ class App:
 
         def invoke() -> Response:
             if kind == "application/json":
-                return _json(rest.answer(bundle, "predict", json.loads(body)))
+                return _json(rest.answer(bundle, "predict", read_json(body)))
             count, inputs = csv_inputs(
                 "invocations", bundle.manifest.inputs, body.decode("utf-8-sig")
             )
@@ -218,7 +219,7 @@ def _json(content: Any, status: int = 200, headers: Any = None) -> Response:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
+    if isinstance(error, (json.JSONDecodeError, RepeatedKeyError)):
         return f"Expected a body of JSON, got {error}."
     if isinstance(error, UnicodeDecodeError):
         return "Expected text in UTF-8, got other bytes."

@@ -158,6 +158,23 @@ class Bundle:
             expected = "to answer as its signature.json says"
             raise ValueError(unexpected(self.title, "the graph", expected, error)) from None
 
+    def answers(
+        self, signature: str = DEFAULT, outputs: Sequence[str] | None = None
+    ) -> Mapping[str, str]:
+        """Return the names of what a call returns, each with that of the prediction it is.
+
+        Raises:
+            KeyError: if there is no such signature.
+            ValueError: if ``outputs`` is no list of names.
+        """
+        if outputs is not None:
+            return {name: name for name in self._listed(outputs)}
+        if not isinstance(signature, str) or signature not in self.signatures:
+            expected = f"among {preview(self.signatures, 20)}"
+            hint = nearest(str(signature)[:LONGEST], self.signatures)
+            raise KeyError(unexpected(self.title, "signature", expected, repr(signature), hint))
+        return self.signatures[signature].outputs
+
     def head(self, functions: Functions | None = None, classes: Iterable[type] = ()) -> Head:
         """Return the head, with what it has learned.
 
@@ -191,28 +208,25 @@ class Bundle:
         self, signature: str, outputs: Sequence[str] | None
     ) -> tuple[Tensors, list[tuple[str, Read]]]:
         """Return which tensors to compute, and how to read each answer from them."""
-        key = signature if outputs is None else tuple(outputs)
+        names = None if outputs is None else self._listed(outputs)
+        key = repr(signature) if names is None else names  # of what is no name, too
         plan = self._plans.get(key)
         if plan is None:
-            wanted: Mapping[str, str]
-            if outputs is None:
-                if signature not in self.signatures:
-                    expected = f"among {preview(self.signatures, 20)}"
-                    hint = nearest(str(signature)[:LONGEST], self.signatures)
-                    given = repr(signature)
-                    raise KeyError(unexpected(self.title, "signature", expected, given, hint))
-                wanted = self.signatures[signature].outputs
-            elif isinstance(outputs, str) or not key:
-                expected = "as a list of at least one name"
-                raise ValueError(unexpected(self.title, "outputs", expected, repr(outputs)))
-            else:
-                wanted = {name: name for name in outputs}
             tensors: Tensors = {}
-            reads = [(public, self._read(name, tensors)) for public, name in wanted.items()]
+            answers = self.answers(signature, names)
+            reads = [(public, self._read(name, tensors)) for public, name in answers.items()]
             if len(self._plans) > MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[key] = tensors, reads
         return plan
+
+    def _listed(self, outputs: Any) -> tuple[str, ...]:
+        listed = isinstance(outputs, Iterable) and not isinstance(outputs, str)
+        names = tuple(outputs) if listed else ()
+        if not names or not all(isinstance(name, str) for name in names):
+            expected = "as a list of at least one name"
+            raise ValueError(unexpected(self.title, "outputs", expected, repr(outputs)))
+        return names
 
     def _read(self, name: str, tensors: Tensors) -> Read:
         if name not in self.outputs:

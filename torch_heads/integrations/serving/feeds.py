@@ -92,7 +92,7 @@ class Feeds:
         elif kind == "f" and own in "fiu":
             with np.errstate(over="ignore"):  # what is too large is infinite
                 return array.astype(dtype)
-        elif (kind in "iu" and own in "iub") or (kind == "b" and own == "b"):
+        elif (kind in "iu" and own in "iu") or (kind == "b" and own == "b"):
             cast: Array = array.astype(dtype)
             if bool((cast == array).all()):
                 return cast

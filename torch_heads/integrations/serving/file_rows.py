@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.integrations.serving.json_text import unique_keys
 from torch_heads.integrations.serving.signature import Input
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +30,8 @@ def json_batches(inputs: Mapping[str, Input], file: IO[bytes], size: int) -> Ite
     """
     names = list(inputs)
     known, only = frozenset(names), names[0] if len(names) == 1 else None
-    decode, numbered = json.JSONDecoder().raw_decode, enumerate(_lines(file), 1)
+    decode = json.JSONDecoder(object_pairs_hook=unique_keys).raw_decode
+    numbered = enumerate(_lines(file), 1)
     while some := list(islice(numbered, size)):
         columns: dict[str, list[Any]] = {name: [] for name in names}
         for number, line in some:

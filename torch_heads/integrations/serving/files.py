@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import file_digest
 from os import SEEK_END
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.integrations.serving.json_text import read_json
 from torch_heads.integrations.serving.signature import Manifest
 from torch_heads.integrations.serving.signature_file import FILE, from_json
 
@@ -112,7 +112,7 @@ def _read_header(who: str, file: IO[bytes]) -> tuple[int, dict[str, Place]]:
         expected = f"with a header of at most {most} bytes"
         raise ValueError(unexpected(who, WEIGHTS, expected, size))
     try:
-        header = json.loads(file.read(size))
+        header = read_json(file.read(size))
     except (ValueError, RecursionError) as error:
         raise ValueError(unexpected(who, WEIGHTS, "with a header of JSON", error)) from None
     if not isinstance(header, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,6 +50,7 @@ def predict_file(
     for path in (source, target):
         if path.suffix not in readers:
             raise ValueError(unexpected(WHO, "a file", "of .jsonl or .csv", path.name))
+    answered = bundle.answers(signature, outputs)
     rows = 0
     with source.open("rb") as read, replacing(target) as written, Progress() as progress:
         task = progress.add_task(source.name, total=source.stat().st_size)
@@ -66,7 +68,15 @@ def predict_file(
             write(answers)
             rows += count
             progress.update(task, completed=read.tell())
+        if not rows and target.suffix == ".csv":  # which has a head line in any case
+            shapes = {name: bundle.outputs[own].shape[1:] for name, own in answered.items()}
+            write({name: np.empty((0, *map(_size, own))) for name, own in shapes.items()})
     return rows
+
+
+def _size(axis: int | str) -> int:
+    """Return the size of an axis; 1 of one that rows would have told."""
+    return axis if isinstance(axis, int) else 1
 
 
 class _JsonWriter:
@@ -96,7 +106,7 @@ class _CsvWriter:
         head: list[str] = []
         flat = []
         for name, value in answers.items():
-            wide = value.reshape(len(value), -1)
+            wide = value.reshape(len(value), prod(value.shape[1:]))
             many = wide.shape[1] > 1
             head += [f"{name}[{i}]" for i in range(wide.shape[1])] if many else [name]
             flat += wide.T.tolist()

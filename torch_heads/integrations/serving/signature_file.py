@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from torch_heads.functional.errors import preview, unexpected
+from torch_heads.integrations.serving.json_text import read_json
 from torch_heads.integrations.serving.manifest_check import check_manifest
 from torch_heads.integrations.serving.signature import (
     DTYPES,
@@ -82,7 +83,7 @@ def from_json(who: str, text: str | bytes) -> Manifest:
         ValueError: if it is none, or of a later format.
     """
     try:
-        given = json.loads(text)
+        given = read_json(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(unexpected(who, FILE, "as JSON", error)) from None
     content = _dict(who, FILE, given)

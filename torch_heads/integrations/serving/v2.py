@@ -14,6 +14,7 @@ import numpy as np
 from torch_heads.functional.errors import preview, unexpected
 from torch_heads.integrations.serving.bundle import Bundle
 from torch_heads.integrations.serving.feeds import KINDS, mixes_bools
+from torch_heads.integrations.serving.json_text import read_json
 from torch_heads.integrations.serving.reading import reading
 from torch_heads.integrations.serving.signature import Dims
 
@@ -53,7 +54,7 @@ def infer(
     """
     with reading("infer"):
         text, binary = _parts(body, length)
-        request = json.loads(text)
+        request = read_json(text)
         inputs = _inputs(request, binary)
         asked = _asked(request, bundle)
     found = bundle(inputs, outputs=list(asked))
