@@ -336,7 +336,9 @@ def test_names_of_a_vocabulary_are_labels_of_class_ids(named: Any, device: torch
     wide = torch.cat([logits, sizes], -1)
     own = both.loss({"kind": given, "size": sizes}, wide)
     assert own == both.loss({"kind": ids, "size": sizes}, wide)
-    with pytest.raises(ValueError, match=r"KindHead 'kind': expected labels from label_vocabulary .* got 'd'"):
+    with pytest.raises(
+        ValueError, match=r"KindHead 'kind': expected labels from label_vocabulary .* got 'd'"
+    ):
         head.loss(["a", "b", "c", "d"], logits)
     with pytest.raises(ValueError, match="Class names need a label_vocabulary"):
         KindHead().loss(["a", "b", "c", "a"], logits)
