@@ -82,12 +82,15 @@ class BoundReading(NamedTuple):
     reading: Reading
     place: Place
 
-    @property
-    def alike(self) -> Hashable:
-        """What readings have in common that one formula reads at once: a thousand AUCs, say."""
-        reading, place = self
+    def alike(self, number: int) -> Hashable:
+        """Return what readings that one formula reads at once have in common: many AUCs, say.
+
+        Args:
+            number: of the `Place.form` among all.
+        """
+        reading, _ = self
         # one place may have several of different thresholds, but one at the decision
-        form = reading.column is None, threshold_of(reading) is None, place.form
+        form = reading.column is None, threshold_of(reading) is None, number
         if not is_own(reading):
             return reading, form  # a user's formula may look at any of its fields
         # not by `replace`, which is slow, and wide heads have thousands of readings

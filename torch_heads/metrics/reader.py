@@ -20,9 +20,14 @@ class Reader:
 
     def __init__(self, readings: Mapping[str, BoundReading]) -> None:
         self._keys = [*readings]
+        forms: dict[Hashable, int] = {}  # by number, since to compare two takes a while
+        numbers = {
+            place: forms.setdefault(place.form, len(forms))
+            for place in {bound.place for bound in readings.values()}
+        }
         alike: dict[Hashable, list[str]] = {}
         for key, bound in readings.items():
-            alike.setdefault(bound.alike, []).append(key)
+            alike.setdefault(bound.alike(numbers[bound.place]), []).append(key)
         groups: dict[Hashable, AlikeGroup] = {}
         for keys in alike.values():
             each = [readings[key] for key in keys]
