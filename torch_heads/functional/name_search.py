@@ -99,9 +99,9 @@ def _ids_of_few(names: Any, known: Any, ids: Sequence[int]) -> Ids:
     # side by side in memory, numbers are compared several times as fast
     words, own = (np.ascontiguousarray(_words(each).T) for each in (names, known))
     hits = [reduce(and_, map(eq, words, one)) for one in own.T]
-    # no array of zeros to begin with: its pages would cost more than all of this
-    parts = [hit * np.int64(i) for hit, i in zip(hits, ids, strict=True) if i]
-    found: Ids = reduce(iadd, parts) if parts else np.zeros(len(names), np.int64)
+    number = np.int8 if max(map(abs, ids)) < 128 else np.int64  # the smaller, the faster
+    found: Ids = reduce(iadd, [hit * number(i) for hit, i in zip(hits, ids, strict=True)])
+    found = found.astype(np.int64, copy=False)
     every = reduce(or_, hits)
     if not every.all():
         found[~every] = UNKNOWN
