@@ -109,6 +109,17 @@ def test_the_poisson_loss_of_a_large_count_has_its_digits(
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("count", [0.0, 1.0, 3.0])
+def test_the_poisson_loss_and_its_gradient_overflow_to_infinity(
+    count: float, device: torch.device
+) -> None:
+    z = torch.tensor([100.0], device=device, requires_grad=True)
+    loss = Poisson().loss(z, torch.full_like(z, count))
+    loss.sum().backward()
+    assert z.grad is not None
+    assert (loss.item(), z.grad.item()) == (math.inf, math.inf)
+
+
 @one_value_families
 def test_the_loss_is_least_where_the_mean_is_the_label(
     family: Family, device: torch.device

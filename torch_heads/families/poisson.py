@@ -33,15 +33,16 @@ class Poisson(Family):
         """
         if not self.full:
             return F.poisson_nll_loss(logits, labels, full=False, reduction="none")
-        few = torch.addcmul(torch.exp(logits), labels, logits, value=-1)
         # with Stirling's formula, nothing is left of the size of a count times its logarithm, of
         # which float32 would round a count of a million to tens
-        count = labels.clamp(min=1)
-        log = count.log()
-        distance = logits - log
-        rest = log / 2 + LOG_SQRT_2_PI
-        many = torch.addcmul(rest, count, torch.expm1(distance) - distance)
-        return torch.where(labels > 1, many, few)
+        many = labels > 1
+        log = labels.clamp(min=1).log()
+        distance = (logits - log).masked_fill(~many, 0.0)
+        # each label has logits of 0 in the other's formula, or an infinity there would be a NaN
+        logits = logits.masked_fill(many, 0.0)
+        few = torch.addcmul(torch.exp(logits), labels, logits, value=-1)
+        rest = (log / 2 + (LOG_SQRT_2_PI - 1)) * many
+        return few + torch.addcmul(rest, labels, torch.expm1(distance) - distance)
 
     observed = mean
 
