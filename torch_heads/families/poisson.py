@@ -11,7 +11,6 @@ from torch import Tensor
 
 from torch_heads.families.family import Family
 from torch_heads.families.prior import Prior
-from torch_heads.functional.special import LOG_SQRT_2_PI
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,7 @@ class Poisson(Family):
         >>> Poisson().loss(torch.tensor([0.5]), torch.tensor([5.0]))
         tensor([3.9196])
         """
-        if not self.full:
-            return F.poisson_nll_loss(logits, labels, full=False, reduction="none")
-        # with Stirling's formula, nothing is left of the size of a count times its logarithm, of
-        # which float32 would round a count of a million to tens
-        many = labels > 1
-        log = labels.clamp(min=1).log()
-        distance = (logits - log).masked_fill(~many, 0.0)
-        # each label has logits of 0 in the other's formula, or an infinity there would be a NaN
-        logits = logits.masked_fill(many, 0.0)
-        few = torch.addcmul(torch.exp(logits), labels, logits, value=-1)
-        rest = (log / 2 + (LOG_SQRT_2_PI - 1)) * many
-        return few + torch.addcmul(rest, labels, torch.expm1(distance) - distance)
+        return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full, reduction="none")
 
     observed = mean
 
@@ -50,6 +38,10 @@ class Poisson(Family):
     def distribution(self) -> str:
         """What logits mean: the same with and without the label's own term."""
         return "Poisson"
+
+    def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean of `loss`, by one kernel."""
+        return F.poisson_nll_loss(logits, labels, log_input=True, full=self.full)
 
     def moments(self, labels: Tensor) -> Tensor:
         """Return each count, and the term of it that a loss which is not full lacks."""
