@@ -22,7 +22,10 @@ Member = BoundReading | FedMetric
 
 
 def make_collection(
-    computation: Computation, warned: set[str], regularized: bool = False
+    computation: Computation,
+    warned: set[str],
+    regularized: bool = False,
+    layout: Layout | None = None,
 ) -> ReadingCollection:
     """Return a new collection, which takes no memory before its first update.
 
@@ -30,6 +33,8 @@ def make_collection(
         computation: what measures the batches.
         warned: of what was warned, shared by all collections of a head.
         regularized: whether to keep the mean of the regularization losses, too.
+        layout: that of the head's other collections: one object, so that an update sees at once
+            that a collection is its own; None for the first one.
     """
     tallies, places = _tallies(computation)
     agreement = Agreement(computation.title, computation.counted)
@@ -59,7 +64,7 @@ def make_collection(
         names[name] = [*losses, *names[name], *head.means_over_heads]
     means = computation.means_over_heads
     meaning = Meaning.of(computation)
-    layout = _layout(tallies, members, means, meaning)
+    layout = layout or _layout(tallies, members, means, meaning)
     if regularized:
         tallies[REGULARIZATION] = tally = Tally([BatchMeans(1)])
         members = _with_regularization(computation, members, tally)

@@ -85,10 +85,8 @@ class MetricOwner(ComputingModule):
 
     def _make_metrics(self, regularized: bool = False) -> ReadingCollection:
         """Return a new collection, which takes no memory before its first update."""
-        made = make_collection(self.computation, self._warned, regularized)
-        if self._layout is None:
-            self._layout = made.layout
-        made.layout = self._layout  # one object, so that an update sees at once that it is its own
+        made = make_collection(self.computation, self._warned, regularized, self._layout)
+        self._layout = made.layout
         return made
 
     @property
