@@ -1,6 +1,7 @@
 """What every test may ask for: the device under test."""
 
 import gc
+import signal
 
 import pytest
 import torch
@@ -21,6 +22,9 @@ def pytest_configure() -> None:
     # how long an example takes tells only how busy the machine is
     settings.register_profile("tests", deadline=None)
     settings.load_profile("tests")
+    # a shell has what it starts in the background ignore it, and so would what tests interrupt
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
